@@ -1,0 +1,143 @@
+"""What a caller hands to the kernel, checked and in one precision.
+
+Concrete arrays are checked and computed on in float64; traced ones (inside a caller's jit, vmap
+or grad) are taken as they are, since their values cannot be looked at.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cpdjax.errors import ConstantTargetWarning, InputError
+from cpdjax.folds import Layout
+from cpdjax.probe import Options, Scores, probe
+from cpdjax.ridge import LOO_ALPHAS
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Features, composition, targets and penalties of one call."""
+
+    x: Float[Array, "molecule feature"] | np.ndarray
+    c: Float[Array, "molecule element"] | np.ndarray
+    y: Float[Array, "molecule target"] | np.ndarray
+    alphas: Float[Array, " alpha"] | np.ndarray
+    options: Options
+    dtype: Any
+
+    @classmethod
+    def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, options: Options) -> Arguments:
+        """Check shapes and values; see `cpd` for what is raised."""
+        x, c, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, C, Y))
+        y = y[:, None] if y.ndim == 1 else y
+        for name, a in (("X", x), ("C", c), ("Y", y)):
+            _check_shape(name, a, len(x) if x.ndim else 0)
+        loo = isinstance(alphas, str)
+        grid = _grid(alphas)
+        traced = any(isinstance(a, jax.core.Tracer) for a in (x, c, y, grid))
+        if dtype is None:
+            dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
+        arguments = cls(x, c, y, grid, replace(options, loo=loo), jnp.dtype(dtype))
+        return arguments if traced else arguments._checked()
+
+    def run(self, layout: Layout) -> Scores:
+        """Run the kernel, in this precision whatever the caller's global setting."""
+        traced = any(isinstance(a, jax.core.Tracer) for a in (self.x, self.c, self.y, self.alphas))
+        with nullcontext() if traced else precision(self.dtype):
+            arrays = (jnp.asarray(a, self.dtype) for a in (self.x, self.c, self.y, self.alphas))
+            scores = probe(
+                *arrays,
+                jnp.asarray(layout.index),
+                jnp.asarray(layout.rank),
+                sizes=layout.sizes,
+                bounds=layout.bounds,
+                options=self.options,
+            )
+        if not traced:
+            _warn_constant(scores)
+        return scores
+
+    def _checked(self) -> Arguments:
+        for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
+            check_finite(name, a)
+        negative = [a for a in np.asarray(self.alphas) if not 0 <= a < np.inf]
+        if negative:
+            raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
+        if self.dtype.itemsize >= 8:
+            return self
+        # Every fit has an intercept, so a shift changes no score; in a narrow type it saves digits.
+        x, y = (np.asarray(a, np.float64) for a in (self.x, self.y))
+        return replace(self, x=x - x.mean(0), y=y - y.mean(0))
+
+
+def default_dtype() -> np.dtype:
+    """float64 wherever the default backend has it."""
+    return np.dtype(np.float32 if jax.default_backend() == "tpu" else np.float64)
+
+
+def precision(dtype: Any) -> AbstractContextManager[Any]:
+    """Allow float64 for the time of a `with` block, if that is what `dtype` is."""
+    return jax.enable_x64(True) if jnp.dtype(dtype).itemsize >= 8 else nullcontext()
+
+
+def check_finite(name: str, array: Any, labels: Sequence[str] | None = None) -> None:
+    """Raise InputError naming the first molecule and column that is NaN or infinite."""
+    array = np.asarray(array)
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # one pass without a temporary, right in nearly every case
+            return
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, column = bad[0]
+        where = column if labels is None else labels[column]
+        raise InputError(
+            f"{name} has {len(bad)} NaN or infinite values, the first at molecule {row}, "
+            f"column {where}: remove or impute them"
+        )
+
+
+def _check_shape(name: str, a: Any, molecules: int) -> None:
+    if a.ndim != 2:
+        raise InputError(f"{name} must have axes (molecule, column), got shape {a.shape}")
+    if len(a) != molecules:
+        raise InputError(
+            f"{name} has {len(a)} molecules but X has {molecules}: they must be row by row"
+        )
+    if a.shape[1] == 0:
+        raise InputError(f"{name} has no columns, got shape {a.shape}")
+    if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
+        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
+    if np.issubdtype(a.dtype, np.complexfloating):
+        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
+
+
+def _grid(alphas: Any) -> Any:
+    if isinstance(alphas, str):
+        if alphas != "loo":
+            raise InputError(f'alphas must be a number, a sequence or "loo", got {alphas!r}')
+        return np.asarray(LOO_ALPHAS)
+    grid = jnp.atleast_1d(alphas) if isinstance(alphas, jax.Array) else np.atleast_1d(alphas)
+    if grid.ndim != 1 or not grid.size or not np.issubdtype(grid.dtype, np.number):
+        raise InputError(f"alphas must be a number or a sequence of numbers, got {alphas!r}")
+    return grid
+
+
+def _warn_constant(scores: Scores) -> None:
+    comp = np.asarray(scores.r2_comp)
+    undefined = np.isnan(comp).reshape(-1, comp.shape[-1]).any(0)
+    if undefined.any():
+        warnings.warn(
+            f"R² is undefined (NaN) where a target is constant among held-out molecules: "
+            f"target columns {np.flatnonzero(undefined).tolist()}",
+            ConstantTargetWarning,
+            stacklevel=4,
+        )
