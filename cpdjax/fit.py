@@ -49,7 +49,7 @@ def primal(
         left = centred - u @ (shrunk[:, None] * (s.vectors.T @ cross))
         return _loo_error(left, 1 - 1 / train.n - jnp.square(u) @ shrunk, seen.weight)
 
-    weights, alpha = _solve(gram, cross, alphas, defect, errors if loo else None)
+    weights, alpha = _solve(gram, cross, alphas, defect, errors if loo else None, residual.trace)
     z = residual.features(held_out)
     return Fit(train.mean_y[None, None] + einsum("nd,adt->ant", z, weights), alpha)
 
@@ -82,7 +82,7 @@ def dual(
         kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / train.n
         return _loo_error(left, kept, seen.weight)
 
-    weights, alpha = _solve(gram, y, alphas, defect, errors if loo else None)
+    weights, alpha = _solve(gram, y, alphas, defect, errors if loo else None, residual.trace)
     held = residual.features(held_out) @ z.T
     return Fit(train.mean_y[None, None] + einsum("nm,amt->ant", held, weights), alpha)
 
@@ -93,9 +93,9 @@ def _solve(
     alphas: Array,
     defect: ridge.Defect,
     errors: Callable[[ridge.Spectrum, Array], Array] | None,
+    trace: Array,
 ) -> tuple[Array, Array]:
     """Weights (alpha, n, target) and their α (alpha, target)."""
-    trace = jnp.trace(gram)
     if errors is None:
         refine = ridge.refinement(defect, alphas[:, None], trace)
         weights = ridge.solve_grid(gram, rhs, alphas, refine)

@@ -1,0 +1,164 @@
+"""Features of molecules: layers tagged with irreps, pooled over atoms, made into scalars."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from e3nn_jax import Irrep, IrrepsArray
+from jaxtyping import Array, Bool, Float
+
+from cpdjax.errors import InputError, UnknownNameError
+
+POOLS = ("mean", "sum")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Mapping[str, IrrepsArray]):
+    """One model's features of many molecules: a mapping of layer to pooled `IrrepsArray`.
+
+    Arrays are (molecule, irreps.dim), on the host, in the order of the structures. Two objects
+    are equal when their hashes are.
+
+    Raises:
+        InputError: layers that disagree in their number of molecules.
+
+    >>> feats = Features({"first": IrrepsArray("2x0e + 1x1o", np.ones((4, 5)))}, model="toy",
+    ...                  pool="mean", structures_hash="")
+    >>> feats["first"].irreps
+    2x0e+1x1o
+    >>> feats
+    Features('toy', molecules=4, pool='mean', layers={'first': '2x0e+1x1o'})
+    """
+
+    layers: Mapping[str, IrrepsArray]
+    model: str
+    pool: str
+    """"mean", "sum", or "none" for a model whose features belong to the molecule."""
+    structures_hash: str
+    """`Structures.hash` of what they were computed from."""
+
+    def __post_init__(self) -> None:
+        rows = {layer: array.shape[0] for layer, array in self.layers.items()}
+        if len(set(rows.values())) > 1:
+            raise InputError(f"layers of {self.model!r} disagree in their molecules: {rows}")
+
+    def __getitem__(self, layer: str) -> IrrepsArray:
+        if layer not in self.layers:
+            raise UnknownNameError("layer", layer, self.layers)
+        return self.layers[layer]
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self.layers
+
+    def get(self, layer: str, default: Any = None) -> Any:
+        """The layer, or `default` where there is none."""
+        return self.layers.get(layer, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Features) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        irreps = {layer: str(array.irreps) for layer, array in self.items()}
+        molecules = max((array.shape[0] for array in self.values()), default=0)
+        return f"Features({self.model!r}, {molecules=}, pool={self.pool!r}, layers={irreps})"
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of arrays, irreps and layer names, the model's name, pool and structures.
+
+        The same on every platform; the order of layers does not enter.
+        """
+        digest = hashlib.sha256(repr((self.model, self.pool, self.structures_hash)).encode())
+        for layer in sorted(self):
+            values = np.asarray(self[layer].array)
+            little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+            tag = (layer, str(self[layer].irreps), little.shape, little.dtype.str)
+            digest.update(repr(tag).encode())
+            digest.update(little.data)
+        return digest.hexdigest()
+
+
+def pool(
+    features: IrrepsArray, mask: Bool[Array | np.ndarray, "molecule atom"], how: str = "mean"
+) -> IrrepsArray:
+    """Mean or sum over atoms: (molecule, atom, irreps.dim) → (molecule, irreps.dim).
+
+    Both are linear, so the irreps stay. Rows of padding may hold anything.
+
+    Raises:
+        UnknownNameError: `how` is neither "mean" nor "sum".
+
+    >>> atoms = IrrepsArray("1x0e", np.array([[[1.0], [3.0], [9.0]]]))
+    >>> pool(atoms, np.array([[True, True, False]])).array
+    array([[2.]])
+    """
+    if how not in POOLS:
+        raise UnknownNameError("pooling", how, POOLS)
+    x = features.array
+    xp = _namespace(x)
+    total = xp.where(mask[:, :, None], x, 0).sum(1)
+    if how == "mean":
+        total = total / mask.sum(1, dtype=x.dtype)[:, None]
+    return IrrepsArray(features.irreps, total)
+
+
+def invariants(features: IrrepsArray, irrep: str | None = None) -> Float[Array, "molecule feature"]:
+    """Scalars that rotations and inversion leave alone, one per channel, in the irreps' order.
+
+    From a pooled array ("pool, then norm"): 0e as it is, 0o as its absolute value, l > 0 as the
+    norm over the channel's 2l+1 components. NumPy in, NumPy out; JAX in, JAX out, with zero for
+    the derivative of a norm at zero.
+
+    Args:
+        irrep: only channels of this irrep, such as "1o".
+
+    Raises:
+        UnknownNameError: `features` has no such irrep.
+
+    >>> array = IrrepsArray("1x0e + 1x0o + 1x1o", np.array([[-1.0, -2.0, 0.0, 3.0, -4.0]]))
+    >>> invariants(array)
+    array([[-1.,  2.,  5.]])
+    >>> invariants(array, "1o")
+    array([[5.]])
+    """
+    kinds = [str(ir) for _, ir in features.irreps]
+    if irrep is not None and irrep not in kinds:
+        raise UnknownNameError("irrep", irrep, set(kinds))
+    x = features.array
+    xp = _namespace(x)
+    scalars = []
+    for (channels, ir), columns in zip(features.irreps, features.irreps.slices(), strict=True):
+        if irrep in (None, str(ir)):
+            block = x[..., columns].reshape(*x.shape[:-1], channels, ir.dim)
+            scalars.append(_scalar(xp, block, ir))
+    return xp.concatenate(scalars, axis=-1)
+
+
+def _scalar(xp: Any, block: Any, ir: Irrep) -> Any:
+    """(..., channel, 2l+1) → (..., channel)."""
+    if ir.l == 0:
+        return block[..., 0] if ir.p == 1 else abs(block[..., 0])
+    squares = (block**2).sum(-1)
+    positive = squares > 0
+    # The root sees only positive numbers, or its derivative at zero would be NaN.
+    return xp.where(positive, xp.sqrt(xp.where(positive, squares, 1)), 0)
+
+
+def _namespace(x: Any) -> Any:
+    """NumPy for NumPy arrays (which JAX would round to float32 by default), else jax.numpy."""
+    return x.__array_namespace__()
