@@ -1,7 +1,40 @@
-"""cpdjax: what does an atomistic model know beyond composition, where, and in which channel?"""
+"""cpdjax: what does an atomistic model know beyond composition, where, and in which channel?
 
+Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` and
+`learning_curve` are the kernel, pure functions of arrays; `sweep` runs it over everything.
+"""
+
+# Functions that share their module's name are imported here, last, so that the function is what
+# `cpdjax.<name>` means.
+from cpdjax import datasets, models
+from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
+from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
+from cpdjax.extraction import extract
+from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
 from cpdjax.probe import Scores
+from cpdjax.structures import Structures
+from cpdjax.sweep import sweep
 
-__all__ = ["Scores", "cpd", "group_folds", "kfold", "learning_curve"]
+__all__ = [
+    "ConstantTargetWarning",
+    "Features",
+    "FileError",
+    "InputError",
+    "Scores",
+    "Structures",
+    "UnknownNameError",
+    "composition",
+    "cpd",
+    "datasets",
+    "elements",
+    "extract",
+    "formulas",
+    "group_folds",
+    "invariants",
+    "kfold",
+    "learning_curve",
+    "models",
+    "sweep",
+]

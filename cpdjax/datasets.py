@@ -101,7 +101,7 @@ def read(
     frames = _read_frames(path, index)
     name = path.stem if name is None else name
     if isinstance(targets, (str, Path)):
-        targets = _read_table(Path(targets))
+        targets = read_table(Path(targets))
     if not isinstance(targets, pd.DataFrame):
         return Structures.from_atoms(frames, name, targets, units)
     own_ids = all("id" in frame.info for frame in frames)
@@ -207,7 +207,8 @@ def _read_frames(path: Path, index: Any) -> list[Atoms]:
     return frames
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: str | Path) -> pd.DataFrame:
+    path = Path(path)
     reader = pd.read_parquet if path.suffix in (".parquet", ".pq") else pd.read_csv
     try:
         return reader(path)

@@ -1,0 +1,73 @@
+"""Finished units of a running sweep, kept so that it can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpdjax.errors import FileError
+from cpdjax.files import atomic, remove
+
+
+class Checkpoint:
+    """A folder of units, tied to one configuration; without a folder, a stand-in that keeps none.
+
+    Raises:
+        FileError: the folder holds the results of another configuration.
+    """
+
+    def __init__(self, folder: Path | None, facts: Mapping[str, Any]):
+        self.folder = folder
+        if folder is None:
+            return
+        record = folder / "sweep.json"
+        if record.exists():
+            _check_same(record, facts)
+        else:
+            with atomic(record) as temporary:
+                temporary.write_text(json.dumps(facts, indent=1, sort_keys=True))
+
+    def load(self, name: str) -> dict[str, np.ndarray | None] | None:
+        """The arrays of a finished unit, or None if it is still to do."""
+        path = self._path(name)
+        if path is None or not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            remove(path)  # damaged: computed again
+            return None
+
+    def save(self, name: str, arrays: Mapping[str, np.ndarray | None]) -> None:
+        path = self._path(name)
+        if path is not None:
+            with atomic(path) as temporary:
+                np.savez(temporary, **{k: v for k, v in arrays.items() if v is not None})
+
+    def clear(self) -> None:
+        """Remove the units, once their results are saved."""
+        if self.folder is not None:
+            remove(self.folder / "units")
+
+    def _path(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / "units" / f"{name}.npz"
+
+
+def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
+    try:
+        known = json.loads(record.read_text())
+    except (OSError, ValueError):
+        raise FileError(f"cannot read {record}: remove {record.parent} to start anew") from None
+    ours = json.loads(json.dumps(facts))
+    changed = sorted(k for k in {*ours, *known} if ours.get(k) != known.get(k))
+    if changed:
+        raise FileError(
+            f"{record.parent} holds a sweep of another configuration (different: "
+            f"{', '.join(changed)}): choose another folder or remove it"
+        )

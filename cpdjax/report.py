@@ -1,0 +1,142 @@
+"""A sweep's results for the eye: a table, R² by target, learning curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from cpdjax.errors import InputError
+from cpdjax.files import atomic
+from cpdjax.results import present
+
+#: Figures do not follow scores below this: a failed probe has no lower bound.
+FLOOR = -0.2
+
+
+def summary(table: xr.Dataset) -> xr.Dataset:
+    """Every channel's R²_geom over folds and repeats: median, quartiles and worst.
+
+    Our choice: the median, not the mean. R² has no lower bound, and a single held-out molecule
+    far outside what training saw can carry a fold, and with it any mean, below -1,000.
+
+    Along a grid of α the one with the best median is taken for each channel, target and size:
+    optimistic by a little, since it is chosen on the scores it reports; `alphas="loo"` is not.
+    Axes (channel, size, target).
+    """
+    channels = list(present(table))
+    if not channels:
+        raise InputError("the results hold no channel")
+    frames = []
+    for model, layer, irrep in channels:
+        one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, drop=True)
+        medians = one.median(("repeat", "fold")).fillna(-np.inf)
+        chosen = one.isel(alpha=medians.argmax("alpha"))
+        quartiles = chosen.quantile([0.25, 0.5, 0.75], ("repeat", "fold"))
+        parts = dict(zip(("lower", "median", "upper"), quartiles, strict=True))
+        parts["worst"] = chosen.min(("repeat", "fold"), skipna=False)
+        frames.append(
+            xr.Dataset({k: v.drop_vars("quantile", errors="ignore") for k, v in parts.items()})
+        )
+    labels = [f"{m} / {layer}" + ("" if ir == "0e" else f" / {ir}") for m, layer, ir in channels]
+    scores = xr.concat(
+        frames, xr.DataArray(labels, dims="channel", name="channel"),
+        coords="minimal", compat="override",
+    )  # fmt: skip
+    scores["r2_comp"] = table.r2_comp.median(("fold", "repeat"))
+    return scores
+
+
+def text_table(table: xr.Dataset) -> Table:
+    """R²_geom of every channel and target at the largest size: median and quartiles."""
+    scores = summary(table).isel(size=-1)
+    shown = Table(
+        title=f"R²_geom at N = {int(scores['size']):,}: median (quartiles) over folds and repeats",
+        caption="* a fold is below -1: held-out molecules outside the training range",
+    )
+    shown.add_column("target", no_wrap=True)
+    shown.add_column("R²_comp", justify="right", no_wrap=True)
+    for label in scores.channel.values:
+        shown.add_column(str(label).replace(" / ", "\n"), justify="right", no_wrap=True)
+    for target in scores.target.values:
+        row = scores.sel(target=target)
+        unit = str(row.unit.item())
+        name = f"{target} ({unit})" if unit else str(target)
+        cells = [_cell(row.sel(channel=label)) for label in scores.channel.values]
+        shown.add_row(name, f"{row.r2_comp.item():.3f}", *cells)
+    return shown
+
+
+def _cell(score: xr.Dataset) -> str:
+    median, low, high, worst = (score[k].item() for k in ("median", "lower", "upper", "worst"))
+    if not np.isfinite(median):
+        return "undefined"
+    star = "*" if worst < -1 else " "
+    return f"{_number(median)} ({_number(low)}, {_number(high)}){star}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value > -10 else f"{value:.0e}"
+
+
+def draw_targets(table: xr.Dataset) -> Figure:
+    """R²_geom by target and channel at the largest size: median, whiskers at the quartiles."""
+    scores = summary(table).isel(size=-1).clip(min=FLOOR)
+    channels, targets = scores.sizes["channel"], scores.sizes["target"]
+    figure = Figure(figsize=(8, 1.4 + 0.16 * targets * (channels + 1)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / channels
+    for i, label in enumerate(scores.channel.values):
+        one = scores.isel(channel=i)
+        y = np.arange(targets) + (i - (channels - 1) / 2) * height
+        whiskers = [one["median"] - one["lower"], one["upper"] - one["median"]]
+        axes.barh(y, one["median"], height, xerr=np.nan_to_num(whiskers), label=str(label))
+    axes.set_yticks(np.arange(targets), [str(t) for t in scores.target.values])
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlim(FLOOR, 1)
+    axes.set_xlabel("R²_geom")
+    axes.set_title(f"Geometric information, linearly accessible (N = {int(table['size'][-1]):,})")
+    figure.legend(loc="outside lower center", ncols=min(channels, 3), fontsize="small")
+    return figure
+
+
+def draw_curves(table: xr.Dataset) -> Figure:
+    """R²_geom against the number of molecules, a panel a target: median, band of quartiles."""
+    scores = summary(table).clip(min=2 * FLOOR)
+    targets = [str(t) for t in scores.target.values]
+    columns = min(4, len(targets))
+    rows = -(-len(targets) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.0 + 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    sizes = scores["size"].values
+    for panel, target in zip(panels, targets, strict=False):
+        for label in scores.channel.values:
+            one = scores.sel(target=target, channel=label)
+            panel.plot(sizes, one["median"], marker="o", markersize=3, label=str(label))
+            panel.fill_between(sizes, one["lower"], one["upper"], alpha=0.2)
+        panel.set_title(target, fontsize="medium")
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set_ylim(FLOOR, 1)
+        panel.set_xscale("log")
+    for panel in panels[len(targets) :]:
+        panel.set_visible(False)
+    figure.supxlabel("molecules N")
+    figure.supylabel("R²_geom")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize="small")
+    return figure
+
+
+def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
+    """Write `r2_geom.png` and `learning_curves.png`."""
+    drawn = {"r2_geom.png": draw_targets(table), "learning_curves.png": draw_curves(table)}
+    paths = []
+    for name, figure in drawn.items():
+        with atomic(Path(folder) / name) as temporary:
+            figure.savefig(temporary, dpi=150)
+        paths.append(Path(folder) / name)
+    return paths

@@ -1,0 +1,97 @@
+"""What a sweep is told: its settings, checked in one place for Python, TOML and the shell."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cpdjax.errors import FileError, InputError, UnknownNameError
+
+DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
+DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
+DEFAULT_MOLECULES = 2000
+
+
+class Settings(BaseModel):
+    """The scientific settings of a sweep: with the data, all that decides its numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: tuple[str, ...] | None = None
+    """Layers to probe; None: all."""
+    irreps: tuple[str, ...] | None = None
+    """Irreps to probe, such as "0e" or "1o", "all" for a layer's invariants together; None: all."""
+    pool: Literal["mean", "sum"] = "mean"
+    """How per-atom features become a molecule's."""
+    sizes: tuple[Annotated[int, Field(ge=2)], ...] | None = None
+    """Increasing numbers of molecules; None: 50 to 2,000 as far as the data go."""
+    repeats: Annotated[int, Field(ge=1)] = 5
+    """Shuffles of the molecules."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    group_by: Literal["formula"] | None = None
+    """"formula": no formula is shared between training and held-out molecules."""
+    alphas: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | Literal["loo"] = (1.0,)
+    """Ridge penalties, or "loo": chosen per fold and target by leave-one-out."""
+    standardize: bool = True
+    seed: int = 0
+    dtype: Literal["float64", "float32"] = "float64"
+
+
+class Config(Settings):
+    """A sweep from the shell: settings, where the data are, where the results go."""
+
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    """Names of models, or files of features."""
+    dataset: str | None = None
+    """"qm9", or a file that ASE reads; None: QM9, unless `targets` is a table with formulas."""
+    targets: tuple[str, ...] | str | None = None
+    """Names of targets, or a CSV or Parquet file; None: all scalar ones."""
+    n: Annotated[int, Field(ge=2)] | None = None
+    """Molecules drawn from QM9; None: 2,000."""
+    out: Path = Path("cpdjax-results")
+    """The folder of the results."""
+    format: Literal["zarr", "netcdf"] = "zarr"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """`model(**values)`, its complaints as one line.
+
+    Raises:
+        UnknownNameError: a setting that does not exist.
+        InputError: a value that does not fit.
+
+    >>> checked(Settings, {"repeats": 0})
+    Traceback (most recent call last):
+    ...
+    cpdjax.errors.InputError: repeats: Input should be greater than or equal to 1, got 0
+    """
+    for name in values:
+        if name not in model.model_fields:
+            raise UnknownNameError("setting", name, model.model_fields)
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        raise InputError(f"{where}: {first['msg']}, got {first['input']!r}") from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        FileError: it is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is no valid TOML: {error}") from None

@@ -1,0 +1,249 @@
+"""The sweep: feature sets × layers × irreps × targets × sizes × repeats × α, resumable.
+
+The unit of work is one stack of equally wide channels in one repeat. Units are independent of
+each other and of the order in which they run, so an interrupted sweep goes on to the very bits
+of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Array
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
+
+from cpdjax.arguments import precision
+from cpdjax.channels import Channel, channels, stacks
+from cpdjax.checkpoint import Checkpoint
+from cpdjax.datasets import qm9, read
+from cpdjax.errors import InputError
+from cpdjax.folds import Layout, group_folds, nested
+from cpdjax.molecules import Molecules
+from cpdjax.probe import Options, Scores, probe
+from cpdjax.results import assemble, provenance
+from cpdjax.ridge import LOO_ALPHAS
+from cpdjax.settings import (
+    DEFAULT_FEATURES,
+    DEFAULT_MOLECULES,
+    DEFAULT_SIZES,
+    Settings,
+    checked,
+)
+from cpdjax.sources import collect
+from cpdjax.structures import Structures
+
+
+def sweep(
+    features: Any = DEFAULT_FEATURES,
+    *,
+    dataset: str | Path | Structures | Sequence[ase.Atoms] | None = None,
+    targets: Sequence[str] | str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
+    n: int | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
+    """Probe every channel of every feature set for every target, size, repeat and α.
+
+    Args:
+        features: what `cpdjax.sources.collect` takes: models by name, arrays, tables, files.
+        dataset: "qm9", a file that ASE reads, structures or `ase.Atoms`. By default QM9, unless
+            `targets` is a table that knows composition itself.
+        targets: names of the dataset's targets (all scalar ones by default); or a table, a CSV
+            or a Parquet file with a column `formula` or `smiles`.
+        n: molecules drawn from QM9 (2,000 by default), with the settings' seed.
+        out: folder that keeps finished units while the sweep runs, so that it can be
+            interrupted and resumed. None keeps nothing.
+        progress: show a progress bar on standard error.
+        **settings: fields of `cpdjax.settings.Settings`: layers, irreps, pool, sizes, repeats,
+            folds, group_by, alphas, standardize, seed, dtype.
+
+    Returns:
+        `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
+        (repeat, size, fold, target), `composition_share`, with units and full provenance.
+        Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0.
+
+    Raises:
+        InputError: data or settings that cannot be used; a subclass says which kind.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> table = {"formula": ["CH4", "C2H6", "H2O", "CO2"] * 25, "gap": rng.normal(size=100)}
+    >>> result = sweep({"mine": rng.normal(size=(100, 8))}, targets=table, sizes=[50, 100])
+    >>> dict(result.r2_geom.sizes)["size"], list(result.target.values)
+    (2, ['gap'])
+    """
+    chosen = checked(Settings, settings)
+    structures, molecules = _load(dataset, targets, n, chosen.seed)
+    found = channels(
+        collect(features, structures, pool=chosen.pool, layers=chosen.layers, progress=progress),
+        len(molecules),
+        chosen.irreps,
+    )
+    layout = _layout(chosen, molecules)
+    facts = provenance(chosen, molecules, found)
+    checkpoint = Checkpoint(None if out is None else Path(out), facts)
+    scores = _run(found, molecules, layout, chosen, checkpoint, progress)
+    return assemble(found, molecules, layout, chosen, scores, facts)
+
+
+def _load(
+    dataset: Any, targets: Any, n: int | None, seed: int
+) -> tuple[Structures | None, Molecules]:
+    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
+    if isinstance(targets, str) and not Path(targets).suffix:
+        targets, is_table = [targets], False  # one target's name
+    if n is not None and (is_table or dataset not in (None, "qm9")):
+        raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
+    if is_table and dataset is None:
+        return None, Molecules.from_table(targets)
+    if dataset is None or (isinstance(dataset, str) and dataset == "qm9"):
+        structures = qm9(DEFAULT_MOLECULES if n is None else n, seed)
+    elif isinstance(dataset, Structures):
+        structures = dataset
+    elif isinstance(dataset, str | Path):
+        structures = read(dataset, targets=targets if is_table else None)
+    else:
+        structures = Structures.from_atoms(list(dataset), targets=targets if is_table else None)
+    return structures, Molecules.from_structures(structures, None if is_table else targets)
+
+
+def _layout(settings: Settings, molecules: Molecules) -> Layout:
+    n = len(molecules)
+    sizes = settings.sizes
+    if sizes is None:
+        sizes = tuple(s for s in DEFAULT_SIZES if s <= n) or (n,)
+    folds: int | np.ndarray = settings.folds
+    if settings.group_by is not None:
+        folds = group_folds(molecules.formulas, settings.folds, seed=settings.seed)
+    return nested(n, sizes, settings.repeats, folds, seed=settings.seed)
+
+
+class _Unit(NamedTuple):
+    members: list[int]
+    repeat: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.members[0]}-{len(self.members)}-{self.repeat}"
+
+
+def _run(
+    found: Sequence[Channel],
+    molecules: Molecules,
+    layout: Layout,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    progress: bool,
+) -> dict[tuple[int, int], Scores]:
+    """Scores of every (channel, repeat), each without its repeat axis."""
+    on_cpu = jax.default_backend() == "cpu"
+    groups = stacks(found, most=1 if on_cpu else _fit_in_memory(found, layout))
+    # Repeats outermost: the first units are all of different shapes and compile side by side.
+    units = [_Unit(g, r) for r in range(settings.repeats) for g in groups]
+    work = partial(_probe_unit, found, molecules, layout, settings, checkpoint)
+    scores: dict[tuple[int, int], Scores] = {}
+    with _parallel(on_cpu) as pool, _bar(progress) as bar:
+        task = bar.add_task("probing", total=len(units))
+        futures = {pool.submit(work, unit): unit for unit in units}
+        try:
+            for future in as_completed(futures):
+                unit, stack = futures[future], future.result()
+                for i, member in enumerate(unit.members):
+                    scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
+                bar.advance(task)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # units under way finish, and are kept
+            raise
+    return scores
+
+
+def _probe_unit(
+    found: Sequence[Channel],
+    molecules: Molecules,
+    layout: Layout,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    unit: _Unit,
+) -> Scores:
+    kept = checkpoint.load(unit.name)
+    if kept is not None:
+        return Scores(**kept)
+    loo = settings.alphas == "loo"
+    alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
+    x = np.stack([found[i].padded() for i in unit.members])
+    y = molecules.y
+    if settings.dtype == "float32":  # a shift changes no score and saves digits
+        x, y = x - x.mean(1, keepdims=True), y - y.mean(0)
+    on_cpu = jax.default_backend() == "cpu"
+    options = Options(standardize=settings.standardize, loo=loo, batch_size=None if on_cpu else 64)
+    own = slice(unit.repeat, unit.repeat + 1)
+    with precision(settings.dtype):
+        arrays = (jnp.asarray(a, settings.dtype) for a in (x, molecules.counts, y, alphas))
+        stack = _probe_stack(
+            *arrays,
+            jnp.asarray(layout.index[own]),
+            jnp.asarray(layout.rank[own]),
+            sizes=layout.sizes,
+            bounds=layout.bounds,
+            options=options,
+        )
+        scores = jax.tree.map(np.asarray, stack)
+    checkpoint.save(unit.name, vars(scores))
+    return scores
+
+
+@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
+def _probe_stack(x: Array, *shared: Array, **static: Any) -> Scores:
+    return jax.vmap(lambda x: probe(x, *shared, **static))(x)
+
+
+def _fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:
+    """Channels whose probes fit in half of the device's memory."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit", 2**32) // 2
+    width = max(c.width for c in found)
+    _, folds, slots = layout.index.shape
+    rows = folds * slots
+    # All folds at once: their rows gathered, and some eight square matrices.
+    one = 8 * folds * width * (rows + 8 * min(width, rows))
+    return max(int(limit // one), 1)
+
+
+@contextmanager
+def _parallel(on_cpu: bool) -> Iterator[ThreadPoolExecutor]:
+    """One thread a core, each with single-threaded LAPACK; an accelerator needs one thread.
+
+    Many small factorisations run faster side by side than each on all cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with (
+        threadpool_limits(1 if on_cpu else None, user_api="blas"),
+        ThreadPoolExecutor(cores if on_cpu else 1) as pool,
+    ):
+        yield pool
+
+
+def _bar(progress: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not progress,
+    )
