@@ -18,7 +18,7 @@ import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex, cast
+from typing import Any, SupportsIndex
 
 import ase.io
 import numpy as np
@@ -201,7 +201,7 @@ def _read_frames(path: Path, index: Any) -> list[Atoms]:
     except Exception as error:  # ASE's readers raise whatever they meet, of any type
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"cannot read {path} as structures: {reason}") from error
-    frames = [frames] if isinstance(frames, Atoms) else cast(list[Atoms], frames)
+    frames = [frames] if isinstance(frames, Atoms) else frames
     if not frames:
         raise FileError(f"{path} holds no structures for index {index!r}; expected at least one")
     return frames

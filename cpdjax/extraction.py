@@ -16,7 +16,7 @@ from rich.progress import Progress
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features import POOLS, Features
 from cpdjax.features import pool as pool_atoms
-from cpdjax.models import Model, load  # pyright: ignore[reportMissingImports] (../models)
+from cpdjax.models import Model, load
 from cpdjax.structures import Batch, Structures
 
 MAX_BUCKETS = 6
