@@ -46,7 +46,7 @@ class Arguments:
         traced = any(isinstance(a, jax.core.Tracer) for a in (x, c, y, grid))
         if dtype is None:
             dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
-        arguments = cls(x, c, y, grid, replace(options, loo=loo), jnp.dtype(dtype))
+        arguments = cls(x, c, y, grid, replace(options, loo=loo), _floating(dtype))
         return arguments if traced else arguments._checked()
 
     def run(self, layout: Layout) -> Scores:
@@ -69,6 +69,7 @@ class Arguments:
     def _checked(self) -> Arguments:
         for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
             check_finite(name, a)
+            _check_range(name, a, self.dtype)
         negative = [a for a in np.asarray(self.alphas) if not 0 <= a < np.inf]
         if negative:
             raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
@@ -120,13 +121,33 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
         raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
 
 
+def _check_range(name: str, a: Any, dtype: np.dtype) -> None:
+    largest = float(np.abs(np.asarray(a)).max(initial=0))
+    bound = float(np.sqrt(jnp.finfo(dtype).max / max(len(a), 1))) / 4
+    if largest > bound:
+        raise InputError(
+            f"{name} holds values up to {largest:.0e}, whose squares overflow {dtype}: rescale them"
+        )
+
+
+def _floating(dtype: Any) -> np.dtype:
+    try:
+        known = jnp.dtype(dtype)
+    except TypeError:
+        known = None
+    if known is None or not jnp.issubdtype(known, jnp.floating):
+        raise InputError(f"dtype must be a floating type such as float64, got {dtype!r}")
+    return known
+
+
 def _grid(alphas: Any) -> Any:
     if isinstance(alphas, str):
         if alphas != "loo":
             raise InputError(f'alphas must be a number, a sequence or "loo", got {alphas!r}')
         return np.asarray(LOO_ALPHAS)
     grid = jnp.atleast_1d(alphas) if isinstance(alphas, jax.Array) else np.atleast_1d(alphas)
-    if grid.ndim != 1 or not grid.size or not np.issubdtype(grid.dtype, np.number):
+    real = np.issubdtype(grid.dtype, np.integer) or jnp.issubdtype(grid.dtype, jnp.floating)
+    if grid.ndim != 1 or not grid.size or not real:
         raise InputError(f"alphas must be a number or a sequence of numbers, got {alphas!r}")
     return grid
 

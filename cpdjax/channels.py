@@ -69,7 +69,9 @@ def channels(
     names = [f.model for f in features]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two feature sets are called {name!r}: name them by a mapping")
+            raise InputError(
+                f"two feature sets are called {name!r}: rename a file, or name them by a mapping"
+            )
     found = []
     for f in features:
         for layer, array in f.items():

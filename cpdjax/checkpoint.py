@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ class Checkpoint:
             with atomic(record) as temporary:
                 temporary.write_text(json.dumps(facts, indent=1, sort_keys=True))
 
-    def load(self, name: str) -> dict[str, np.ndarray | None] | None:
+    def load(self, name: str) -> dict[str, Any] | None:
         """The arrays of a finished unit, or None if it is still to do."""
         path = self._path(name)
         if path is None or not path.exists():
@@ -40,20 +39,16 @@ class Checkpoint:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in arrays.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            remove(path)  # damaged: computed again
+        except Exception:  # a damaged file can raise nearly anything
+            remove(path)  # computed again
             return None
 
-    def save(self, name: str, arrays: Mapping[str, np.ndarray | None]) -> None:
+    def save(self, name: str, arrays: Mapping[str, Any]) -> None:
         path = self._path(name)
         if path is not None:
             with atomic(path) as temporary:
-                np.savez(temporary, **{k: v for k, v in arrays.items() if v is not None})
-
-    def clear(self) -> None:
-        """Remove the units, once their results are saved."""
-        if self.folder is not None:
-            remove(self.folder / "units")
+                kept: dict[str, Any] = {k: v for k, v in arrays.items() if v is not None}
+                np.savez(temporary, allow_pickle=False, **kept)
 
     def _path(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / "units" / f"{name}.npz"
@@ -64,10 +59,20 @@ def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
         known = json.loads(record.read_text())
     except (OSError, ValueError):
         raise FileError(f"cannot read {record}: remove {record.parent} to start anew") from None
-    ours = json.loads(json.dumps(facts))
-    changed = sorted(k for k in {*ours, *known} if ours.get(k) != known.get(k))
+    changed = sorted(_differences(json.loads(json.dumps(facts)), known))
     if changed:
         raise FileError(
             f"{record.parent} holds a sweep of another configuration (different: "
             f"{', '.join(changed)}): choose another folder or remove it"
         )
+
+
+def _differences(ours: Any, known: Any, name: str = "record") -> list[str]:
+    """Names of the entries that differ, "settings.seed" for one inside another."""
+    if ours == known:
+        return []
+    if not (isinstance(ours, dict) and isinstance(known, dict)):
+        return [name]
+    prefix = "" if name == "record" else f"{name}."
+    keys = {*ours, *known}
+    return [d for k in keys for d in _differences(ours.get(k), known.get(k), f"{prefix}{k}")]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import xarray as xr
 from rich.console import Console
 
 from cpdjax import models, report, results
@@ -17,9 +20,12 @@ from cpdjax.sweep import sweep as run_sweep
 app = typer.Typer(
     help="What does an atomistic model know beyond composition, where, and in which channel?",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+# The command line cannot be parsed; typer keeps its copy of click, and this name, to itself.
+_UsageError: Any = typer.BadParameter.__base__
+_INTERRUPTED = 130
 
 
 @app.command()
@@ -69,7 +75,7 @@ def sweep(
         targets=chosen.targets,
         n=chosen.n,
         out=chosen.out,
-        progress=True,
+        progress=sys.stderr.isatty(),
         **settings,
     )
     suffix = ".zarr" if chosen.format == "zarr" else ".nc"
@@ -78,10 +84,7 @@ def sweep(
         results.save(table, chosen.out / "results.csv"),
         *report.save_figures(table, chosen.out),
     ]
-    console = _console()
-    console.print(report.text_table(table))
-    for path in saved:
-        console.print(f"saved {path}", soft_wrap=True, highlight=False)
+    _show(table, saved)
 
 
 @app.command("report")
@@ -91,10 +94,8 @@ def show(
 ) -> None:
     """Print the table of saved results and draw their figures anew."""
     table = results.load(path)
-    console = _console()
-    console.print(report.text_table(table))
-    for figure in report.save_figures(table, out or (path if path.is_dir() else path.parent)):
-        console.print(f"saved {figure}", soft_wrap=True, highlight=False)
+    is_folder = path.is_dir() and path.suffix != ".zarr"
+    _show(table, report.save_figures(table, out or (path if is_folder else path.parent)))
 
 
 @app.command("models")
@@ -103,12 +104,14 @@ def list_models() -> None:
     for name in models.names():
         model = models.load(name)
         layers = ", ".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
-        _console().print(f"{name}: {layers}", soft_wrap=True, highlight=False)
+        print(f"{name}: {layers}")
 
 
-def _console() -> Console:
+def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:
     # Rich takes a pipe for 80 columns wide, and would cut the table short.
-    return Console(width=None if sys.stdout.isatty() else 160)
+    Console(width=None if sys.stdout.isatty() else 200).print(report.text_table(table))
+    for path in saved:
+        print(f"saved {path}")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -117,19 +120,30 @@ def _split(text: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Run a command; what the user can mend ends in one line and exit status 2."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+        sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+    except _UsageError as error:
+        _say(error.format_message())
+        return 2
     except InputError as error:
-        _fail(str(error), 2)
+        _say(str(error))
+        return 2
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on where it stopped", 130)
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return 2
+    if status == _INTERRUPTED:
+        _say("interrupted; the same command goes on where it stopped")
+    return status
 
 
-def _fail(message: str, status: int) -> Any:
-    print(f"cpdjax: {message}", file=sys.stderr)
-    sys.exit(status)
+def _say(message: str) -> None:
+    print(f"cpdjax: {' '.join(message.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -137,4 +137,8 @@ def _concrete(folds: Any) -> int | np.ndarray:
             "folds must be concrete: fold ids set array shapes and cannot be traced; "
             "make them outside jit and close over them"
         )
-    return int(folds) if np.ndim(folds) == 0 else np.asarray(folds)
+    if np.ndim(folds):
+        return np.asarray(folds)
+    if not isinstance(folds, int | np.integer):
+        raise InputError(f"folds must be a whole number or one fold id a molecule, got {folds!r}")
+    return int(folds)

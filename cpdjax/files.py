@@ -27,13 +27,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since writers choose their format by it.
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # which, unlike a file, cannot be replaced in one step
+            os.replace(path, old)
         os.replace(temporary, path)
     finally:
         remove(temporary)
+    remove(old)
 
 
 def remove(path: Path) -> None:

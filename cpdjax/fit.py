@@ -36,10 +36,10 @@ def primal(
     """
     gram, cross = residual.gram(train), residual.cross(train)
 
-    def defect(w: Array, alpha: Array) -> Array:
+    def fetch() -> ridge.Defect:
         seen = rows()
-        z = residual.features(seen)
-        return einsum("nd,nt->dt", z, residual.targets(seen) - z @ w) - alpha[None] * w
+        z, y = residual.features(seen), residual.targets(seen)
+        return lambda w, alpha: einsum("nd,nt->dt", z, y - z @ w) - alpha[None] * w
 
     def errors(s: ridge.Spectrum, alpha: Array) -> Array:
         seen = rows()
@@ -49,7 +49,7 @@ def primal(
         left = centred - u @ (shrunk[:, None] * (s.vectors.T @ cross))
         return _loo_error(left, 1 - 1 / train.n - jnp.square(u) @ shrunk, seen.weight)
 
-    weights, alpha = _solve(gram, cross, alphas, defect, errors if loo else None, residual.trace)
+    weights, alpha = _solve(gram, cross, alphas, fetch, residual, errors if loo else None)
     z = residual.features(held_out)
     return Fit(train.mean_y[None, None] + einsum("nd,adt->ant", z, weights), alpha)
 
@@ -72,8 +72,8 @@ def dual(
     z, y = residual.features(seen), residual.targets(seen)
     gram = einsum("nd,md->nm", z, z)
 
-    def defect(a: Array, alpha: Array) -> Array:
-        return y - z @ (z.T @ a) - alpha[None] * a
+    def fetch() -> ridge.Defect:
+        return lambda a, alpha: y - z @ (z.T @ a) - alpha[None] * a
 
     def errors(s: ridge.Spectrum, alpha: Array) -> Array:
         shrunk = 1 / (s.eigenvalues + alpha)
@@ -82,7 +82,7 @@ def dual(
         kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / train.n
         return _loo_error(left, kept, seen.weight)
 
-    weights, alpha = _solve(gram, y, alphas, defect, errors if loo else None, residual.trace)
+    weights, alpha = _solve(gram, y, alphas, fetch, residual, errors if loo else None)
     held = residual.features(held_out) @ z.T
     return Fit(train.mean_y[None, None] + einsum("nm,amt->ant", held, weights), alpha)
 
@@ -91,18 +91,18 @@ def _solve(
     gram: Array,
     rhs: Array,
     alphas: Array,
-    defect: ridge.Defect,
+    rows: Callable[[], ridge.Defect],
+    residual: Residual,
     errors: Callable[[ridge.Spectrum, Array], Array] | None,
-    trace: Array,
 ) -> tuple[Array, Array]:
     """Weights (alpha, n, target) and their α (alpha, target)."""
     if errors is None:
-        refine = ridge.refinement(defect, alphas[:, None], trace)
-        weights = ridge.solve_grid(gram, rhs, alphas, refine)
+        refine = ridge.refinement(rows, alphas[:, None], residual.trace)
+        weights = ridge.solve_grid(gram, rhs, alphas, refine, scaled=residual.scaled)
         return weights, jnp.broadcast_to(alphas[:, None], (len(alphas), rhs.shape[-1]))
     s = ridge.spectrum(gram)
     best = alphas[jnp.argmin(lax.map(lambda a: errors(s, a), alphas), axis=0)][None]
-    refine = ridge.refinement(defect, best, trace)
+    refine = ridge.refinement(rows, best, residual.trace)
     return ridge.solve_spectral(gram, s, rhs, best, refine), best
 
 

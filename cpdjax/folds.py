@@ -27,7 +27,7 @@ def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecul
     """
     _check_count(n, folds)
     ids = np.empty(n, np.int64)
-    ids[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
+    ids[_generator(seed).permutation(n)] = np.arange(n) % folds
     return ids
 
 
@@ -47,7 +47,7 @@ def group_folds(
     """
     names, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     _check_count(len(names), folds, "groups")
-    shuffled = np.random.default_rng(seed).permutation(len(names))
+    shuffled = _generator(seed).permutation(len(names))
     largest_first = shuffled[np.argsort(-counts[shuffled], kind="stable")]
     filled = np.zeros(folds, np.int64)
     fold_of = np.empty(len(names), np.int64)
@@ -112,7 +112,7 @@ def nested(
     sizes = _check_sizes(sizes, n, folds)
     if repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
     if isinstance(folds, int):
         _check_count(sizes[0], folds)
@@ -139,6 +139,13 @@ def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, 
     first = [0, *(int(f.min()) for f in filled[:-1])]
     last = [int(f.max()) for f in filled]
     return Layout(sizes, tuple(zip(first, last, strict=True)), index, rank)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise InputError(f"seed must be a whole number, at least 0, got {seed!r}") from None
 
 
 def _check_count(n: int, folds: int, what: str = "molecules") -> None:

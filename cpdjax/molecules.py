@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from cpdjax.arguments import check_finite
 from cpdjax.composition import composition, elements, from_formulas, from_smiles, hill
-from cpdjax.datasets import SCALAR_TARGETS, read_table
+from cpdjax.datasets import read_table
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.structures import Structures
 
@@ -50,15 +50,14 @@ class Molecules:
     def from_structures(
         cls, structures: Structures, names: Sequence[str] | None = None
     ) -> Molecules:
-        """Targets by name; None: QM9's scalar targets, or every scalar one there is.
+        """Targets by name; None: every scalar one.
 
         Raises:
             UnknownNameError: no such target.
             InputError: a vector target, NaN, or no target at all.
         """
         if names is None:
-            scalar = [n for n, values in structures.targets.items() if values.ndim == 1]
-            names = [n for n in SCALAR_TARGETS if n in scalar] or scalar
+            names = [n for n, values in structures.targets.items() if values.ndim == 1]
         targets = {name: _scalar(name, structures.target(name)) for name in names}
         counts, symbols = composition(structures), elements(structures)
         units = {name: structures.units.get(name, "") for name in names}
@@ -85,7 +84,7 @@ class Molecules:
         (('H', 'C', 'O'), [[4.0, 1.0, 0.0], [2.0, 0.0, 1.0]], ['gap'])
         """
         name = Path(table).stem if isinstance(table, str | Path) else "table"
-        frame = read_table(table) if isinstance(table, str | Path) else pd.DataFrame(dict(table))
+        frame = as_table(table)
         columns = {str(c).lower(): c for c in frame.columns}
         if "formula" in columns:
             counts, symbols = from_formulas(frame[columns["formula"]].astype(str))
@@ -96,12 +95,11 @@ class Molecules:
                 f"table {name!r} needs a column 'formula' or 'smiles' to know composition, "
                 f"got {list(frame.columns)}"
             )
-        numeric = [str(c) for c in frame.select_dtypes("number").columns if str(c) != "id"]
+        numeric = numeric_columns(frame)
         for wanted in names or ():
             if wanted not in numeric:
                 raise UnknownNameError("target", wanted, numeric)
-        chosen = numeric if names is None else list(names)
-        targets = {n: _scalar(n, frame[n].to_numpy(np.float64)) for n in chosen}
+        targets = numeric if names is None else {n: numeric[n] for n in names}
         return cls._of(name, counts, symbols, targets, dict.fromkeys(targets, ""))
 
     @classmethod
@@ -118,6 +116,46 @@ class Molecules:
         made = cls(name, counts, symbols, targets, units, hill(counts, symbols))
         check_finite("targets", made.y, list(targets))
         return made
+
+
+def as_table(table: str | Path | pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    """A CSV or Parquet file, or a mapping of columns, as a DataFrame.
+
+    Raises:
+        FileError: the file cannot be read.
+        InputError: columns of different lengths.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table
+    if isinstance(table, str | Path):
+        return read_table(table)
+    try:
+        return pd.DataFrame(dict(table))
+    except ValueError as error:
+        raise InputError(f"the columns make no table: {error}") from None
+
+
+def numeric_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The columns of numbers, in float64, without `id`; what is missing is NaN.
+
+    Raises:
+        InputError: a column of numbers with a word in it, which is a slip and not text.
+
+    >>> numeric_columns(pd.DataFrame({"id": [1, 2], "gap": [1, 2], "formula": ["H2", "CH4"]}))
+    {'gap': array([1., 2.])}
+    """
+    columns = {}
+    for name, column in frame.drop(columns="id", errors="ignore").items():
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        words = np.isnan(numbers) & column.notna().to_numpy()
+        if not words.any():
+            columns[str(name)] = numbers
+        elif words.mean() < 0.5:
+            row = int(words.argmax())
+            raise InputError(
+                f"column {str(name)!r}, row {row}: expected a number, got {column.iloc[row]!r}"
+            )
+    return columns
 
 
 def _scalar(name: str, values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 # Accelerators round float32 products to fewer bits unless told not to.
@@ -72,4 +73,6 @@ def merge(blocks: Moments, include: Float[Array, " block"]) -> Moments:
 
 
 def _gram(p: Float[Array, "*batch row predictor"]) -> Float[Array, "*batch predictor predictor"]:
-    return einsum("...np,...nq->...pq", p, p)
+    if p.ndim == 2:
+        return einsum("np,nq->pq", p, p)
+    return lax.map(_gram, p)  # on a CPU, XLA multiplies a batch at half the speed of its members

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.errors import InputError
@@ -15,6 +17,9 @@ from cpdjax.results import present
 
 #: Figures do not follow scores below this: a failed probe has no lower bound.
 FLOOR = -0.2
+
+#: What a page holds; of more channels it shows the best, of more targets the first.
+MOST_CHANNELS, MOST_TARGETS = 8, 24
 
 
 def summary(table: xr.Dataset) -> xr.Dataset:
@@ -35,9 +40,12 @@ def summary(table: xr.Dataset) -> xr.Dataset:
         one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, drop=True)
         medians = one.median(("repeat", "fold")).fillna(-np.inf)
         chosen = one.isel(alpha=medians.argmax("alpha"))
-        quartiles = chosen.quantile([0.25, 0.5, 0.75], ("repeat", "fold"))
+        with warnings.catch_warnings():
+            # A constant target has no score in any fold: NaN, which is what is wanted.
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            quartiles = chosen.quantile([0.25, 0.5, 0.75], ("repeat", "fold"))
         parts = dict(zip(("lower", "median", "upper"), quartiles, strict=True))
-        parts["worst"] = chosen.min(("repeat", "fold"), skipna=False)
+        parts["worst"] = chosen.min(("repeat", "fold"))
         frames.append(
             xr.Dataset({k: v.drop_vars("quantile", errors="ignore") for k, v in parts.items()})
         )
@@ -52,22 +60,40 @@ def summary(table: xr.Dataset) -> xr.Dataset:
 
 def text_table(table: xr.Dataset) -> Table:
     """R²_geom of every channel and target at the largest size: median and quartiles."""
-    scores = summary(table).isel(size=-1)
+    scores, omitted = _best(summary(table))
+    scores = scores.isel(size=-1)
+    caption = "* a fold is below -1: held-out molecules outside the training range"
     shown = Table(
         title=f"R²_geom at N = {int(scores['size']):,}: median (quartiles) over folds and repeats",
-        caption="* a fold is below -1: held-out molecules outside the training range",
+        caption=caption + (f"\n{omitted}" if omitted else ""),
     )
     shown.add_column("target", no_wrap=True)
     shown.add_column("R²_comp", justify="right", no_wrap=True)
     for label in scores.channel.values:
-        shown.add_column(str(label).replace(" / ", "\n"), justify="right", no_wrap=True)
+        shown.add_column(escape(str(label)).replace(" / ", "\n"), justify="right", no_wrap=True)
     for target in scores.target.values:
         row = scores.sel(target=target)
         unit = str(row.unit.item())
         name = f"{target} ({unit})" if unit else str(target)
         cells = [_cell(row.sel(channel=label)) for label in scores.channel.values]
-        shown.add_row(name, f"{row.r2_comp.item():.3f}", *cells)
+        composition = row.r2_comp.item()
+        shown.add_row(
+            escape(name), f"{composition:.3f}" if np.isfinite(composition) else "undefined", *cells
+        )
     return shown
+
+
+def _best(scores: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """The channels that a page holds, in their order, and a line about those left out."""
+    channels = scores.sizes["channel"]
+    if channels <= MOST_CHANNELS:
+        return scores, ""
+    # A mean over ranks, not scores: no target outweighs the others.
+    medians = scores["median"].isel(size=-1).fillna(-np.inf).transpose("channel", "target")
+    ranks = medians.to_numpy().argsort(axis=0).argsort(axis=0).mean(1)
+    best = np.sort(np.argsort(-ranks, kind="stable")[:MOST_CHANNELS])
+    omitted = f"the best {MOST_CHANNELS} of {channels} channels; the results hold all"
+    return scores.isel(channel=best), omitted
 
 
 def _cell(score: xr.Dataset) -> str:
@@ -84,7 +110,8 @@ def _number(value: float) -> str:
 
 def draw_targets(table: xr.Dataset) -> Figure:
     """R²_geom by target and channel at the largest size: median, whiskers at the quartiles."""
-    scores = summary(table).isel(size=-1).clip(min=FLOOR)
+    scores, omitted = _best(summary(table).isel(target=slice(MOST_TARGETS)))
+    scores = scores.isel(size=-1).clip(min=FLOOR)
     channels, targets = scores.sizes["channel"], scores.sizes["target"]
     figure = Figure(figsize=(8, 1.4 + 0.16 * targets * (channels + 1)), layout="constrained")
     axes = figure.subplots()
@@ -98,7 +125,7 @@ def draw_targets(table: xr.Dataset) -> Figure:
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(FLOOR, 1)
-    axes.set_xlabel("R²_geom")
+    axes.set_xlabel("R²_geom" + (f" ({omitted})" if omitted else ""))
     axes.set_title(f"Geometric information, linearly accessible (N = {int(table['size'][-1]):,})")
     figure.legend(loc="outside lower center", ncols=min(channels, 3), fontsize="small")
     return figure
@@ -106,7 +133,8 @@ def draw_targets(table: xr.Dataset) -> Figure:
 
 def draw_curves(table: xr.Dataset) -> Figure:
     """R²_geom against the number of molecules, a panel a target: median, band of quartiles."""
-    scores = summary(table).clip(min=2 * FLOOR)
+    scores, omitted = _best(summary(table).isel(target=slice(MOST_TARGETS)))
+    scores = scores.clip(min=2 * FLOOR)
     targets = [str(t) for t in scores.target.values]
     columns = min(4, len(targets))
     rows = -(-len(targets) // columns)
@@ -124,7 +152,7 @@ def draw_curves(table: xr.Dataset) -> Figure:
         panel.set_xscale("log")
     for panel in panels[len(targets) :]:
         panel.set_visible(False)
-    figure.supxlabel("molecules N")
+    figure.supxlabel("molecules N" + (f" ({omitted})" if omitted else ""))
     figure.supylabel("R²_geom")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize="small")

@@ -62,8 +62,10 @@ class Residual(NamedTuple):
     b_x: Float[Array, "element feature"]
     b_y: Float[Array, "element target"]
     scale: Float[Array, " feature"]
-    #: Of ZᵀZ. Standardised: its bound n · feature, which under vmap is one number for all.
+    #: Σ variance · scale² · n before the projection, from which ZᵀZ is what cancellation left.
     trace: Float[Array, ""]
+    #: Whether features are of unit variance.
+    scaled: bool
 
     @classmethod
     def of(cls, train: Training, b_x: Array, b_y: Array, *, standardize: bool) -> Residual:
@@ -78,8 +80,9 @@ class Residual(NamedTuple):
         kept = variance > jnp.maximum(eps**0.75 * train.variance, constant)
         deviation = jnp.sqrt(jnp.where(kept, variance, 1)) if standardize else 1
         scale = jnp.where(kept, 1 / deviation, 0).astype(variance.dtype)
-        trace = train.n * (len(scale) if standardize else (variance * scale).sum())
-        return cls(train.mean_c, train.mean_x, train.mean_y, b_x, b_y, scale, trace)
+        trace = train.n * (train.variance * scale * scale).sum()
+        b = (b_x, b_y)
+        return cls(train.mean_c, train.mean_x, train.mean_y, *b, scale, trace, standardize)
 
     def features(self, rows: Rows) -> Float[Array, "row feature"]:
         composition = (rows.c - self.mean_c[None]) @ self.b_x

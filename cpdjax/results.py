@@ -134,15 +134,14 @@ def load(path: str | Path) -> xr.Dataset:
     path = Path(path)
     inside = [p for p in (path / "results.zarr", path / "results.nc") if p.exists()]
     path = inside[0] if inside else path
-    if not path.exists():
-        raise FileError(f"no results at {path}")
+    if not path.exists() or (path.is_dir() and path.suffix != ".zarr"):
+        raise FileError(f"no results at {path}: give a sweep's folder, a .zarr or a .nc")
+    engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
     try:
-        if path.suffix == ".zarr":
-            table = xr.open_zarr(path).load()
-        else:
-            table = xr.open_dataset(path, engine="h5netcdf").load()
+        with xr.open_dataset(path, engine=engine) as opened:
+            table = opened.load()
     except Exception as error:  # every backend has its own kinds
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FileError(f"cannot read results from {path}: {reason}") from None
     missing = {"r2_geom", "r2_full", "r2_comp", "n_features"} - set(table)
     if missing:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from cpdjax.arguments import default_dtype
 from cpdjax.errors import FileError, InputError, UnknownNameError
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
@@ -16,35 +18,49 @@ DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
 DEFAULT_MOLECULES = 2000
 
 
+def _listed(value: Any) -> Any:
+    """One name or number stands for a list of one."""
+    return (value,) if isinstance(value, str | Number) else value
+
+
+def _dtype() -> Any:
+    return default_dtype().name
+
+
+Item = TypeVar("Item")
+Several = Annotated[tuple[Item, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
 class Settings(BaseModel):
     """The scientific settings of a sweep: with the data, all that decides its numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: tuple[str, ...] | None = None
+    layers: Several[str] | None = None
     """Layers to probe; None: all."""
-    irreps: tuple[str, ...] | None = None
+    irreps: Several[str] | None = None
     """Irreps to probe, such as "0e" or "1o", "all" for a layer's invariants together; None: all."""
     pool: Literal["mean", "sum"] = "mean"
     """How per-atom features become a molecule's."""
-    sizes: tuple[Annotated[int, Field(ge=2)], ...] | None = None
+    sizes: Several[Annotated[int, Field(ge=2)]] | None = None
     """Increasing numbers of molecules; None: 50 to 2,000 as far as the data go."""
     repeats: Annotated[int, Field(ge=1)] = 5
     """Shuffles of the molecules."""
     folds: Annotated[int, Field(ge=2)] = 5
     group_by: Literal["formula"] | None = None
     """"formula": no formula is shared between training and held-out molecules."""
-    alphas: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | Literal["loo"] = (1.0,)
+    alphas: Several[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["loo"] = (1.0,)
     """Ridge penalties, or "loo": chosen per fold and target by leave-one-out."""
     standardize: bool = True
-    seed: int = 0
-    dtype: Literal["float64", "float32"] = "float64"
+    seed: Annotated[int, Field(ge=0)] = 0
+    dtype: Literal["float64", "float32"] = Field(default_factory=_dtype)
+    """By default float64 wherever the backend has it."""
 
 
 class Config(Settings):
     """A sweep from the shell: settings, where the data are, where the results go."""
 
-    features: tuple[str, ...] = DEFAULT_FEATURES
+    features: Several[str] = DEFAULT_FEATURES
     """Names of models, or files of features."""
     dataset: str | None = None
     """"qm9", or a file that ASE reads; None: QM9, unless `targets` is a table with formulas."""
@@ -78,9 +94,11 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1])
-        raise InputError(f"{where}: {first['msg']}, got {first['input']!r}") from None
+        first, *others = error.errors()
+        where = first["loc"][0]
+        said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
+        complaint = " or ".join(dict.fromkeys(said))  # each kind of value that would have fitted
+        raise InputError(f"{where}: {complaint}, got {first['input']!r}") from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

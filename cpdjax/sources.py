@@ -5,8 +5,8 @@ Everything becomes `Features`: named layers of irrep-tagged arrays, one row a mo
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from cpdjax.datasets import read, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features
+from cpdjax.models import Model
+from cpdjax.molecules import numeric_columns
 from cpdjax.structures import Structures
 
 #: Per-atom columns of a structure file that are physics, not features.
@@ -41,8 +43,10 @@ def collect(
     of layer to array, a pandas or xarray object, or a path: `.npy`, `.npz` (layer by layer),
     `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled.
 
+    Feature sets without any of `layers` are left out.
+
     Raises:
-        UnknownNameError: a name that is neither a model nor a file.
+        UnknownNameError: a name that is neither a model nor a file; a layer that no source has.
         FileError: a file that cannot be read.
         InputError: a model without structures to run on; arrays of other shapes.
 
@@ -51,63 +55,70 @@ def collect(
     Features('mine', molecules=4, pool='none', layers={'features': '3x0e'})
     """
     if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
-        named = list(sources.items())
+        named = [(str(name), source) for name, source in sources.items()]
     elif isinstance(sources, list | tuple):
         named = [(_name(source, i), source) for i, source in enumerate(sources)]
     else:
         named = [(_name(sources, 0), sources)]
-    found = []
-    for name, source in named:
-        if isinstance(source, Features):
-            features = source
-        elif _is_model(source):
-            features = _run(source, structures, pool, layers, progress)
-        else:
-            features = _wrap(name, _layers(source, pool), pool)
-        found.append(features if layers is None else _only(features, layers))
-    if not found:
+    # All are opened before any model runs: a slip is told at once, not after minutes of work.
+    opened = [(name, _open(name, source, pool)) for name, source in named]
+    if not opened:
         raise InputError("no features to probe: name a model, a file or an array")
+    known = {layer for _, source in opened for layer in _available(source)}
+    for layer in layers or ():
+        if layer not in known:
+            raise UnknownNameError("layer", layer, known)
+    found = []
+    for name, source in opened:
+        kept = [layer for layer in _available(source) if layers is None or layer in layers]
+        if kept:
+            features = _features(source, structures, pool, kept, progress)
+            own = {layer: features[layer] for layer in kept}
+            found.append(replace(features, layers=own, model=name))
     return found
 
 
 def _name(source: Any, position: int) -> str:
     if isinstance(source, str | Path):
-        return Path(source).stem
-    name = getattr(source, "name", None) or getattr(source, "model", None)
-    return name if isinstance(name, str) else f"features_{position}"
+        return str(source) if str(source) in models.names() else Path(source).stem
+    for name in (getattr(source, "name", None), getattr(source, "model", None)):
+        if isinstance(name, str) and name:
+            return name
+    return f"features_{position}"
 
 
-def _is_model(source: Any) -> bool:
-    return hasattr(source, "features") or (isinstance(source, str) and source in models.names())
+def _open(name: str, source: Any, pool: str) -> Model | Features:
+    if isinstance(source, Features):
+        return source
+    if isinstance(source, str) and source in models.names():
+        return models.load(source)
+    if callable(getattr(source, "features", None)):  # a table may have a column of that name
+        return source
+    return _wrap(name, _layers(source, pool))
 
 
-def _run(
-    model: Any,
+def _available(source: Model | Features) -> Mapping[str, Any]:
+    return source if isinstance(source, Features) else source.irreps
+
+
+def _features(
+    source: Model | Features,
     structures: Structures | None,
     pool: str,
-    layers: Sequence[str] | None,
+    layers: Sequence[str],
     progress: bool,
 ) -> Features:
+    if isinstance(source, Features):
+        return source
     if structures is None:
         raise InputError(
-            f"model {model!r} needs structures to run on, but the targets came with formulas "
+            f"model {source.name!r} needs structures to run on, but the targets came with formulas "
             'only: give dataset="qm9" or a structure file'
         )
-    known = models.load(model) if isinstance(model, str) else model
-    wanted = None if layers is None else [layer for layer in known.irreps if layer in layers]
-    if wanted == []:
-        raise UnknownNameError(f"layer of {known.name}", (layers or [""])[0], known.irreps)
-    return extract(known, structures, pool=pool, layers=wanted, progress=progress)
+    return extract(source, structures, pool=pool, layers=layers, progress=progress)
 
 
-def _only(features: Features, layers: Sequence[str]) -> Features:
-    kept = {name: features[name] for name in features if name in layers}
-    if not kept:
-        raise UnknownNameError(f"layer of {features.model}", layers[0], features)
-    return Features(kept, features.model, features.pool, features.structures_hash)
-
-
-def _wrap(name: str, layers: Mapping[str, Any], pool: str) -> Features:
+def _wrap(name: str, layers: Mapping[str, Any]) -> Features:
     tagged = {str(layer): _tag(f"{name}/{layer}", array) for layer, array in layers.items()}
     if not tagged:
         raise InputError(f"{name!r} holds no array with axes (molecule, feature)")
@@ -115,23 +126,22 @@ def _wrap(name: str, layers: Mapping[str, Any], pool: str) -> Features:
 
 
 def _tag(where: str, array: Any) -> IrrepsArray:
-    if isinstance(array, IrrepsArray):
-        return IrrepsArray(array.irreps, np.asarray(array.array))
-    values = np.asarray(array)
+    values = np.asarray(array.array if isinstance(array, IrrepsArray) else array)
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise InputError(
             f"features {where!r} must be real numbers with axes (molecule, feature), "
             f"got shape {values.shape} and dtype {values.dtype}"
         )
-    return IrrepsArray(f"{values.shape[1]}x0e", values.astype(np.float64, copy=False))
+    irreps = array.irreps if isinstance(array, IrrepsArray) else f"{values.shape[1]}x0e"
+    return IrrepsArray(irreps, values.astype(np.float64, copy=False))
 
 
 def _layers(source: Any, pool: str) -> Mapping[str, Any]:
     if isinstance(source, str | Path):
         return _read(Path(source), pool)
     if isinstance(source, pd.DataFrame):
-        return {"features": source.select_dtypes("number").to_numpy(np.float64)}
+        return _columns(source)
     if isinstance(source, xr.DataArray):
         return {"features": _molecule_first(source)}
     if isinstance(source, xr.Dataset):
@@ -145,6 +155,11 @@ def _molecule_first(array: xr.DataArray) -> np.ndarray:
     return (array.transpose("molecule", ...) if "molecule" in array.dims else array).to_numpy()
 
 
+def _columns(frame: pd.DataFrame) -> Mapping[str, Any]:
+    columns = numeric_columns(frame)
+    return {"features": np.column_stack(list(columns.values()))} if columns else {}
+
+
 def _read(path: Path, pool: str) -> Mapping[str, Any]:
     if not path.exists():
         raise UnknownNameError("model or file", str(path), models.names())
@@ -153,27 +168,31 @@ def _read(path: Path, pool: str) -> Mapping[str, Any]:
         return _pooled_columns(path, pool)
     try:
         return reader(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"cannot read features from {path}: {reason}") from None
 
 
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if arrays[name].ndim == 2}
-
-
-def _read_frame(path: Path) -> Mapping[str, Any]:
-    numeric = read_table(path).select_dtypes("number").drop(columns=["id"], errors="ignore")
-    return {"features": numeric.to_numpy(np.float64)}
+def _read_numpy(path: Path) -> Mapping[str, Any]:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return {"features": loaded}
+    with loaded:
+        arrays = {name: loaded[name] for name in loaded.files}
+    # What lies beside them with one axis, such as identifiers, is no feature.
+    return {name: array for name, array in arrays.items() if array.ndim == 2}
 
 
 def _read_zarr(path: Path) -> Mapping[str, Any]:
     """Arrays (molecule, feature), or groups layer/irrep of (molecule, channel, 2l+1)."""
     root = zarr.open_group(path, mode="r")
-    layers: dict[str, Any] = {name: array[...] for name, array in root.arrays() if array.ndim == 2}
+    # Only numbers are read: arrays of objects are the one kind that could be pickled.
+    layers = {n: a[...] for n, a in root.arrays() if a.ndim == 2 and a.dtype.kind in "biuf"}
     for name, group in root.groups():
-        parts = sorted(((Irrep(ir), a[...]) for ir, a in group.arrays()), key=lambda p: p[0])
+        arrays: Any = [(Irrep(ir), a) for ir, a in group.arrays() if a.dtype.kind in "biuf"]
+        parts = sorted(((ir, a[...]) for ir, a in arrays), key=lambda p: p[0])
         irreps = "+".join(f"{a.shape[1]}x{ir}" for ir, a in parts)
         flat = [a.reshape(len(a), -1) for _, a in parts]
         layers[name] = IrrepsArray(irreps, np.concatenate(flat, axis=1))
@@ -196,10 +215,10 @@ def _pooled_columns(path: Path, pool: str) -> Mapping[str, Any]:
 
 
 _READERS: dict[str, Any] = {
-    ".npy": lambda path: {"features": np.load(path, allow_pickle=False)},
-    ".npz": _read_npz,
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
     ".zarr": _read_zarr,
-    ".csv": _read_frame,
-    ".parquet": _read_frame,
-    ".pq": _read_frame,
+    ".csv": lambda path: _columns(read_table(path)),
+    ".parquet": lambda path: _columns(read_table(path)),
+    ".pq": lambda path: _columns(read_table(path)),
 }

@@ -7,7 +7,9 @@ of an uninterrupted one.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -29,10 +31,10 @@ from threadpoolctl import threadpool_limits
 from cpdjax.arguments import precision
 from cpdjax.channels import Channel, channels, stacks
 from cpdjax.checkpoint import Checkpoint
-from cpdjax.datasets import qm9, read
-from cpdjax.errors import InputError
+from cpdjax.datasets import SCALAR_TARGETS, qm9, read
+from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.folds import Layout, group_folds, nested
-from cpdjax.molecules import Molecules
+from cpdjax.molecules import Molecules, as_table
 from cpdjax.probe import Options, Scores, probe
 from cpdjax.results import assemble, provenance
 from cpdjax.ridge import LOO_ALPHAS
@@ -64,7 +66,8 @@ def sweep(
         dataset: "qm9", a file that ASE reads, structures or `ase.Atoms`. By default QM9, unless
             `targets` is a table that knows composition itself.
         targets: names of the dataset's targets (all scalar ones by default); or a table, a CSV
-            or a Parquet file with a column `formula` or `smiles`.
+            or a Parquet file: with a column `formula` or `smiles`, or beside a file of
+            structures, row by row or joined on `id`.
         n: molecules drawn from QM9 (2,000 by default), with the settings' seed.
         out: folder that keeps finished units while the sweep runs, so that it can be
             interrupted and resumed. None keeps nothing.
@@ -77,6 +80,9 @@ def sweep(
         (repeat, size, fold, target), `composition_share`, with units and full provenance.
         Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0.
 
+    Warns:
+        ConstantTargetWarning: targets that are constant among a fold's held-out molecules.
+
     Raises:
         InputError: data or settings that cannot be used; a subclass says which kind.
 
@@ -84,7 +90,7 @@ def sweep(
     >>> rng = np.random.default_rng(0)
     >>> table = {"formula": ["CH4", "C2H6", "H2O", "CO2"] * 25, "gap": rng.normal(size=100)}
     >>> result = sweep({"mine": rng.normal(size=(100, 8))}, targets=table, sizes=[50, 100])
-    >>> dict(result.r2_geom.sizes)["size"], list(result.target.values)
+    >>> result.sizes["size"], result.target.values.tolist()
     (2, ['gap'])
     """
     chosen = checked(Settings, settings)
@@ -98,28 +104,40 @@ def sweep(
     facts = provenance(chosen, molecules, found)
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
     scores = _run(found, molecules, layout, chosen, checkpoint, progress)
-    return assemble(found, molecules, layout, chosen, scores, facts)
+    table = assemble(found, molecules, layout, chosen, scores, facts)
+    _warn_undefined(table)
+    return table
 
 
 def _load(
     dataset: Any, targets: Any, n: int | None, seed: int
 ) -> tuple[Structures | None, Molecules]:
-    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
     if isinstance(targets, str) and not Path(targets).suffix:
-        targets, is_table = [targets], False  # one target's name
-    if n is not None and (is_table or dataset not in (None, "qm9")):
+        targets = [targets]  # one target's name
+    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
+    is_qm9 = isinstance(dataset, str) and dataset == "qm9"
+    if n is not None and (is_table or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
     if is_table and dataset is None:
         return None, Molecules.from_table(targets)
-    if dataset is None or (isinstance(dataset, str) and dataset == "qm9"):
+    names = targets
+    if isinstance(dataset, str | Path) and not is_qm9:
+        table = as_table(targets) if is_table else None
+        structures = read(dataset, targets=table)
+        names = targets if table is None else [n for n in structures.targets if n in table]
+    elif is_table:
+        raise InputError(
+            "a table of targets goes with a file of structures, or with features alone and no "
+            "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
+        )
+    elif dataset is None or is_qm9:
         structures = qm9(DEFAULT_MOLECULES if n is None else n, seed)
+        names = SCALAR_TARGETS if targets is None else targets
     elif isinstance(dataset, Structures):
         structures = dataset
-    elif isinstance(dataset, str | Path):
-        structures = read(dataset, targets=targets if is_table else None)
     else:
-        structures = Structures.from_atoms(list(dataset), targets=targets if is_table else None)
-    return structures, Molecules.from_structures(structures, None if is_table else targets)
+        structures = Structures.from_atoms(list(dataset))
+    return structures, Molecules.from_structures(structures, names)
 
 
 def _layout(settings: Settings, molecules: Molecules) -> Layout:
@@ -137,9 +155,10 @@ class _Unit(NamedTuple):
     members: list[int]
     repeat: int
 
-    @property
-    def name(self) -> str:
-        return f"{self.members[0]}-{len(self.members)}-{self.repeat}"
+    def name(self, found: Sequence[Channel]) -> str:
+        """From what is probed, not from its place: channels may come in another order."""
+        content = ".".join(found[i].hash for i in self.members)
+        return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{self.repeat}"
 
 
 def _run(
@@ -180,7 +199,8 @@ def _probe_unit(
     checkpoint: Checkpoint,
     unit: _Unit,
 ) -> Scores:
-    kept = checkpoint.load(unit.name)
+    name = unit.name(found)
+    kept = checkpoint.load(name)
     if kept is not None:
         return Scores(**kept)
     loo = settings.alphas == "loo"
@@ -203,13 +223,26 @@ def _probe_unit(
             options=options,
         )
         scores = jax.tree.map(np.asarray, stack)
-    checkpoint.save(unit.name, vars(scores))
+    checkpoint.save(name, vars(scores))
     return scores
 
 
 @partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
 def _probe_stack(x: Array, *shared: Array, **static: Any) -> Scores:
+    if len(x) == 1:  # without vmap, which would batch LAPACK calls: see `ridge`
+        return jax.tree.map(lambda a: a[None], probe(x[0], *shared, **static))
     return jax.vmap(lambda x: probe(x, *shared, **static))(x)
+
+
+def _warn_undefined(table: xr.Dataset) -> None:
+    undefined = table.r2_comp.isnull().any(("repeat", "size", "fold"))
+    if undefined.any():
+        warnings.warn(
+            "R² is undefined (NaN) where a target is constant among held-out molecules: "
+            f"{', '.join(table.target.values[undefined.to_numpy()])}",
+            ConstantTargetWarning,
+            stacklevel=3,
+        )
 
 
 def _fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:

@@ -1,0 +1,526 @@
+"""cpdjax beside the paper's procedure, vectorised peers and the floor of one SYRK.
+
+    python benchmarks/bench_cpd.py            # everything, about ten minutes
+    python benchmarks/bench_cpd.py --fast     # for CI
+
+See README.md in this folder for what every row means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import peers
+from scipy.linalg.blas import dsyrk
+from sweep import Estimate, Stratum, Sweep, Unit, strata, synthetic
+from timing import (
+    SETTLE,
+    Blas,
+    Contender,
+    Timing,
+    clock,
+    environment,
+    measure,
+    seconds,
+    table,
+    write_json,
+)
+
+import cpdjax
+from cpdjax.arguments import Arguments
+from cpdjax.folds import cross_validation
+from cpdjax.probe import Options, probe
+
+# In R². Ours: 2e-9 where rows hardly outnumber features, at the smallest α it does not refine.
+TOLERANCE = 1e-8
+# With fewer rows than features the libraries' own rounding grows as 1/α along composition, which
+# they leave in the targets: up to 1e-4 where a fold lacks an element. In 50 digits ours is the
+# one that is right, to 1e-12; the reference, which takes composition out, agrees to TOLERANCE.
+TOLERANCE_WIDE = 1e-3
+LOOP = "the paper's procedure, as a loop"
+KERNEL = "  its compiled kernel alone"
+SINGLE = Sweep(widths=(256,))  # X of the single call, of the permutations and of memory
+ONE_FOLD_IN_TURN = Options(standardize=True)
+
+
+class Disagreement(Exception):
+    """A contender's scores are not ours: its time means nothing."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise of the project and what was measured."""
+
+    name: str
+    value: float
+    bound: float
+    at_least: bool
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def row(self) -> tuple[str, ...]:
+        sign = "≥" if self.at_least else "≤"
+        verdict = "pass" if self.met else "MISS"
+        return self.name, f"{self.value:.4g}", f"{sign} {self.bound:,g}", verdict
+
+
+# ---------------------------------------------------------------- the full sweep
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a peer uses the cores: threads within BLAS, or units side by side."""
+
+    blas_threads: int
+    workers: int = 1
+
+
+def peer_settings() -> list[Setting]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    several = [Setting(2), Setting(1, workers=2)] if cores and cores > 1 else []
+    return [Setting(1), *several]
+
+
+class Peer:
+    """A contender too slow to run in full: timed on units drawn from every stratum."""
+
+    def __init__(self, call: Callable[[peers.Problem], peers.R2], per_probe: bool):
+        self.call, self.per_probe = call, per_probe
+        self.setting = Setting(1)
+        self.seconds: dict[Stratum, list[float]] = {}
+        self.error = {"rows ≥ features": 0.0, "rows < features": 0.0}
+
+    def time(self, unit: Unit, sweep: Sweep, blas: Blas, setting: Setting) -> float:
+        """Seconds a unit takes, or, with workers, its share of as many run side by side."""
+        problem = unit.problem(sweep)
+        with blas.threads(setting.blas_threads):
+            if setting.workers == 1:
+                return clock(lambda: self.call(problem))[0]
+            with ThreadPoolExecutor(setting.workers) as pool:
+                copies = [problem] * setting.workers
+                return clock(lambda: list(pool.map(self.call, copies)))[0] / setting.workers
+
+    def agree(self, unit: Unit, sweep: Sweep, ours: list[cpdjax.Scores], name: str) -> None:
+        difference = self.call(unit.problem(sweep)).difference(unit.of(sweep, ours))
+        wide = unit.size * (sweep.folds - 1) < sweep.widths[unit.feature_set] * sweep.folds
+        shape = "rows < features" if wide else "rows ≥ features"
+        self.error[shape] = max(self.error[shape], difference)
+        loose = wide and self.call is not peers.REFERENCE
+        check(difference, f"{name} at {unit}", TOLERANCE_WIDE if loose else TOLERANCE)
+
+    def calibrate(self, sweep: Sweep, blas: Blas, rng: np.random.Generator) -> None:
+        """Choose the setting that is fastest on a small, a middle and a large stratum."""
+        every = strata(sweep)
+        chosen = [every[0], every[len(every) // 2], every[-1]]
+        units = [(s, s.draw(sweep, rng, per_probe=self.per_probe)) for s in chosen]
+
+        def cost(setting: Setting) -> float:
+            return sum(
+                s.units(sweep, per_probe=self.per_probe) * self.time(u, sweep, blas, setting)
+                for s, u in units
+            )
+
+        self.setting = min(peer_settings(), key=cost)
+
+    def estimate(self, sweep: Sweep) -> Estimate:
+        return Estimate.of(self.seconds, sweep, per_probe=self.per_probe)
+
+
+def check(difference: float, what: str, tolerance: float = TOLERANCE) -> None:
+    if not difference <= tolerance:  # not > : NaN must fail
+        raise Disagreement(f"{what}: R² differs by {difference:.2e}, more than {tolerance:.0e}")
+
+
+def full_sweep(sweep: Sweep, samples: int, workers: list[int], blas: Blas) -> dict[str, Any]:
+    """Ours in full, peers by sample; agreement in every stratum before anything is timed."""
+    rng = np.random.default_rng(sweep.seed)
+    contenders = {LOOP: Peer(peers.loop, per_probe=True)}
+    contenders |= {n: Peer(call, per_probe=False) for n, call in peers.VECTORISED.items()}
+    with blas.threads(1):
+        first, ours = clock(sweep.ours)
+    reference = Peer(peers.REFERENCE, per_probe=False)
+    for stratum in strata(sweep):
+        for name, peer in {"reference": reference, **contenders}.items():
+            unit = stratum.draw(sweep, rng, per_probe=peer.per_probe)
+            peer.agree(unit, sweep, ours, name)
+    for peer in contenders.values():
+        peer.calibrate(sweep, blas, rng)
+    ours_seconds: dict[int, list[float]] = {number: [] for number in workers}
+    for _ in range(samples):
+        time_ours(sweep, ours_seconds, blas)
+        time_peers(sweep, contenders, blas, rng)
+    record = summarise(sweep, contenders, ours_seconds, first)
+    return record | {"agreement": {"reference": reference.error} | errors(contenders)}
+
+
+def errors(contenders: dict[str, Peer]) -> dict[str, dict[str, float]]:
+    return {name: peer.error for name, peer in contenders.items()}
+
+
+def time_ours(sweep: Sweep, record: dict[int, list[float]], blas: Blas) -> None:
+    for number, times in record.items():
+        with blas.threads(1):
+            time.sleep(SETTLE)
+            times.append(clock(partial(sweep.ours, number))[0])
+
+
+def time_peers(
+    sweep: Sweep, contenders: dict[str, Peer], blas: Blas, rng: np.random.Generator
+) -> None:
+    """One more unit of every stratum for every peer, in turn."""
+    for stratum in strata(sweep):
+        for peer in contenders.values():
+            unit = stratum.draw(sweep, rng, per_probe=peer.per_probe)
+            elapsed = peer.time(unit, sweep, blas, peer.setting)
+            peer.seconds.setdefault(stratum, []).append(elapsed)
+
+
+def summarise(
+    sweep: Sweep, contenders: dict[str, Peer], ours: dict[int, list[float]], first: float
+) -> dict[str, Any]:
+    timings = {n: Timing.of(times, first, blas_threads=1) for n, times in ours.items()}
+    workers, best = min(timings.items(), key=lambda item: item[1].median)
+    estimates = {name: peer.estimate(sweep) for name, peer in contenders.items()}
+    vectorised = [e.total for name, e in estimates.items() if name != LOOP]
+    return {
+        "sweep": asdict(sweep),
+        "ours": {str(n): t for n, t in timings.items()},
+        "ours_workers": workers,
+        "compile": timings[1].compile,
+        "peers": {
+            name: {
+                **asdict(estimates[name]),
+                "unit": "probes" if peer.per_probe else "folds",
+                "setting": asdict(peer.setting),
+                "ratio": estimates[name].total / best.median,
+            }
+            for name, peer in contenders.items()
+        },
+        "best_of_vectorised": best_of_vectorised(sweep, contenders),
+        "seconds": best.median,
+        "loop_ratio": estimates[LOOP].total / best.median,
+        "vectorised_ratio": min(vectorised) / best.median,
+    }
+
+
+def best_of_vectorised(sweep: Sweep, contenders: dict[str, Peer]) -> float:
+    """Seconds of a peer that would know the fastest library for every width and size."""
+    peers_only = [peer for name, peer in contenders.items() if name != LOOP]
+    return sum(
+        s.units(sweep, per_probe=False) * min(float(np.mean(p.seconds[s])) for p in peers_only)
+        for s in strata(sweep)
+    )
+
+
+def print_sweep(record: dict[str, Any]) -> None:
+    s = record["sweep"]
+    print(
+        f"\nA. Full sweep: {len(s['widths'])} feature sets of {min(s['widths'])} to "
+        f"{max(s['widths'])} columns, {s['targets']} targets, sizes {s['sizes']}, "
+        f"{s['repeats']} repeats, {s['folds']} folds, {len(s['alphas'])} α\n"
+    )
+    rows = []
+    for workers, t in record["ours"].items():
+        label = f"cpdjax, {workers} feature set{'s' if workers != '1' else ''} at a time"
+        rows.append((label, seconds(t.median), f"IQR {seconds(t.iqr)}", f"all ×{t.repeats}", "", 1))
+    for name, p in record["peers"].items():
+        sample = f"{p['sample']:,} of {p['population']:,} {p['unit']}"
+        threads = f"{p['setting']['blas_threads']} BLAS × {p['setting']['workers']}"
+        spread = f"± {seconds(p['error'])}"
+        rows.append((name, seconds(p["total"]), spread, sample, threads, f"{p['ratio']:.0f}"))
+    mixed = record["best_of_vectorised"]
+    ratio = f"{mixed / record['seconds']:.0f}"
+    rows.append(("best vectorised, cell by cell", seconds(mixed), "", "", "", ratio))
+    print(table(("contender", "time", "spread", "timed", "threads", "× ours"), rows))
+    print(f"cpdjax compiles {len(set(s['widths']))} widths once: {record['compile']:.3g} s")
+
+
+# ---------------------------------------------------------------- single calls
+
+
+def device_arrays(targets: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+    (x,), c, _ = synthetic(SINGLE)
+    with jax.enable_x64(True):
+        return jax.block_until_ready(tuple(jnp.asarray(a) for a in (x, c, targets)))
+
+
+def oracle(targets: np.ndarray, columns: list[int]) -> peers.R2:
+    (x,), c, _ = synthetic(SINGLE)
+    layout = cross_validation(len(x), SINGLE.folds)
+    ids = layout.fold_ids(0, len(x))
+    folds = tuple(range(SINGLE.folds))
+    return peers.loop(peers.Problem(x, c, targets[:, columns], ids, folds, np.ones(1)))
+
+
+def check_call(targets: np.ndarray, columns: list[int]) -> float:
+    """Largest difference from the oracle in some columns of one call; raises if too large."""
+    scores = cpdjax.cpd(*device_arrays(targets))
+    mine = peers.R2(*(np.asarray(a)[..., columns] for a in (scores.r2_geom, scores.r2_full)), 0)
+    mine = mine._replace(comp=np.asarray(scores.r2_comp)[..., columns])
+    difference = oracle(targets, columns).difference(mine)
+    check(difference, "cpdjax.cpd against the oracle")
+    return difference
+
+
+def lowered(arrays: tuple[jax.Array, ...]) -> tuple[jax.stages.Lowered, tuple[jax.Array, ...]]:
+    """The kernel behind `cpdjax.cpd` and its array arguments, to compile and run by itself."""
+    arguments = Arguments.of(*arrays, 1.0, None, ONE_FOLD_IN_TURN)
+    layout = cross_validation(len(arrays[0]), SINGLE.folds)
+    with jax.enable_x64(True):
+        alphas = jnp.asarray(arguments.alphas, jnp.float64)
+        index, rank = jnp.asarray(layout.index), jnp.asarray(layout.rank)
+        inputs = (*arrays, alphas, index, rank)
+        static = {"sizes": layout.sizes, "bounds": layout.bounds, "options": arguments.options}
+        return probe.lower(*inputs, **static), inputs
+
+
+def compiled(function: Callable[..., Any], *arrays: jax.Array) -> Callable[[], Any]:
+    with jax.enable_x64(True):
+        executable = jax.jit(function).lower(*arrays).compile()
+    return lambda: executable(*arrays)
+
+
+def single_call(repeats: int, inner: int, blas: Blas) -> dict[str, Any]:
+    """2,000 × 256, 12 targets, one α, 5 folds, beside one SYRK over the same rows."""
+    _, _, y = synthetic(SINGLE)
+    arrays = device_arrays(y)
+    compile_seconds, _ = clock(lambda: lowered(arrays)[0].compile() and ())
+    difference = check_call(y, [0, SINGLE.targets // 2, SINGLE.targets - 1])
+    quick = measure(pieces(arrays), repeats=repeats, inner=inner, blas=blas)
+    others = measure(single_peers(y), repeats=max(repeats // 5, 1), blas=blas)
+    floor = min(t.median for name, t in quick.items() if name.startswith("SYRK"))
+    return {
+        "timings": quick | others,
+        "floor": floor,
+        "compile": compile_seconds,
+        "max_r2_difference": difference,
+        "ratio": quick["cpdjax.cpd"].median / floor,
+        "kernel_ratio": quick[KERNEL].median / floor,
+    }
+
+
+def pieces(arrays: tuple[jax.Array, ...]) -> dict[str, Contender]:
+    """The floor, our call, and what it is made of."""
+    x = np.asarray(arrays[0])
+    fortran = np.asfortranarray(x)
+    kernel, inputs = lowered(arrays)
+    executable = kernel.compile()
+    with jax.enable_x64(True):
+        grams = jnp.asarray(np.stack([x.T @ x + np.eye(x.shape[1])] * 2 * SINGLE.folds))
+    gram = compiled(lambda a: a.T @ a, arrays[0])
+    factorise = compiled(partial(jax.lax.map, jnp.linalg.cholesky), grams)
+    return {
+        "SYRK, 1 BLAS thread": Contender(lambda: dsyrk(1.0, fortran, trans=1), 1),
+        "SYRK, 2 BLAS threads": Contender(lambda: dsyrk(1.0, fortran, trans=1), 2),
+        "cpdjax.cpd": Contender(lambda: cpdjax.cpd(*arrays), 1),
+        "cpdjax.cpd, BLAS threads as found": Contender(lambda: cpdjax.cpd(*arrays), None),
+        KERNEL: Contender(lambda: executable(*inputs), 1),
+        "  XᵀX by XLA": Contender(gram, 1),
+        "  10 Cholesky factorisations": Contender(factorise, 1),
+    }
+
+
+def single_peers(y: np.ndarray) -> dict[str, Contender]:
+    (x,), c, _ = synthetic(SINGLE)
+    ids = np.arange(len(x)) % SINGLE.folds
+    problem = peers.Problem(x, c, y, ids, tuple(range(SINGLE.folds)), np.ones(1))
+    vectorised = peers.vectorised(peers.ridge_cholesky)
+    return {
+        "scikit-learn, all targets at once": Contender(lambda: vectorised(problem), 1),
+        LOOP: Contender(lambda: peers.loop(problem), 1),
+        "matscope 0.2.0, 1 target (not the same procedure)": Contender(
+            lambda: peers.matscope(x, c, y[:, 0]), 1
+        ),
+    }
+
+
+def print_single(record: dict[str, Any]) -> None:
+    print("\nB. One call: 2,000 × 256, 12 targets, one α, 5 folds\n")
+    rows = [
+        (name, seconds(t.median), seconds(t.iqr), t.repeats, f"{t.median / record['floor']:.2f}")
+        for name, t in record["timings"].items()
+    ]
+    print(table(("contender", "median", "IQR", "repeats", "× floor"), rows))
+    print(f"cpdjax compiles it once: {record['compile']:.3g} s")
+
+
+def permuted(columns: int, repeats: int, blas: Blas) -> dict[str, Any]:
+    """A permutation test: shuffled copies of one target as more columns of Y."""
+    rng = np.random.default_rng(1)
+    _, _, y = synthetic(SINGLE)
+    shuffled = np.stack([rng.permutation(y[:, 0]) for _ in range(columns)], axis=1)
+    difference = check_call(shuffled, [0, columns // 2, columns - 1])
+    arrays = device_arrays(shuffled)
+    call = Contender(lambda: cpdjax.cpd(*arrays), 1)
+    timing = measure({"permuted": call}, repeats=repeats, blas=blas)["permuted"]
+    rate = columns / timing.median
+    return {"timing": timing, "columns": columns, "rate": rate, "max_r2_difference": difference}
+
+
+def print_permuted(record: dict[str, Any]) -> None:
+    t = record["timing"]
+    print(
+        f"\nC. {record['columns']:,} permuted targets, 2,000 × 256, 5 folds: {seconds(t.median)} "
+        f"(IQR {seconds(t.iqr)}), {record['rate']:,.0f} five-fold probes a second"
+    )
+
+
+# ---------------------------------------------------------------- memory
+
+
+def memory() -> dict[str, Any]:
+    """What the single call needs on top of its arguments, by XLA's account and as seen."""
+    _, _, y = synthetic(SINGLE)
+    arrays = device_arrays(y)
+    account = lowered(arrays)[0].compile().memory_analysis()
+    xla = account.temp_size_in_bytes + account.output_size_in_bytes
+    seen = peak_in_child()
+    return {
+        "x_bytes": arrays[0].nbytes,
+        "xla_bytes": xla,
+        "xla_ratio": xla / arrays[0].nbytes,
+        "peak_bytes": seen,
+        "peak_ratio": None if seen is None else seen / arrays[0].nbytes,
+    }
+
+
+def peak_in_child() -> int | None:
+    """Growth of a fresh process's peak resident memory over one call (Linux only)."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    # Large blocks go back to the system when freed, so that memory of compiling is not reused.
+    environ = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, __file__, "--peak-memory"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout)
+
+
+def peak_of_one_call() -> int | None:
+    """In the child: run once to compile, reset the high-water mark, run again, read it."""
+    _, _, y = synthetic(SINGLE)
+    arrays = device_arrays(y)
+    jax.block_until_ready(cpdjax.cpd(*arrays))
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    before = _status("VmRSS")
+    jax.block_until_ready(cpdjax.cpd(*arrays))
+    return _status("VmHWM") - before
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(key))
+
+
+def print_memory(record: dict[str, Any]) -> None:
+    def line(kind: str) -> str:
+        size, ratio = record[f"{kind}_bytes"], record[f"{kind}_ratio"]
+        return "not measured here" if size is None else f"{size / 1e6:.1f} MB, {ratio:.2f} × X"
+
+    print(f"\nD. Memory of call B beyond its arguments (X is {record['x_bytes'] / 1e6:.1f} MB)\n")
+    print(table(("account", ""), [("XLA", line("xla")), ("peak resident", line("peak"))]))
+
+
+# ---------------------------------------------------------------- all together
+
+
+def print_agreement(record: dict[str, Any]) -> None:
+    found = record["sweep"]["agreement"]
+    shapes = list(found["reference"])
+    rows = [(name, *(f"{found[name][shape]:.1e}" for shape in shapes)) for name in found]
+    for section, name in (("single_call", "single call"), ("permuted", "permuted targets")):
+        rows.append((f"{name}, the loop", f"{record[section]['max_r2_difference']:.1e}", ""))
+    print("\nE. Largest difference in R² from ours, over all three scores\n")
+    print(table(("contender", *shapes), rows))
+
+
+def targets(record: dict[str, Any]) -> list[Target]:
+    sweep, single, memory = record["sweep"], record["single_call"], record["memory"]
+    found = [
+        Target("full sweep, × faster than the loop", sweep["loop_ratio"], 500, True),
+        Target("full sweep, × fastest vectorised", sweep["vectorised_ratio"], 20, True),
+        Target("single call, × SYRK", single["ratio"], 3, False),
+        Target("five-fold probes a second", record["permuted"]["rate"], 5000, True),
+        Target("memory, × X, by XLA", memory["xla_ratio"], 4, False),
+    ]
+    if memory["peak_ratio"] is not None:
+        found.append(Target("memory, × X, peak resident", memory["peak_ratio"], 4, False))
+    return found
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    jax.block_until_ready(jnp.linalg.cholesky(jnp.eye(2)))  # loads LAPACK, for Blas to find
+    blas = Blas()
+    small = Sweep(widths=(64, 128), sizes=(50, 500), molecules=500, repeats=2)
+    sweep, samples, repeats = (small, 2, 5) if options.fast else (Sweep(), 4, 25)
+    record: dict[str, Any] = {"fast": options.fast, "environment": environment(blas)}
+    record["sweep"] = full_sweep(sweep, samples, sorted({1, *options.workers}), blas)
+    print_sweep(record["sweep"])
+    record["single_call"] = single_call(repeats, 3 if options.fast else 10, blas)
+    print_single(record["single_call"])
+    record["permuted"] = permuted(1000, repeats, blas)
+    print_permuted(record["permuted"])
+    record["memory"] = memory()
+    print_memory(record["memory"])
+    print_agreement(record)
+    return record
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fast", action="store_true", help="a small sweep, for CI")
+    parser.add_argument(
+        "--json", type=Path, default=Path(__file__).parent / "results" / "bench_cpd.json"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        nargs="+",
+        default=[1],
+        help="feature sets of the sweep run at a time; the fastest number counts",
+    )
+    parser.add_argument("--peak-memory", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak_memory:
+        print(json.dumps(peak_of_one_call()))
+        return 0
+    try:
+        record = run(options)
+    except Disagreement as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    found = targets(record)
+    record["targets"] = [{**asdict(t), "met": t.met} for t in found]
+    write_json(options.json, record)
+    note = " (a small sweep: its ratios say little)" if options.fast else ""
+    print(f"\nTargets{note}\n")
+    print(table(("target", "measured", "bound", ""), [t.row() for t in found]))
+    print(f"\nwritten to {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""CPD written with scikit-learn, fold by fold, in float64: what the kernel must equal.
+
+Nothing here is shared with the kernel but two documented rules: a feature whose residual variance
+is below eps^(3/4) of its variance, or whose variance is below (100 eps mean)², drops out.
+
+Every regression has an intercept, so rows are first centred about the training mean. It changes
+no result and keeps `LinearRegression`'s intercept from costing digits where a mean is large.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+EPS = np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Named as `cpdjax.Scores`, with the same axes."""
+
+    r2_geom: np.ndarray
+    r2_full: np.ndarray
+    r2_comp: np.ndarray
+    composition_share: np.ndarray
+    alpha_geom: np.ndarray
+    alpha_full: np.ndarray
+    prediction: np.ndarray
+
+
+@threadpool_limits.wrap(limits=1)  # small matrices: threads only get in each other's way
+def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd") -> Oracle:
+    """Scores for fold ids `ids`; with `loo`, RidgeCV chooses from `alphas` for every target."""
+    alphas = np.asarray(alphas, float)
+    folds = []
+    prediction = np.full((1 if loo else len(alphas), *Y.shape), np.nan)
+    for fold in range(ids.max() + 1):
+        train, test = ids != fold, ids == fold
+        x, c = X - X[train].mean(0), C - C[train].mean(0)
+        constant = x[train].var(0) <= (100 * EPS * X[train].mean(0)) ** 2
+        projection = LinearRegression().fit(c[train], x[train])
+        residual = x - projection.predict(c)
+        owed = residual[train].var(0) <= EPS**0.75 * x[train].var(0)
+
+        def ridge(features, dropped, train=train, test=test):
+            z = np.where(dropped, 0, features)
+            if standardize:
+                z = StandardScaler().fit(z[train]).transform(z)
+            return _ridge(z[train], Y[train], z[test], alphas, loo, solver)
+
+        geom, alpha_geom = ridge(residual, constant | owed)
+        full, alpha_full = ridge(x, constant)
+        comp = LinearRegression().fit(c[train], Y[train]).predict(c[test])
+        prediction[:, test] = geom
+        folds.append(
+            (
+                np.stack([_r2(Y[test], p) for p in geom]),
+                np.stack([_r2(Y[test], p) for p in full]),
+                _r2(Y[test], comp),
+                _share(x[train], projection.predict(c[train]), constant, standardize),
+                alpha_geom,
+                alpha_full,
+            )
+        )
+    return Oracle(*(np.stack(a) for a in zip(*folds, strict=True)), prediction)
+
+
+def _ridge(z, y, held_out, alphas, loo, solver):
+    """Held-out predictions (alpha, row, target) and their α (alpha, target)."""
+    targets = y.shape[1]
+    if loo:
+        model = RidgeCV(alphas=alphas, alpha_per_target=True).fit(z, y)
+        chosen = np.broadcast_to(np.asarray(model.alpha_, float), (1, targets))
+        # RidgeCV finds its coefficients from the dual: fit anew with the α it chose.
+        model = Ridge(alpha=chosen[0], solver=solver).fit(z, y)
+        return model.predict(held_out).reshape(1, -1, targets), chosen
+    # One penalty a target is scikit-learn's own way to factorise once for a grid of them.
+    chosen = np.repeat(alphas[:, None], targets, axis=1)
+    model = Ridge(alpha=chosen.ravel(), solver=solver).fit(z, np.tile(y, (1, len(alphas))))
+    held = model.predict(held_out).reshape(-1, len(alphas), targets)
+    return held.swapaxes(0, 1), chosen
+
+
+def _r2(y, prediction):
+    return r2_score(y, prediction, multioutput="raw_values")
+
+
+def _share(x, explained, constant, standardize):
+    weights = "uniform_average" if standardize else "variance_weighted"
+    return r2_score(x[:, ~constant], explained[:, ~constant], multioutput=weights)
+
+
+def learning_curve(X, C, Y, layout, alphas, **options) -> Oracle:
+    """`cpd` on the subsets of a `folds.Layout`, with leading axes (repeat, size)."""
+    curve = []
+    for repeat in range(len(layout.index)):
+        row = []
+        for size in layout.sizes:
+            rows = layout.subset(repeat, size)
+            row.append(
+                cpd(X[rows], C[rows], Y[rows], layout.fold_ids(repeat, size), alphas, **options)
+            )
+        curve.append(row)
+    names = [f.name for f in fields(Oracle) if f.name != "prediction"]
+    stacked = (np.array([[getattr(o, name) for o in row] for row in curve]) for name in names)
+    return Oracle(*stacked, prediction=np.empty(0))
+
+
+def conditioning(X, C, Y, ids, alphas, *, draws=3, **options) -> Oracle:
+    """How well determined the oracle is: the largest change of each of its numbers when every
+    feature moves to a neighbouring float, up or down at random."""
+    exact = cpd(X, C, Y, ids, alphas, **options)
+    rng = np.random.default_rng(0)
+    moved = []
+    for _ in range(draws):
+        neighbour = np.nextafter(X, np.where(rng.random(X.shape) < 0.5, -np.inf, np.inf))
+        moved.append(cpd(np.where(X == 0, 0, neighbour), C, Y, ids, alphas, **options))
+    return Oracle(
+        *(
+            np.max([np.abs(getattr(m, f.name) - getattr(exact, f.name)) for m in moved], axis=0)
+            for f in fields(Oracle)
+        )
+    )

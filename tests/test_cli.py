@@ -1,0 +1,329 @@
+"""The command line on real files: what it writes and says, and one line for whatever is wrong."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import cpdjax
+from cpdjax import cli, results
+
+N = 60
+RNG = np.random.default_rng(0)
+SMILES = ["C", "CC", "O", "O=C=O", "CO", "N", "C=C", "C#N", "N#N", "CCC", "CCCC", "C=O"] * 5
+FORMULAS = ["CH4", "C2H6", "H2O", "CO2", "CH3OH", "NH3", "C2H4", "HCN", "N2", "C3H8", "C4H10"]
+FORMULAS = [*FORMULAS, "CH2O"] * 5
+QUICK = ["--sizes", "30,60", "--repeats", "2", "--alphas", "0.1,10"]
+WRITTEN = [
+    "learning_curves.png",
+    "r2_geom.png",
+    "results.csv",
+    "results.zarr",
+    "sweep.json",
+    "units",
+]
+
+
+def call(*arguments):
+    """Exit status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            return stopped.code, out.getvalue(), err.getvalue()
+    pytest.fail("main returns without a status")
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Files that several tests read."""
+    folder = tmp_path_factory.mktemp("data")
+    x = RNG.normal(size=(N, 8))
+    table = pd.DataFrame({"formula": FORMULAS, "gap": x[:, 0] + RNG.normal(size=N), "mu": x[:, 1]})
+    np.savez(folder / "mine.npz", first=x, second=np.tanh(x))
+    np.savez(folder / "short.npz", first=x[:50])
+    np.savez(folder / "nan.npz", first=np.where(x == x[7, 3], np.nan, x))
+    np.savez(folder / "few.npz", first=x[:4])
+    (folder / "cut.npz").write_bytes((folder / "mine.npz").read_bytes()[:999])
+    table.to_csv(folder / "mine.csv", index=False)
+    table.iloc[:4].to_csv(folder / "few.csv", index=False)
+    table.assign(mu=1.5).to_csv(folder / "flat.csv", index=False)
+    table.assign(formula="C?").to_csv(folder / "badformula.csv", index=False)
+    table.drop(columns="formula").assign(smiles=SMILES).to_csv(folder / "smiles.csv", index=False)
+    table.drop(columns="formula").to_csv(folder / "alone.csv", index=False)
+    (folder / "broken.toml").write_text("sizes = [30,\n")
+    (folder / "typo.toml").write_text("repeat = 3\n")
+    (folder / "mine.toml").write_text(
+        f'features = "{folder}/mine.npz"\ntargets = "{folder}/mine.csv"\n'
+        'sizes = [30, 60]\nrepeats = 3\nalphas = [0.1, 10]\nlayers = ["first"]\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A sweep that has run: its folder and what it said."""
+    out = tmp_path_factory.mktemp("finished") / "deep" / "out"
+    said = call(
+        "sweep", "--features", data / "mine.npz", "--targets", data / "mine.csv", *QUICK,
+        "--out", out,
+    )  # fmt: skip
+    return out, said
+
+
+def test_a_sweep_prints_its_table_and_says_what_it_saved(finished):
+    out, (status, printed, errors) = finished
+    assert (status, errors) == (0, "")
+    assert "R²_geom at N = 60" in printed
+    for word in ("gap", "mu", "first", "second", "R²_comp"):
+        assert word in printed
+    assert names(out) == WRITTEN
+    for name in WRITTEN[:4]:
+        assert f"saved {out / name}" in printed.splitlines()
+
+
+def test_its_numbers_are_the_kernels(finished, data):
+    out, _ = finished
+    table, frame = results.load(out), pd.read_csv(data / "mine.csv")
+    x = np.load(data / "mine.npz")["first"]
+    scores = cpdjax.learning_curve(
+        x, cpdjax.composition(FORMULAS), frame[["gap", "mu"]].to_numpy(),
+        sizes=[30, 60], repeats=2, alphas=[0.1, 10],
+    )  # fmt: skip
+    found = table.sel(model="mine", layer="first", irrep="0e")
+    np.testing.assert_allclose(found.r2_geom, scores.r2_geom, rtol=1e-12, atol=1e-12)
+    long = pd.read_csv(out / "results.csv")
+    assert len(long) == table.r2_geom.size
+    np.testing.assert_array_equal(np.sort(long["r2_geom"]), np.sort(table.r2_geom.values.ravel()))
+
+
+def test_the_same_command_again_has_nothing_left_to_do(finished, data, monkeypatch):
+    out, (_, printed, _) = finished
+    before = (out / "results.csv").read_bytes()
+    module = sys.modules["cpdjax.sweep"]  # `cpdjax.sweep` itself is the function
+    monkeypatch.setattr(module, "_probe_stack", lambda *_, **__: pytest.fail("computed"))
+    said = call(
+        "sweep", "--features", data / "mine.npz", "--targets", data / "mine.csv", *QUICK,
+        "--out", out,
+    )  # fmt: skip
+    assert said == (0, printed, "")
+    assert (out / "results.csv").read_bytes() == before
+    assert names(out) == WRITTEN
+
+
+def test_smiles_are_as_good_as_formulas(finished, data, tmp_path):
+    status, _, errors = call(
+        "sweep", "--features", data / "mine.npz", "--targets", data / "smiles.csv", *QUICK,
+        "--out", tmp_path / "out", "--format", "netcdf",
+    )  # fmt: skip
+    assert (status, errors) == (0, "")
+    assert names(tmp_path / "out") == sorted(
+        [*(w for w in WRITTEN if "zarr" not in w), "results.nc"]
+    )
+    by_smiles, by_formula = results.load(tmp_path / "out"), results.load(finished[0])
+    xr.testing.assert_equal(by_smiles, by_formula)
+
+
+def test_options_overrule_the_config(finished, data, tmp_path):
+    out = tmp_path / "out"
+    status, _, errors = call("sweep", data / "mine.toml", "--repeats", 2, "--out", out)
+    assert (status, errors) == (0, "")
+    table = results.load(out)
+    assert (table.sizes["repeat"], list(table.layer.values)) == (2, ["first"])
+    whole = results.load(finished[0])
+    np.testing.assert_array_equal(table.r2_geom, whole.r2_geom.sel(layer=["first"]))
+
+
+def test_report_shows_it_again(finished, tmp_path):
+    out, (_, printed, _) = finished
+    for path in (out, out / "results.zarr"):
+        figures = tmp_path / path.name
+        status, again, errors = call("report", path, "--out", figures)
+        assert (status, errors) == (0, "")
+        assert again.splitlines()[0] in printed
+        assert again.count("│ gap") == printed.count("│ gap") == 1
+        assert names(figures) == ["learning_curves.png", "r2_geom.png"]
+
+
+def test_report_draws_into_the_folder_by_default(finished):
+    out, _ = finished
+    (out / "r2_geom.png").unlink()
+    for path in (out, out / "results.zarr"):
+        assert call("report", path)[0] == 0
+        assert names(out) == WRITTEN
+    assert "r2_geom.png" not in names(out / "results.zarr")
+
+
+def test_models_are_listed():
+    status, printed, errors = call("models")
+    assert (status, errors) == (0, "")
+    assert [line.split(":")[0] for line in printed.splitlines()] == list(cpdjax.models.names())
+    assert "1008x0e" in printed
+
+
+def test_help_without_arguments():
+    status, printed, errors = call()
+    assert (status, errors) == (0, "")
+    assert all(command in printed for command in ("sweep", "report", "models"))
+    assert "--alphas" in call("sweep", "--help")[1]
+
+
+def test_a_constant_target_in_a_process_of_its_own(data, tmp_path):
+    """One warning in one line, 'undefined' in the table, and nothing else on standard error."""
+    command = [
+        *(sys.executable, "-m", "cpdjax.cli", "sweep", "--features", str(data / "mine.npz")),
+        *("--targets", str(data / "flat.csv"), "--layers", "first", *QUICK),
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, encoding="utf8", timeout=300,
+        env=os.environ | {"PYTHONIOENCODING": "utf8"},
+    )  # fmt: skip
+    [line] = done.stderr.splitlines()
+    assert line.startswith("cpdjax: warning: R² is undefined (NaN) where")
+    assert line.endswith(": mu")
+    [row] = (row for row in done.stdout.splitlines() if "│ mu" in row)
+    assert row.count("undefined") == 2
+    assert done.returncode == 0
+    assert names(tmp_path / "cpdjax-results") == WRITTEN
+
+
+def test_interrupted(finished, data, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    command = [
+        "sweep", "--features", data / "mine.npz", "--targets", data / "mine.csv", *QUICK,
+        "--out", tmp_path / "out",
+    ]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr("cpdjax.checkpoint.Checkpoint.save", interrupted)
+        status, printed, errors = call(*command)
+    assert (status, printed) == (130, "")
+    assert errors == "cpdjax: interrupted; the same command goes on where it stopped\n"
+    assert names(tmp_path / "out") == ["sweep.json"]
+    assert call(*command)[0] == 0
+    assert (tmp_path / "out/results.csv").read_bytes() == (finished[0] / "results.csv").read_bytes()
+
+
+# One line for whatever is wrong
+
+MINE = ["--features", "mine.npz", "--targets", "mine.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--features", "mine.npy", "--targets", "mine.csv"], "unknown model or file 'mine.npy'"),
+        (
+            ["--features", "coulomb-spectrm", "--targets", "mine.csv"],
+            "did you mean coulomb-spectrum",
+        ),
+        (["--features", "coulomb-spectrum", "--targets", "mine.csv"], "needs structures"),
+        (["--features", "short.npz", "--targets", "mine.csv"], "50 molecules but the targets have"),
+        (["--features", "nan.npz", "--targets", "mine.csv"], "molecule 7, column 3"),
+        (["--features", "cut.npz", "--targets", "mine.csv"], "cannot read features from cut.npz"),
+        (["--features", "few.npz", "--targets", "few.csv"], "5 folds need at least as many"),
+        (["--features", "mine.npz", "--targets", "none.csv"], "cannot read none.csv"),
+        (["--features", "mine.npz", "--targets", "alone.csv"], "'formula' or 'smiles'"),
+        (["--features", "mine.npz", "--targets", "badformula.csv"], "cannot read 'C?' as formula"),
+        (["--dataset", "none.extxyz", "--targets", "gap"], "cannot read none.extxyz"),
+        (["--dataset", "mine.csv"], "cannot read mine.csv as structures"),
+        ([*MINE, "--layers", "frist"], "did you mean first"),
+        ([*MINE, "--layers", ","], "layers: "),
+        ([*MINE, "--irreps", "1o"], "unknown irrep '1o'; known: 0e"),
+        ([*MINE, "--sizes", "30,61"], "size 61 is larger than the data: 60 molecules"),
+        ([*MINE, "--sizes", "thirty"], "sizes: "),
+        ([*MINE, "--alphas", "-1"], "alphas: Input should be greater than or equal to 0"),
+        ([*MINE, "--alphas", "lo"], "'loo', got 'lo'"),
+        ([*MINE, "--repeats", "0"], "repeats: "),
+        ([*MINE, "--repeats", "two"], "--repeats"),
+        ([*MINE, "--seed", "-1"], "seed: "),
+        ([*MINE, "--pool", "max"], "'mean' or 'sum'"),
+        ([*MINE, "--format", "hdf"], "'zarr' or 'netcdf'"),
+        ([*MINE, "--group-by", "mass"], "group_by: "),
+        ([*MINE, "--n", "50"], "n draws molecules from QM9"),
+        ([*MINE, "--repeat", "3"], "No such option: --repeat"),
+        (["broken.toml"], "broken.toml is no valid TOML"),
+        (["none.toml"], "cannot read none.toml"),
+        (["mine.npz"], "mine.npz is no valid TOML"),
+        (["typo.toml"], "unknown setting 'repeat'; did you mean repeats"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, words, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    before = names(data)
+    status, printed, errors = call("sweep", *arguments, "--out", tmp_path / "out")
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert line.startswith("cpdjax: ")
+    assert words in line
+    assert not (tmp_path / "out").exists()
+    assert names(data) == before
+
+
+def test_an_unknown_target_has_its_neighbours(tmp_path):
+    water = "3\nProperties=species:S:1:pos:R:3 gap={}\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
+    (tmp_path / "x.extxyz").write_text("".join(water.format(i) for i in range(20)))
+    status, printed, errors = call(
+        "sweep", "--dataset", tmp_path / "x.extxyz", "--targets", "gpa", "--out", tmp_path / "out"
+    )
+    assert (status, printed) == (2, "")
+    assert errors == "cpdjax: unknown target 'gpa'; did you mean gap?\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["mine.csv", "mine.csv/out", "/dev/null/out"])
+def test_where_no_folder_can_be_made(out, data, monkeypatch):
+    monkeypatch.chdir(data)
+    before = (data / "mine.csv").read_bytes()
+    status, printed, errors = call("sweep", *MINE, *QUICK, "--out", out)
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert line.startswith("cpdjax: ")
+    assert out.split("/out")[0] in line
+    assert (data / "mine.csv").read_bytes() == before
+
+
+def test_another_configuration_in_the_same_folder(finished, data, monkeypatch):
+    out, _ = finished
+    monkeypatch.chdir(data)
+    before = (out / "results.csv").read_bytes()
+    status, printed, errors = call("sweep", *MINE, *QUICK, "--seed", 1, "--out", out)
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert "another configuration (different: settings.seed)" in line
+    assert (out / "results.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["none", "mine.npz", "."])
+def test_report_without_results(path, data, monkeypatch):
+    monkeypatch.chdir(data)
+    before = names(data)
+    status, printed, errors = call("report", path)
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert line.startswith("cpdjax: ")
+    assert names(data) == before
+
+
+def test_an_unknown_command():
+    status, printed, errors = call("swep")
+    assert (status, printed) == (2, "")
+    assert errors.startswith("cpdjax: No such command 'swep'")
+    assert len(errors.splitlines()) == 1
