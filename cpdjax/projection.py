@@ -30,5 +30,8 @@ def least_squares(
     half = einsum("ed,er->dr", vectors, scale[:, None] * cr)
     solution = scale[:, None] * einsum("ed,dr->er", vectors, inverse[:, None] * half)
     null = jnp.where(kept[None], 0, scale[:, None] * vectors)  # CᵀC null = 0, original units
+    null = null / jnp.where(kept, 1, jnp.linalg.norm(null, axis=0))[None]
     overlap = null.T @ null + jnp.diag(kept.astype(cc.dtype))
-    return solution - null @ jnp.linalg.solve(overlap, null.T @ solution)
+    for _ in range(2):  # twice is enough: the second takes away what rounding left of the first
+        solution = solution - null @ jnp.linalg.solve(overlap, null.T @ solution)
+    return solution
