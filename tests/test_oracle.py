@@ -242,6 +242,15 @@ def test_equals_scikit_learn_on_scales_left_as_they_are(qm9, solver):
     np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="ZZᵀ drowns columns 1e12 times smaller than the largest")
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+def test_equals_scikit_learn_on_scales_left_as_they_are_in_the_dual_form(qm9):
+    p = dual_scales(qm9)
+    found, expected = p.cpd(standardize=False), p.oracle([1.0], standardize=False)
+    np.testing.assert_allclose(found.r2_full, expected.r2_full, rtol=0, atol=1e-9)
+
+
 def test_the_problems_are_what_they_say(qm9):
     p = absent_element(qm9)
     assert p.C[p.ids != 0, 4].max() == 0 < p.C[p.ids == 0, 4].max()
