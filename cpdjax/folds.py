@@ -110,8 +110,8 @@ def nested(
         InputError: sizes that are not increasing or do not fit the data and folds.
     """
     sizes = _check_sizes(sizes, n, folds)
-    if repeats < 1:
-        raise InputError(f"repeats must be at least 1, got {repeats}")
+    if not isinstance(repeats, int | np.integer) or repeats < 1:
+        raise InputError(f"repeats must be at least 1 and whole, got {repeats!r}")
     rng = _generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
     if isinstance(folds, int):
@@ -180,9 +180,12 @@ def _check_occupied(ids: np.ndarray, folds: int, size: int) -> None:
 
 
 def _check_sizes(sizes: Sequence[int], n: int, folds: int | np.ndarray) -> tuple[int, ...]:
-    checked = tuple(int(s) for s in sizes)
+    checked = tuple(sizes) if np.ndim(sizes) == 1 else ()
+    if not all(isinstance(s, int | np.integer) for s in checked):
+        raise InputError(f"sizes must be whole numbers, got {sizes!r}")
+    checked = tuple(int(s) for s in checked)
     if not checked or any(a >= b for a, b in pairwise(checked)):
-        raise InputError(f"sizes must be increasing and not empty, got {list(sizes)}")
+        raise InputError(f"sizes must be increasing and not empty, got {sizes!r}")
     if checked[-1] > n:
         raise InputError(f"size {checked[-1]} is larger than the data: {n} molecules")
     if checked[0] < 2:

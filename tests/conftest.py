@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _strict_jax():
-    """Float64, no silent promotion of types or ranks, an error at the first NaN made."""
+    """Float64, no silent promotion of types or ranks."""
     with (
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("strict"),

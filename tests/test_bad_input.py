@@ -122,6 +122,9 @@ BAD_SIZES = {
     "larger than the data": ({"sizes": [10, 21]}, ["size 21", "larger than the data: 20"]),
     "not increasing": ({"sizes": [10, 10]}, ["sizes must be increasing", "[10, 10]"]),
     "none": ({"sizes": []}, ["sizes must be increasing and not empty"]),
+    "no list": ({"sizes": 10}, ["sizes must be increasing", "10"]),
+    "no whole numbers": ({"sizes": [10.7, 20]}, ["sizes must be whole numbers", "10.7"]),
+    "half a repeat": ({"sizes": [10], "repeats": 1.5}, ["repeats must be", "whole", "1.5"]),
     "one molecule": ({"sizes": [1, 10], "folds": 2}, ["sizes must be at least 2", "got 1"]),
     "fewer than folds": ({"sizes": [4, 10]}, ["5 folds", "got 4"]),
     "no repeat": ({"sizes": [10], "repeats": 0}, ["repeats must be at least 1", "got 0"]),
@@ -244,10 +247,7 @@ def test_no_silent_nan(data, change, options):
         pytest.param({"folds": 2.7}, "folds"),
         pytest.param({"folds": "five"}, "folds"),
         pytest.param({"dtype": int}, "dtype"),
-        pytest.param(
-            {"alphas": 1j},
-            "alphas",
-        ),
+        pytest.param({"alphas": 1j}, "alphas"),
         pytest.param({"seed": -1}, "seed"),
     ],
 )
