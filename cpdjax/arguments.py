@@ -62,9 +62,11 @@ class Arguments:
                 bounds=layout.bounds,
                 options=self.options,
             )
-        if not traced:
-            _warn_constant(scores)
-        return scores
+        if traced:
+            return scores
+        _warn_constant(scores)
+        # NumPy keeps float64 in the caller's hands, where JAX would round it by default.
+        return jax.tree.map(np.asarray, scores)
 
     def _checked(self) -> Arguments:
         for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
