@@ -9,9 +9,7 @@ See README.md in this folder for what every row means.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -385,63 +383,23 @@ def print_permuted(record: dict[str, Any]) -> None:
 
 
 def memory() -> dict[str, Any]:
-    """What the single call needs on top of its arguments, by XLA's account and as seen."""
+    """What the single call needs on top of its arguments, by XLA's account."""
     _, _, y = synthetic(SINGLE)
     arrays = device_arrays(y)
     account = lowered(arrays)[0].compile().memory_analysis()
     xla = account.temp_size_in_bytes + account.output_size_in_bytes
-    seen = peak_in_child()
     return {
         "x_bytes": arrays[0].nbytes,
         "xla_bytes": xla,
         "xla_ratio": xla / arrays[0].nbytes,
-        "peak_bytes": seen,
-        "peak_ratio": None if seen is None else seen / arrays[0].nbytes,
     }
 
 
-def peak_in_child() -> int | None:
-    """Growth of a fresh process's peak resident memory over one call (Linux only)."""
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    # Large blocks go back to the system when freed, so that memory of compiling is not reused.
-    environ = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OPENBLAS_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, __file__, "--peak-memory"],
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(run.stdout)
-
-
-def peak_of_one_call() -> int | None:
-    """In the child: run once to compile, reset the high-water mark, run again, read it."""
-    _, _, y = synthetic(SINGLE)
-    arrays = device_arrays(y)
-    jax.block_until_ready(cpdjax.cpd(*arrays))
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    before = _status("VmRSS")
-    jax.block_until_ready(cpdjax.cpd(*arrays))
-    return _status("VmHWM") - before
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(key))
-
-
 def print_memory(record: dict[str, Any]) -> None:
-    def line(kind: str) -> str:
-        size, ratio = record[f"{kind}_bytes"], record[f"{kind}_ratio"]
-        return "not measured here" if size is None else f"{size / 1e6:.1f} MB, {ratio:.2f} × X"
-
-    print(f"\nD. Memory of call B beyond its arguments (X is {record['x_bytes'] / 1e6:.1f} MB)\n")
-    print(table(("account", ""), [("XLA", line("xla")), ("peak resident", line("peak"))]))
+    print(
+        f"\nD. Memory of call B beyond its arguments, by XLA's account: "
+        f"{record['xla_bytes'] / 1e6:.1f} MB, {record['xla_ratio']:.2f} × X"
+    )
 
 
 # ---------------------------------------------------------------- all together
@@ -466,9 +424,8 @@ def targets(record: dict[str, Any]) -> list[Target]:
         Target("five-fold probes a second", record["permuted"]["rate"], 5000, True),
         Target("memory, × X, by XLA", memory["xla_ratio"], 4, False),
     ]
-    if memory["peak_ratio"] is not None:
-        found.append(Target("memory, × X, peak resident", memory["peak_ratio"], 4, False))
-    return found
+    # The first two speak of the full sweep: a small one says nothing about them.
+    return found[2:] if record["fast"] else found
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -502,11 +459,7 @@ def main() -> int:
         default=[1],
         help="feature sets of the sweep run at a time; the fastest number counts",
     )
-    parser.add_argument("--peak-memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak_memory:
-        print(json.dumps(peak_of_one_call()))
-        return 0
     try:
         record = run(options)
     except Disagreement as error:
@@ -515,8 +468,7 @@ def main() -> int:
     found = targets(record)
     record["targets"] = [{**asdict(t), "met": t.met} for t in found]
     write_json(options.json, record)
-    note = " (a small sweep: its ratios say little)" if options.fast else ""
-    print(f"\nTargets{note}\n")
+    print("\nTargets\n")
     print(table(("target", "measured", "bound", ""), [t.row() for t in found]))
     print(f"\nwritten to {options.json}")
     return 0

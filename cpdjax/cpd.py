@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from cpdjax.arguments import Arguments
+from cpdjax.arguments import Arguments, default_batch_size
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, nested
 from cpdjax.probe import Options, Scores
@@ -127,9 +127,7 @@ def learning_curve(
 
 
 def _options(standardize: bool, predictions: bool) -> Options:
-    # A CPU does best with one fold after the other; an accelerator wants them all at once.
-    batch_size = None if jax.default_backend() == "cpu" else 64
-    return Options(standardize=standardize, predictions=predictions, batch_size=batch_size)
+    return Options(standardize, predictions=predictions, batch_size=default_batch_size())
 
 
 def _concrete(folds: Any) -> int | np.ndarray:

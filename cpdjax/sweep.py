@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
-from cpdjax.arguments import precision
+from cpdjax.arguments import centred, default_batch_size, precision
 from cpdjax.channels import Channel, channels, stacks
 from cpdjax.checkpoint import Checkpoint
 from cpdjax.datasets import SCALAR_TARGETS, qm9, read
@@ -207,10 +207,9 @@ def _probe_unit(
     alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
     x = np.stack([found[i].padded() for i in unit.members])
     y = molecules.y
-    if settings.dtype == "float32":  # a shift changes no score and saves digits
-        x, y = x - x.mean(1, keepdims=True), y - y.mean(0)
-    on_cpu = jax.default_backend() == "cpu"
-    options = Options(standardize=settings.standardize, loo=loo, batch_size=None if on_cpu else 64)
+    if settings.dtype == "float32":
+        x, y = centred(x), centred(y)
+    options = Options(settings.standardize, loo=loo, batch_size=default_batch_size())
     own = slice(unit.repeat, unit.repeat + 1)
     with precision(settings.dtype):
         arrays = (jnp.asarray(a, settings.dtype) for a in (x, molecules.counts, y, alphas))
