@@ -36,10 +36,14 @@ def primal(
     """
     gram, cross = residual.gram(train), residual.cross(train)
 
-    def fetch() -> ridge.Defect:
+    def fetch() -> ridge.Rows:
         seen = rows()
         z, y = residual.features(seen), residual.targets(seen)
-        return lambda w, alpha: einsum("nd,nt->dt", z, y - z @ w) - alpha[None] * w
+
+        def defect(w: Array, alpha: Array, y: Array) -> Array:
+            return einsum("nd,nt->dt", z, y - z @ w) - alpha[None] * w
+
+        return ridge.Rows(y, lambda w: z @ w, defect)
 
     def errors(s: ridge.Spectrum, alpha: Array) -> Array:
         seen = rows()
@@ -49,7 +53,8 @@ def primal(
         left = centred - u @ (shrunk[:, None] * (s.vectors.T @ cross))
         return _loo_error(left, 1 - 1 / train.n - jnp.square(u) @ shrunk, seen.weight)
 
-    weights, alpha = _solve(gram, cross, alphas, fetch, residual, errors if loo else None)
+    share = len(gram) / train.n
+    weights, alpha = _solve(gram, cross, alphas, fetch, residual, share, errors if loo else None)
     z = residual.features(held_out)
     return Fit(train.mean_y[None, None] + einsum("nd,adt->ant", z, weights), alpha)
 
@@ -72,8 +77,11 @@ def dual(
     z, y = residual.features(seen), residual.targets(seen)
     gram = einsum("nd,md->nm", z, z)
 
-    def fetch() -> ridge.Defect:
-        return lambda a, alpha: y - z @ (z.T @ a) - alpha[None] * a
+    def fetch() -> ridge.Rows:
+        def defect(a: Array, alpha: Array, y: Array) -> Array:
+            return y - z @ (z.T @ a) - alpha[None] * a
+
+        return ridge.Rows(y, lambda a: z @ (z.T @ a), defect)
 
     def errors(s: ridge.Spectrum, alpha: Array) -> Array:
         shrunk = 1 / (s.eigenvalues + alpha)
@@ -82,7 +90,8 @@ def dual(
         kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / train.n
         return _loo_error(left, kept, seen.weight)
 
-    weights, alpha = _solve(gram, y, alphas, fetch, residual, errors if loo else None)
+    share = jnp.ones_like(train.n)
+    weights, alpha = _solve(gram, y, alphas, fetch, residual, share, errors if loo else None)
     held = residual.features(held_out) @ z.T
     return Fit(train.mean_y[None, None] + einsum("nm,amt->ant", held, weights), alpha)
 
@@ -91,18 +100,19 @@ def _solve(
     gram: Array,
     rhs: Array,
     alphas: Array,
-    rows: Callable[[], ridge.Defect],
+    rows: Callable[[], ridge.Rows],
     residual: Residual,
+    share: Array,
     errors: Callable[[ridge.Spectrum, Array], Array] | None,
 ) -> tuple[Array, Array]:
     """Weights (alpha, n, target) and their α (alpha, target)."""
     if errors is None:
-        refine = ridge.refinement(rows, alphas[:, None], residual.trace)
+        refine = ridge.Refinement(rows, alphas[:, None], residual.trace, share, residual.scaled)
         weights = ridge.solve_grid(gram, rhs, alphas, refine, scaled=residual.scaled)
         return weights, jnp.broadcast_to(alphas[:, None], (len(alphas), rhs.shape[-1]))
     s = ridge.spectrum(gram)
     best = alphas[jnp.argmin(lax.map(lambda a: errors(s, a), alphas), axis=0)][None]
-    refine = ridge.refinement(rows, best, residual.trace)
+    refine = ridge.Refinement(rows, best, residual.trace, share, residual.scaled)
     return ridge.solve_spectral(gram, s, rhs, best, refine), best
 
 

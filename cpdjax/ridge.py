@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.lax import linalg
 from jax.scipy.linalg import cho_solve
@@ -38,8 +39,16 @@ LOO_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-12, 13))
 
 Weights = Float[Array, "alpha n target"]
 Solve = Callable[[Weights], Weights]
-#: What the rows themselves say is missing from a solution: ZᵀY − (ZᵀZ + αI) W, for one α.
-Defect = Callable[[Float[Array, "n target"], Float[Array, "#target"]], Float[Array, "n target"]]
+
+
+class Rows(NamedTuple):
+    """What the training rows themselves say of a solution."""
+
+    y: Float[Array, "row target"]
+    #: W → ZW.
+    predict: Callable[[Array], Float[Array, "row target"]]
+    #: (W, α, Y) → ZᵀY − (ZᵀZ + αI) W, what is missing from a solution for one α.
+    defect: Callable[[Array, Array, Array], Float[Array, "n target"]]
 
 
 def solve_grid(
@@ -97,31 +106,73 @@ def solve_spectral(
     return refine(solve(_tile(rhs, len(alphas))), solve)
 
 
-def refinement(
-    rows: Callable[[], Defect], alphas: Float[Array, "alpha #target"], trace: Float[Array, ""]
-) -> Callable[[Weights, Solve], Weights]:
+class Refinement(NamedTuple):
     """One step of iterative refinement against the rows, for those α that need it.
 
-    A Gram matrix squares the condition number: weights carry an error of eps·tr/α, where `trace`
-    is that of the matrix S was computed from by cancellation. Where that exceeds √eps/10, one
-    corrected step restores the accuracy of working on the rows themselves (corrected seminormal
-    equations: Björck, Linear Algebra Appl. 88/89, 31, 1987). `rows` fetches them, if need be.
+    A Gram matrix squares the condition number: weights carry an error of eps·tr/α at worst, where
+    `trace` is that of the matrix S was computed from by cancellation. Where that exceeds √eps/10,
+    one corrected step restores the accuracy of working on the rows themselves (corrected
+    seminormal equations: Björck, Linear Algebra Appl. 88/89, 31, 1987).
+
+    Few data reach that bound. Up to a hundred times that limit, and from α = 0.01 of features of
+    unit variance, the step is first tried on a few random combinations of the targets (unless
+    another α needs it anyway), and taken where it moves the prediction of a training row by more
+    than 4 eps^(2/3) of the targets' scale (1.5e-10, so that R² keeps 1e-9); held-out rows, which
+    must not be looked at, may move n / (n − p) times as much. Below that α, rows unlike any
+    training row move far more.
     """
-    ill = trace * 10 * jnp.sqrt(jnp.finfo(trace.dtype).eps) > alphas.min(-1)
 
-    def refine(w: Weights, solve: Solve) -> Weights:
-        def correct(w: Weights) -> Weights:
-            defect = rows()
+    #: Fetches the training rows, if need be.
+    rows: Callable[[], Rows]
+    alphas: Float[Array, "alpha #target"]
+    trace: Float[Array, ""]
+    #: Parameters a training row, p / n.
+    leverage: Float[Array, ""]
+    #: Whether the features are of unit variance.
+    scaled: bool
 
-            def step(args: tuple[Array, Array, Bool[Array, ""]]) -> Array:
-                w, alpha, needed = args
-                return lax.cond(needed, defect, lambda w, _: jnp.zeros_like(w), w, alpha)
+    def __call__(self, w: Weights, solve: Solve) -> Weights:
+        bound = self.trace * 10 * jnp.sqrt(jnp.finfo(w.dtype).eps)
+        ill = bound > self.alphas.min(-1)
+        # With an α of its own for every target there are no combinations to try.
+        if self.scaled and self.alphas.shape[1] == 1:
+            alphas = self.alphas[:, 0]
+            doubtful = (bound < 100 * alphas) & (alphas > 0.0099)
+            alone = ill.any() & ~(ill & ~doubtful).any()
+            ill = ill & lax.cond(alone, lambda: self._moves(w, solve), lambda: ill)
+        return lax.cond(ill.any(), lambda: self._correct(w, solve, ill), lambda: w)
 
-            return w + solve(lax.map(step, (w, alphas, ill)))
+    def _correct(self, w: Weights, solve: Solve, ill: Bool[Array, " alpha"]) -> Weights:
+        rows = self.rows()
 
-        return lax.cond(ill.any(), correct, lambda w: w, w)
+        def step(args: tuple[Array, Array, Bool[Array, ""]]) -> Array:
+            w, alpha, needed = args
+            return lax.cond(
+                needed, lambda: rows.defect(w, alpha, rows.y), lambda: jnp.zeros_like(w)
+            )
 
-    return refine
+        return w + solve(lax.map(step, (w, self.alphas, ill)))
+
+    def _moves(self, w: Weights, solve: Solve) -> Bool[Array, " alpha"]:
+        """Where the step would move predictions, judged by random combinations of the targets."""
+        rows = self.rows()
+        scale = jnp.sqrt(jnp.square(rows.y).mean(0))
+        mix = _combinations(w.shape[-1]).astype(w.dtype)
+        mix = mix / jnp.where(scale > 0, scale, 1)[:, None]
+        mixed = einsum("ant,tk->ank", w, mix)
+        defect = jax.vmap(rows.defect, (0, 0, None))(mixed, self.alphas, rows.y @ mix)
+        moved = jax.vmap(rows.predict)(lax.stop_gradient(solve(defect)))
+        worst = jnp.square(moved).sum(-1).max(-1)
+        limit = 4 * jnp.finfo(w.dtype).eps ** (2 / 3) * jnp.maximum(1 - self.leverage, 0)
+        return worst > limit * limit
+
+
+def _combinations(targets: int) -> Float[np.ndarray, "target combination"]:
+    """Four random combinations, whose squares sum to the targets' mean square on average."""
+    few = 4
+    if targets <= few:
+        return np.eye(targets) / np.sqrt(targets)
+    return np.random.default_rng(0).normal(size=(targets, few)) / np.sqrt(few * targets)
 
 
 def _tile(rhs: Array, alphas: int) -> Array:
