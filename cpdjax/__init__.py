@@ -9,6 +9,7 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 from cpdjax import datasets, models
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
+from cpdjax.equivariance import assert_equivariant
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
@@ -25,6 +26,7 @@ __all__ = [
     "Scores",
     "Structures",
     "UnknownNameError",
+    "assert_equivariant",
     "composition",
     "cpd",
     "datasets",

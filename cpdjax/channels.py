@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from cpdjax.arguments import check_finite
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features import Features, invariants
+from cpdjax.features import Features
 
 #: The irrep coordinate of a layer's invariants taken together.
 ALL = "all"
@@ -52,9 +52,14 @@ class Channel:
 
 
 def channels(
-    features: Sequence[Features], molecules: int, irreps: Sequence[str] | None = None
+    features: Sequence[Features],
+    molecules: int,
+    irreps: Sequence[str] | None = None,
+    how: str = "pool-then-norm",
 ) -> list[Channel]:
     """Every channel of every layer: each irrep, and "all" where a layer has several.
+
+    `how` is one of `features.INVARIANTS`.
 
     Raises:
         InputError: two models of one name, rows that are not the molecules, NaN or infinity.
@@ -81,9 +86,10 @@ def channels(
                     f"the targets have {molecules}: they must be row by row"
                 )
             check_finite(f"features {f.model!r}, layer {layer!r},", array.array)
-            kinds = list(dict.fromkeys(str(ir) for _, ir in array.irreps))
-            for kind in ([ALL] if len(kinds) > 1 else []) + kinds:
-                matrix = np.asarray(invariants(array, None if kind == ALL else kind), np.float64)
+            kinds = f.irreps_of(layer)
+            for kind in (*([ALL] if len(kinds) > 1 else []), *kinds):
+                scalars = f.scalars(layer, None if kind == ALL else kind, how)
+                matrix = np.asarray(scalars, np.float64)
                 varying = (matrix != matrix[:1]).any(0)
                 found.append(Channel(f.model, layer, kind, matrix[:, varying], matrix.shape[1]))
     if irreps is None:

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.table import Table
 
-from cpdjax import models, report, results
+from cpdjax import datasets, models, report, results, store
 from cpdjax.errors import InputError
+from cpdjax.models.cards import CARDS
 from cpdjax.settings import Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
@@ -22,6 +24,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+models_app = typer.Typer(invoke_without_command=True)
+app.add_typer(models_app, name="models")
+
+_INVARIANTS = "How scalars are made: pool-then-norm, norm-then-pool or power-spectrum."
 
 # The command line cannot be parsed; typer keeps its copy of click, and this name, to itself.
 _UsageError: Any = typer.BadParameter.__base__
@@ -34,6 +41,9 @@ def sweep(
     features: Annotated[
         list[str] | None, typer.Option(help="A model's name or a file; may be repeated.")
     ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Names of models, separated by commas, as --features.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
     targets: Annotated[
         str | None, typer.Option(help="Names, separated by commas, or a CSV or Parquet file.")
@@ -41,6 +51,7 @@ def sweep(
     n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9.")] = None,
     layers: Annotated[str | None, typer.Option(help="Layers, separated by commas.")] = None,
     irreps: Annotated[str | None, typer.Option(help="Irreps, separated by commas.")] = None,
+    invariants: Annotated[str | None, typer.Option(help=_INVARIANTS)] = None,
     pool: Annotated[str | None, typer.Option(help="mean or sum over atoms.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Sizes, separated by commas.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Shuffles of the molecules.")] = None,
@@ -61,7 +72,9 @@ def sweep(
 
     Interrupted and started again, it goes on where it stopped.
     """
-    given = {k: v for k, v in locals().items() if v is not None and k != "config"}
+    given = {k: v for k, v in locals().items() if v is not None and k not in ("config", "models")}
+    if models is not None:
+        given["features"] = (*given.get("features", ()), *_split(models))
     for name in ("layers", "irreps", "sizes", "alphas"):
         if name in given and given[name] != "loo":
             given[name] = _split(given[name])
@@ -98,13 +111,61 @@ def show(
     _show(table, report.save_figures(table, out or (path if is_folder else path.parent)))
 
 
-@app.command("models")
-def list_models() -> None:
+@app.command()
+def extract(
+    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    dataset: Annotated[str, typer.Argument(help='"qm9" or a file that ASE reads.')],
+    out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
+    n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    layers: Annotated[str | None, typer.Option(help="Layers, separated by commas.")] = None,
+    pool: Annotated[
+        str, typer.Option(help="mean or sum over atoms, or atom: a row per atom.")
+    ] = "mean",
+    invariants: Annotated[str | None, typer.Option(help=_INVARIANTS)] = None,
+    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Molecules a call.")] = None,
+) -> None:
+    """Compute a model's features of every structure, into a Zarr store.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    if n is not None and dataset != "qm9":
+        raise InputError("--n draws molecules from QM9; a file is taken whole")
+    structures = datasets.qm9(n, seed) if dataset == "qm9" else datasets.read(dataset)
+    store.extract_to(
+        out,
+        model,
+        structures,
+        layers=None if layers is None else _split(layers),
+        pool=pool,
+        invariants=invariants,
+        dtype=dtype,
+        batch_size=batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    print(f"saved {out}")
+
+
+@models_app.callback()
+def list_models(context: typer.Context) -> None:
     """List the models that features can come from."""
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
     for name in models.names():
-        model = models.load(name)
-        layers = ", ".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
-        print(f"{name}: {layers}")
+        table.add_row(name, *_facts(name))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _facts(name: str) -> tuple[str, ...]:
+    card = CARDS[name]
+    if not card.at_hand:
+        return card.family, "", "", card.data, card.licence, f"pip install {card.distribution}"
+    model = models.load(name)
+    layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
+    parameters = f"{getattr(model, 'parameters', 0):,}"
+    return card.family, parameters, layers, card.data, card.licence, "at hand"
 
 
 def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
-from e3nn_jax import IrrepsArray
-from jaxtyping import Int
+from e3nn_jax import Irreps, IrrepsArray
+from jaxtyping import Array, Int
 from rich.console import Console
 from rich.progress import Progress
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features import POOLS, Features
+from cpdjax.features import INVARIANTS, POOLS, Blocks, Features, blocks
+from cpdjax.features import invariants as make_invariants
 from cpdjax.features import pool as pool_atoms
 from cpdjax.models import Model, load
+from cpdjax.neighbours import most_neighbours, with_edges
 from cpdjax.structures import Batch, Structures
 
 MAX_BUCKETS = 6
@@ -36,6 +39,7 @@ def extract(
     *,
     layers: Sequence[str] | None = None,
     pool: str = "mean",
+    invariants: str | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
     progress: bool = False,
@@ -45,14 +49,17 @@ def extract(
     Args:
         model: a name of `cpdjax.models.names()`, or a model.
         layers: the layers to compute, all by default.
-        pool: "mean" or "sum" over atoms; without effect for models of level "molecule".
+        pool: "mean" or "sum" over atoms, "atom" for a row per atom; without effect for models of
+            level "molecule".
+        invariants: make scalars at once, one of `features.INVARIANTS`; by default layers keep
+            their irreps.
         batch_size: molecules per call; by default as many as suit the device's memory.
         dtype: float32 or float64; by default float64 wherever the backend has it. The caller's
             JAX flags neither change nor matter.
         progress: show a progress bar on standard error.
 
     Raises:
-        UnknownNameError: unknown model, layer or pooling.
+        UnknownNameError: unknown model, layer, pooling or way of making scalars.
         InputError: a structure that the model cannot take (an unknown element, a periodic cell,
             too many atoms, overlapping atoms), named with the reason.
 
@@ -61,66 +68,168 @@ def extract(
     >>> extract("coulomb-spectrum", ds)
     Features('coulomb-spectrum', molecules=2, pool='none', layers={'spectrum': '29x0e'})
     """
-    encoder = load(model) if isinstance(model, str) else model
-    layers = _known_layers(encoder, layers)
-    dtype = _float_dtype(dtype)
-    if pool not in POOLS:
-        raise UnknownNameError("pooling", pool, POOLS)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    _check(encoder, structures)
-
-    arrays: dict[str, Any] = {
-        layer: np.empty((len(structures), encoder.irreps[layer].dim), dtype) for layer in layers
-    }
-    bar = Progress(console=Console(stderr=True), disable=not progress)
-    with bar, jax.enable_x64(dtype == np.float64):
-        task = bar.add_task(encoder.name, total=len(structures))
-        for index, size, atoms in _batches(encoder, structures.sizes, batch_size, dtype.itemsize):
-            # The last batch of a bucket repeats a molecule, so that its shape needs no compilation.
-            batch = structures.pad(np.pad(index, (0, size - len(index)), mode="edge"), atoms)
-            _check_overlap(batch, structures.ids[index])
-            batch = batch._replace(positions=batch.positions.astype(dtype))
-            for layer, array in _pooled(encoder, batch, layers, pool).items():
-                arrays[layer][index] = np.asarray(array.array)[: len(index)]
-            bar.advance(task, len(index))
-    return Features(
-        {layer: IrrepsArray(encoder.irreps[layer], array) for layer, array in arrays.items()},
-        model=encoder.name,
-        pool=pool if encoder.level == "atom" else "none",
-        structures_hash=structures.hash,
-    )
+    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
+    with bar(progress) as shown:
+        task = shown.add_task(run.model.name, total=len(structures))
+        return run.features(run.rows(np.arange(len(structures)), lambda n: shown.advance(task, n)))
 
 
-@partial(jax.jit, static_argnames=("layers", "how"))
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """One model on one set of structures: what is computed, in which buckets and precision."""
+
+    model: Model
+    structures: Structures
+    layers: tuple[str, ...]
+    pool: str
+    how: str | None
+    batch_size: int | None
+    dtype: np.dtype
+
+    @classmethod
+    def of(
+        cls,
+        model: str | Model,
+        structures: Structures,
+        layers: Sequence[str] | None = None,
+        pool: str = "mean",
+        how: str | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+    ) -> Extraction:
+        """Check everything that can be checked before any work; see `extract`."""
+        encoder = load(model) if isinstance(model, str) else model
+        if pool not in POOLS:
+            raise UnknownNameError("pooling", pool, POOLS)
+        if how is not None and how not in INVARIANTS:
+            raise UnknownNameError("way of making scalars", how, INVARIANTS)
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        known = _known_layers(encoder, layers)
+        run = cls(encoder, structures, known, pool, how, batch_size, _float_dtype(dtype))
+        _check(encoder, structures)
+        return run
+
+    @property
+    def per_atom(self) -> bool:
+        """Whether results have a row per atom."""
+        return self.pool == "atom" and self.model.level == "atom"
+
+    @property
+    def origins(self) -> dict[str, Blocks]:
+        """Of layers made into scalars, the irreps behind the columns."""
+        if self.how is None:
+            return {}
+        return {layer: blocks(self.model.irreps[layer], self.how) for layer in self.layers}
+
+    @property
+    def irreps(self) -> dict[str, Irreps]:
+        """Irreps of the results."""
+        if self.how is None:
+            return {layer: self.model.irreps[layer] for layer in self.layers}
+        counts = {layer: sum(n for _, n in found) for layer, found in self.origins.items()}
+        return {layer: Irreps(f"{n}x0e") for layer, n in counts.items()}
+
+    def features(self, arrays: Mapping[str, np.ndarray]) -> Features:
+        """Results of all structures, as `Features`."""
+        return Features(
+            {layer: IrrepsArray(self.irreps[layer], array) for layer, array in arrays.items()},
+            model=self.model.name,
+            pool=self.pool if self.model.level == "atom" else "none",
+            structures_hash=self.structures.hash,
+            origins=self.origins,
+        )
+
+    def rows(
+        self, indices: Int[np.ndarray, " molecule"], advance: Callable[[int], Any] = lambda n: None
+    ) -> dict[str, np.ndarray]:
+        """Results of the molecules at `indices`, in that order; per atom, atom after atom."""
+        sizes = self.structures.sizes[indices]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        total = int(starts[-1]) if self.per_atom else len(indices)
+        arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
+        with jax.enable_x64(self.dtype == np.float64):
+            for places, size, atoms in self._batches(indices):
+                # The last batch of a bucket repeats a molecule: its shape needs no compilation.
+                rows = np.pad(indices[places], (0, size - len(places)), mode="edge")
+                batch = padded(self.model, self.structures, rows, atoms)
+                _check_overlap(batch, self.structures.ids[indices[places]])
+                batch = batch._replace(positions=batch.positions.astype(self.dtype))
+                found = _pooled(self.model, batch, self.layers, self.pool, self.how)
+                for layer, array in found.items():
+                    values = np.asarray(array)[: len(places)]
+                    if self.per_atom:
+                        spans = [np.arange(starts[i], starts[i + 1]) for i in places]
+                        arrays[layer][np.concatenate(spans)] = values[batch.mask[: len(places)]]
+                    else:
+                        arrays[layer][places] = values
+                advance(len(places))
+        return arrays
+
+    @cached_property
+    def _buckets(self) -> list[tuple[int, int]]:
+        """Atoms to pad to and molecules a call, ascending; the same for every part of the data."""
+        sizes = self.structures.sizes
+        budget = _CPU_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
+        buckets = _buckets(sizes)
+        counts = np.bincount(np.searchsorted(buckets, sizes), minlength=len(buckets))
+        found = []
+        for atoms, count in zip(buckets.tolist(), counts.tolist(), strict=True):
+            neighbours = 0
+            if self.model.cutoff is not None:
+                neighbours = most_neighbours(self.structures, atoms, self.model.cutoff)
+            bytes_each = self.model.memory(atoms, neighbours) * self.dtype.itemsize
+            size = self.batch_size or max(budget // bytes_each, 1)
+            found.append((atoms, min(size, count)))
+        return found
+
+    def _batches(
+        self, indices: Int[np.ndarray, " molecule"]
+    ) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Places in `indices`, the batch's full size, and the atoms to pad to."""
+        bounds = [atoms for atoms, _ in self._buckets]
+        bucket_of = np.searchsorted(bounds, self.structures.sizes[indices])
+        for bucket, (atoms, size) in enumerate(self._buckets):
+            members = np.flatnonzero(bucket_of == bucket)
+            for start in range(0, len(members), size):
+                yield members[start : start + size], size, atoms
+
+
+def bar(progress: bool) -> Progress:
+    """A progress bar with the time left, on standard error."""
+    return Progress(console=Console(stderr=True), disable=not progress)
+
+
+def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
+    """The molecules at `indices` as `model` reads them, with neighbours if it has a cutoff."""
+    batch = structures.pad(indices, atoms)
+    return batch if model.cutoff is None else with_edges(batch, structures, indices, model.cutoff)
+
+
+@partial(jax.jit, static_argnames=("layers", "pool", "how"))
 def _pooled(
-    model: Model, batch: Batch, layers: tuple[str, ...], how: str
-) -> dict[str, IrrepsArray]:
+    model: Model, batch: Batch, layers: tuple[str, ...], pool: str, how: str | None
+) -> dict[str, Array]:
     features = model.features(batch)
-    if model.level == "molecule":
-        return {layer: features[layer] for layer in layers}
-    return {layer: pool_atoms(features[layer], batch.mask, how) for layer in layers}
+    found = {}
+    for layer in layers:
+        array = features[layer]
+        if how == "norm-then-pool":
+            scalars = make_invariants(array, how=how)
+            array = IrrepsArray(Irreps(f"{scalars.shape[-1]}x0e"), scalars)
+        if model.level == "atom":
+            array = pool_atoms(array, batch.mask, pool)
+        if how is None or how == "norm-then-pool":
+            found[layer] = array.array
+        else:
+            found[layer] = make_invariants(array, how=how)
+    return found
 
 
 def _buckets(sizes: Int[np.ndarray, " molecule"]) -> Int[np.ndarray, " bucket"]:
     """Padded sizes, ascending: quantiles, so that each compilation serves as many molecules."""
     count = int(np.clip(len(sizes) // _BUCKET_MOLECULES, 1, MAX_BUCKETS))
     return np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1)[1:], method="higher"))
-
-
-def _batches(
-    model: Model, sizes: Int[np.ndarray, " molecule"], batch_size: int | None, itemsize: int
-) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Molecules' indices, the batch's full size, and the atoms to pad to."""
-    budget = _CPU_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
-    buckets = _buckets(sizes)
-    bucket_of = np.searchsorted(buckets, sizes)
-    for bucket, atoms in enumerate(buckets.tolist()):
-        members = np.flatnonzero(bucket_of == bucket)
-        size = batch_size or max(budget // (model.memory(atoms) * itemsize), 1)
-        size = min(size, len(members))
-        for start in range(0, len(members), size):
-            yield members[start : start + size], size, atoms
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
@@ -170,11 +279,21 @@ def _check(model: Model, structures: Structures) -> None:
 
 def _check_overlap(batch: Batch, ids: np.ndarray) -> None:
     """Refuse two atoms in one place, where no descriptor or model means anything."""
-    vectors = batch.positions[:, :, None] - batch.positions[:, None]
-    pair = batch.mask[:, :, None] & batch.mask[:, None] & ~np.eye(batch.mask.shape[1], dtype=bool)
+    edges = batch.edges
+    if edges is None or edges.offsets is None:
+        vectors = batch.positions[:, :, None] - batch.positions[:, None]
+        pair = (
+            batch.mask[:, :, None] & batch.mask[:, None] & ~np.eye(batch.mask.shape[1], dtype=bool)
+        )
+    else:  # periodic images count as well
+        molecule = np.arange(len(batch.positions))[:, None, None]
+        neighbours = batch.positions[molecule, edges.neighbours] + edges.offsets
+        vectors, pair = neighbours - batch.positions[:, :, None], edges.mask
     close = pair & (np.einsum("mijx,mijx->mij", vectors, vectors) < OVERLAP**2)
     if close.any():
         molecule, first, second = np.argwhere(close)[0]
+        if edges is not None and edges.offsets is not None:
+            second = edges.neighbours[molecule, first, second]
         raise InputError(
             f"molecule '{ids[molecule]}' has atoms {first} and {second} closer than {OVERLAP:g} Å"
         )

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from e3nn_jax import Irrep, IrrepsArray
+from e3nn_jax import Irrep, Irreps, IrrepsArray
 from jaxtyping import Array, Bool, Float
 
 from cpdjax.errors import InputError, UnknownNameError
 
-POOLS = ("mean", "sum")
+POOLS = ("mean", "sum", "atom")
+"""Mean or sum over atoms; "atom" keeps a row per atom."""
+INVARIANTS = ("pool-then-norm", "norm-then-pool", "power-spectrum")
+"""Ways of making scalars from irreps; see `invariants` and `norms`."""
+
+Blocks = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Features(Mapping[str, IrrepsArray]):
     """One model's features of many molecules: a mapping of layer to pooled `IrrepsArray`.
 
-    Arrays are (molecule, irreps.dim), on the host, in the order of the structures. Two objects
-    are equal when their hashes are.
+    Arrays are (molecule, irreps.dim), or (atom, irreps.dim) where `pool` is "atom", on the host, in
+    the order of the structures. Two objects are equal when their hashes are.
 
     Raises:
         InputError: layers that disagree in their number of molecules.
@@ -38,9 +43,11 @@ class Features(Mapping[str, IrrepsArray]):
     layers: Mapping[str, IrrepsArray]
     model: str
     pool: str
-    """"mean", "sum", or "none" for a model whose features belong to the molecule."""
+    """"mean", "sum", "atom", or "none" for a model whose features belong to the molecule."""
     structures_hash: str
     """`Structures.hash` of what they were computed from."""
+    origins: Mapping[str, Blocks] = field(default_factory=dict)
+    """Of layers that were made into scalars: from which irrep come how many columns, in order."""
 
     def __post_init__(self) -> None:
         rows = {layer: array.shape[0] for layer, array in self.layers.items()}
@@ -77,13 +84,42 @@ class Features(Mapping[str, IrrepsArray]):
         molecules = max((array.shape[0] for array in self.values()), default=0)
         return f"Features({self.model!r}, {molecules=}, pool={self.pool!r}, layers={irreps})"
 
+    def scalars(
+        self, layer: str, irrep: str | None = None, how: str = "pool-then-norm"
+    ) -> Float[np.ndarray, "molecule feature"]:
+        """Invariant features of a layer; of one irrep, or of all.
+
+        Raises:
+            UnknownNameError: no such layer, irrep or way of making scalars.
+            InputError: norms before pooling are asked of features that are pooled already.
+        """
+        array = self[layer]
+        if layer not in self.origins:
+            if how == "norm-then-pool" and array.irreps.lmax > 0 and self.pool != "none":
+                raise InputError(
+                    f"{self.model!r}, layer {layer!r}, is pooled already: norm-then-pool needs "
+                    "extract(..., invariants='norm-then-pool')"
+                )
+            return np.asarray(invariants(array, irrep, how))
+        blocks = self.origins[layer]
+        if irrep is not None and irrep not in dict(blocks):
+            raise UnknownNameError("irrep", irrep, dict(blocks))
+        kept = np.repeat([irrep in (None, kind) for kind, _ in blocks], [n for _, n in blocks])
+        return np.asarray(array.array)[:, kept]
+
+    def irreps_of(self, layer: str) -> tuple[str, ...]:
+        """The kinds of irreps in a layer, or, of one made into scalars, behind it."""
+        blocks = self.origins.get(layer, [(str(ir), mul) for mul, ir in self[layer].irreps])
+        return tuple(dict.fromkeys(kind for kind, _ in blocks))
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of arrays, irreps and layer names, the model's name, pool and structures.
 
         The same on every platform; the order of layers does not enter.
         """
-        digest = hashlib.sha256(repr((self.model, self.pool, self.structures_hash)).encode())
+        facts = (self.model, self.pool, self.structures_hash, sorted(self.origins.items()))
+        digest = hashlib.sha256(repr(facts).encode())
         for layer in sorted(self):
             values = np.asarray(self[layer].array)
             little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -98,10 +134,10 @@ def pool(
 ) -> IrrepsArray:
     """Mean or sum over atoms: (molecule, atom, irreps.dim) → (molecule, irreps.dim).
 
-    Both are linear, so the irreps stay. Rows of padding may hold anything.
+    Both are linear, so the irreps stay. Rows of padding may hold anything. "atom" pools nothing.
 
     Raises:
-        UnknownNameError: `how` is neither "mean" nor "sum".
+        UnknownNameError: `how` is none of `POOLS`.
 
     >>> atoms = IrrepsArray("1x0e", np.array([[[1.0], [3.0], [9.0]]]))
     >>> pool(atoms, np.array([[True, True, False]])).array
@@ -109,6 +145,8 @@ def pool(
     """
     if how not in POOLS:
         raise UnknownNameError("pooling", how, POOLS)
+    if how == "atom":
+        return features
     x = features.array
     xp = _namespace(x)
     total = xp.where(mask[:, :, None], x, 0).sum(1)
@@ -117,36 +155,65 @@ def pool(
     return IrrepsArray(features.irreps, total)
 
 
-def invariants(features: IrrepsArray, irrep: str | None = None) -> Float[Array, "molecule feature"]:
-    """Scalars that rotations and inversion leave alone, one per channel, in the irreps' order.
+def invariants(
+    features: IrrepsArray, irrep: str | None = None, how: str = "pool-then-norm"
+) -> Float[Array, "*row feature"]:
+    """Scalars that rotations and inversion leave alone, in the irreps' order.
 
-    From a pooled array ("pool, then norm"): 0e as it is, 0o as its absolute value, l > 0 as the
-    norm over the channel's 2l+1 components. NumPy in, NumPy out; JAX in, JAX out, with zero for
-    the derivative of a norm at zero.
+    NumPy in, NumPy out; JAX in, JAX out, with zero for the derivative of a norm at zero.
 
     Args:
+        features: pooled, for the default "pool, then norm"; per atom, and the result is pooled
+            afterwards, for "norm-then-pool". The arithmetic is the same.
         irrep: only channels of this irrep, such as "1o".
+        how: "pool-then-norm" and "norm-then-pool": 0e as it is, 0o as its absolute value, l > 0 as
+            the norm over the channel's 2l+1 components. "power-spectrum": 0e as it is, of any
+            other irrep the inner products of all its pairs of channels, c ≤ c'.
 
     Raises:
-        UnknownNameError: `features` has no such irrep.
+        UnknownNameError: `features` has no such irrep, or no such way.
 
     >>> array = IrrepsArray("1x0e + 1x0o + 1x1o", np.array([[-1.0, -2.0, 0.0, 3.0, -4.0]]))
     >>> invariants(array)
     array([[-1.,  2.,  5.]])
     >>> invariants(array, "1o")
     array([[5.]])
+    >>> invariants(array, "1o", "power-spectrum")
+    array([[25.]])
     """
-    kinds = [str(ir) for _, ir in features.irreps]
+    if how not in INVARIANTS:
+        raise UnknownNameError("way of making scalars", how, INVARIANTS)
+    kinds = tuple(dict.fromkeys(str(ir) for _, ir in features.irreps))
     if irrep is not None and irrep not in kinds:
-        raise UnknownNameError("irrep", irrep, set(kinds))
-    x = features.array
-    xp = _namespace(x)
-    scalars = []
-    for (channels, ir), columns in zip(features.irreps, features.irreps.slices(), strict=True):
-        if irrep in (None, str(ir)):
-            block = x[..., columns].reshape(*x.shape[:-1], channels, ir.dim)
-            scalars.append(_scalar(xp, block, ir))
+        raise UnknownNameError("irrep", irrep, kinds)
+    xp = _namespace(features.array)
+    make = _products if how == "power-spectrum" else _scalar
+    scalars = [make(xp, *_channels(features, kind)) for kind in kinds if irrep in (None, kind)]
     return xp.concatenate(scalars, axis=-1)
+
+
+def blocks(irreps: Irreps, how: str) -> Blocks:
+    """From which irrep come how many columns of `invariants`, in order.
+
+    >>> blocks(Irreps("2x0e + 3x1o"), "power-spectrum")
+    (('0e', 2), ('1o', 6))
+    """
+    counts: dict[str, int] = {}
+    for mul, ir in irreps:
+        counts[str(ir)] = counts.get(str(ir), 0) + mul
+    pairs = how == "power-spectrum"
+    return tuple((k, n * (n + 1) // 2 if pairs and k != "0e" else n) for k, n in counts.items())
+
+
+def _channels(features: IrrepsArray, kind: str) -> tuple[Any, Irrep]:
+    """(..., channel, 2l+1) of one irrep, from all its blocks."""
+    x = features.array
+    parts = [
+        x[..., columns].reshape(*x.shape[:-1], mul, ir.dim)
+        for (mul, ir), columns in zip(features.irreps, features.irreps.slices(), strict=True)
+        if str(ir) == kind
+    ]
+    return _namespace(x).concatenate(parts, axis=-2), Irrep(kind)
 
 
 def _scalar(xp: Any, block: Any, ir: Irrep) -> Any:
@@ -157,6 +224,14 @@ def _scalar(xp: Any, block: Any, ir: Irrep) -> Any:
     positive = squares > 0
     # The root sees only positive numbers, or its derivative at zero would be NaN.
     return xp.where(positive, xp.sqrt(xp.where(positive, squares, 1)), 0)
+
+
+def _products(xp: Any, block: Any, ir: Irrep) -> Any:
+    """(..., channel, 2l+1) → (..., pair of channels)."""
+    if ir.l == 0 and ir.p == 1:
+        return block[..., 0]
+    first, second = np.triu_indices(block.shape[-2])
+    return xp.einsum("...cm,...dm->...cd", block, block)[..., first, second]
 
 
 def _namespace(x: Any) -> Any:

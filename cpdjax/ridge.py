@@ -18,6 +18,7 @@ Derivatives are implicit: none differentiates through a factorisation, so repeat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -106,7 +107,8 @@ def solve_spectral(
     return refine(solve(_tile(rhs, len(alphas))), solve)
 
 
-class Refinement(NamedTuple):
+@dataclass(frozen=True)
+class Refinement:
     """One step of iterative refinement against the rows, for those α that need it.
 
     A Gram matrix squares the condition number: weights carry an error of eps·tr/α at worst, where

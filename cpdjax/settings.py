@@ -42,6 +42,8 @@ class Settings(BaseModel):
     """Irreps to probe, such as "0e" or "1o", "all" for a layer's invariants together; None: all."""
     pool: Literal["mean", "sum"] = "mean"
     """How per-atom features become a molecule's."""
+    invariants: Literal["pool-then-norm", "norm-then-pool", "power-spectrum"] = "pool-then-norm"
+    """How scalars are made from irreps; see `cpdjax.invariants`."""
     sizes: Several[Annotated[int, Field(ge=2)]] | None = None
     """Increasing numbers of molecules; None: 50 to 2,000 as far as the data go."""
     repeats: Annotated[int, Field(ge=1)] = 5

@@ -23,6 +23,7 @@ from cpdjax.extraction import extract
 from cpdjax.features import Features
 from cpdjax.models import Model
 from cpdjax.molecules import numeric_columns
+from cpdjax.store import is_store, read_features
 from cpdjax.structures import Structures
 
 #: Per-atom columns of a structure file that are physics, not features.
@@ -35,6 +36,7 @@ def collect(
     *,
     pool: str = "mean",
     layers: Sequence[str] | None = None,
+    invariants: str | None = None,
     progress: bool = False,
 ) -> list[Features]:
     """Features of one source, a sequence of them, or a mapping of name to source.
@@ -43,7 +45,8 @@ def collect(
     of layer to array, a pandas or xarray object, or a path: `.npy`, `.npz` (layer by layer),
     `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled.
 
-    Feature sets without any of `layers` are left out.
+    Feature sets without any of `layers` are left out. Models make scalars of their own atoms'
+    features where `invariants` is "norm-then-pool"; all else keeps its irreps.
 
     Raises:
         UnknownNameError: a name that is neither a model nor a file; a layer that no source has.
@@ -72,9 +75,10 @@ def collect(
     for name, source in opened:
         kept = [layer for layer in _available(source) if layers is None or layer in layers]
         if kept:
-            features = _features(source, structures, pool, kept, progress)
+            features = _features(source, structures, pool, kept, invariants, progress)
             own = {layer: features[layer] for layer in kept}
-            found.append(replace(features, layers=own, model=name))
+            origins = {k: v for k, v in features.origins.items() if k in own}
+            found.append(replace(features, layers=own, model=name, origins=origins))
     return found
 
 
@@ -92,6 +96,8 @@ def _open(name: str, source: Any, pool: str) -> Model | Features:
         return source
     if isinstance(source, str) and source in models.names():
         return models.load(source)
+    if isinstance(source, str | Path) and Path(source).suffix == ".zarr" and is_store(Path(source)):
+        return read_features(source)
     if callable(getattr(source, "features", None)):  # a table may have a column of that name
         return source
     return _wrap(name, _layers(source, pool))
@@ -106,6 +112,7 @@ def _features(
     structures: Structures | None,
     pool: str,
     layers: Sequence[str],
+    invariants: str | None,
     progress: bool,
 ) -> Features:
     if isinstance(source, Features):
@@ -115,7 +122,10 @@ def _features(
             f"model {source.name!r} needs structures to run on, but the targets came with formulas "
             'only: give dataset="qm9" or a structure file'
         )
-    return extract(source, structures, pool=pool, layers=layers, progress=progress)
+    before = "norm-then-pool" if invariants == "norm-then-pool" else None
+    return extract(
+        source, structures, pool=pool, layers=layers, invariants=before, progress=progress
+    )
 
 
 def _wrap(name: str, layers: Mapping[str, Any]) -> Features:

@@ -24,6 +24,17 @@ _RESULTS = {"energy": "eV", "dipole": "e·Å"}
 _ATOM_RESULTS = {"forces": "eV/Å", "charges": "e", "magmoms": "μB"}
 
 
+class Edges(NamedTuple):
+    """Neighbours of every atom of a `Batch`, padded to one number; see `neighbours.with_edges`."""
+
+    neighbours: Int[np.ndarray, "molecule atom neighbour"]
+    """Index of the neighbour within its molecule, int32; padding points at the atom itself."""
+    offsets: Float[np.ndarray, "molecule atom neighbour 3"] | None
+    """Å, displacement of the neighbour's periodic image; None where no molecule is periodic."""
+    mask: Bool[np.ndarray, "molecule atom neighbour"]
+    """True where there is a neighbour."""
+
+
 class Batch(NamedTuple):
     """Molecules padded to one number of atoms; padding has number 0 and position 0."""
 
@@ -33,6 +44,12 @@ class Batch(NamedTuple):
     """Å, float64."""
     mask: Bool[np.ndarray, "molecule atom"]
     """True where there is an atom."""
+    edges: Edges | None = None
+    """Neighbours, for models that have a cutoff."""
+    charge: Int[np.ndarray, " molecule"] | None = None
+    """Total charge (e), for models that read it; None where all are neutral."""
+    unpaired: Int[np.ndarray, " molecule"] | None = None
+    """Unpaired electrons, for models that read them; None where there are none."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +90,10 @@ class Structures:
     """Molecule names, (molecule,) of str; left out, molecules are called `<name>_<i>`."""
     smiles: np.ndarray | None = None
     """(molecule,) of str, where known."""
+    charge: Int[np.ndarray, " molecule"] | None = None
+    """Total charge (e); None where all are neutral."""
+    unpaired: Int[np.ndarray, " molecule"] | None = None
+    """Unpaired electrons, spin multiplicity − 1; None where all are closed-shell."""
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the one way to normalise fields of a frozen dataclass
@@ -92,6 +113,9 @@ class Structures:
         settle("positions", np.float64, (atoms, 3))
         if self.smiles is not None:
             settle("smiles", str, (molecules,))
+        for key in ("charge", "unpaired"):
+            if getattr(self, key) is not None:
+                settle(key, np.int32, (molecules,))
         if (self.cells is None) != (self.pbc is None):
             raise InputError("cells and pbc come together: pass both or neither")
         if self.cells is not None:
@@ -148,7 +172,7 @@ class Structures:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of numbers, positions, offsets, cells, pbc and targets.
+        """SHA-256 (hex) of numbers, positions, offsets, cells, pbc, charge, unpaired and targets.
 
         Names, units and the order of targets do not enter; the same on every platform.
         """
@@ -158,6 +182,8 @@ class Structures:
             "offsets": self.offsets,
             "cells": self.cells,
             "pbc": self.pbc,
+            "charge": self.charge,
+            "unpaired": self.unpaired,
             **{f"targets/{k}": self.targets[k] for k in sorted(self.targets)},
         }
         digest = hashlib.sha256()
@@ -206,6 +232,8 @@ class Structures:
             atom_targets={k: v[atoms] for k, v in self.atom_targets.items()},
             ids=self.ids[index],
             smiles=None if self.smiles is None else self.smiles[index],
+            charge=None if self.charge is None else self.charge[index],
+            unpaired=None if self.unpaired is None else self.unpaired[index],
         )
 
     def pad(self, indices: Any, atoms: int) -> Batch:
@@ -233,7 +261,13 @@ class Structures:
         positions = np.zeros((*mask.shape, 3))
         numbers[mask] = self.numbers[rows]
         positions[mask] = self.positions[rows]
-        return Batch(numbers, positions, mask)
+        return Batch(
+            numbers,
+            positions,
+            mask,
+            charge=None if self.charge is None else self.charge[index],
+            unpaired=None if self.unpaired is None else self.unpaired[index],
+        )
 
     def atoms(self, i: int) -> Atoms:
         """Molecule i as `ase.Atoms`: id, SMILES and targets in `info`, atom_targets as arrays."""
@@ -242,6 +276,8 @@ class Structures:
         info: dict[str, Any] = {"id": str(self.ids[i])}
         if self.smiles is not None:
             info["smiles"] = str(self.smiles[i])
+        electronic = {"charge": self.charge, "unpaired": self.unpaired}
+        info |= {k: int(v[i]) for k, v in electronic.items() if v is not None}
         info |= {k: v[i].copy() if v.ndim > 1 else float(v[i]) for k, v in self.targets.items()}
         atoms = Atoms(
             self.numbers[rows],
@@ -267,7 +303,9 @@ class Structures:
         Targets are the numeric entries of `atoms.info` (scalars, or vectors of one length) that
         every structure has, and a single-point calculator's energy (eV) and dipole (e·Å). Numeric
         per-atom arrays become atom_targets, with that calculator's forces (eV/Å), charges (e) and
-        magmoms (μB). `info["id"]` and `info["smiles"]` are used where every structure has them.
+        magmoms (μB). `info["id"]`, `info["smiles"]`, `info["charge"]` (total, e) and
+        `info["unpaired"]` (electrons) are used where every structure has them; the last two must
+        be whole numbers, else they are targets like any other.
 
         Args:
             targets: more targets, one row per structure, as a mapping or DataFrame; or the names
@@ -282,6 +320,9 @@ class Structures:
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [_with_results(frame) for frame in frames]
         found = _columns(info, skip=("id", "smiles"))
+        electronic = {
+            k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if _is_whole(k, found)
+        }
         if targets is not None and not isinstance(targets, (Mapping, pd.DataFrame)):
             found = {key: _named_column(key, found, info) for key in targets}
         elif targets is not None:
@@ -299,6 +340,7 @@ class Structures:
             atom_targets=_atom_columns(frames),
             ids=_strings("id", info) if _in_all("id", info) else np.empty(0, str),
             smiles=_strings("smiles", info) if _in_all("smiles", info) else None,
+            **electronic,
         )
 
     def _index(self, indices: Any) -> np.ndarray:
@@ -373,6 +415,11 @@ def _in_all(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 def _strings(key: str, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
     return np.array([str(row[key]) for row in rows])
+
+
+def _is_whole(key: str, columns: Mapping[str, np.ndarray]) -> bool:
+    column = columns.get(key)
+    return column is not None and column.ndim == 1 and bool((column == np.rint(column)).all())
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], skip: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -72,8 +72,8 @@ def sweep(
         out: folder that keeps finished units while the sweep runs, so that it can be
             interrupted and resumed. None keeps nothing.
         progress: show a progress bar on standard error.
-        **settings: fields of `cpdjax.settings.Settings`: layers, irreps, pool, sizes, repeats,
-            folds, group_by, alphas, standardize, seed, dtype.
+        **settings: fields of `cpdjax.settings.Settings`: layers, irreps, pool,
+            invariants, sizes, repeats, folds, group_by, alphas, standardize, seed, dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -96,9 +96,17 @@ def sweep(
     chosen = checked(Settings, settings)
     structures, molecules = _load(dataset, targets, n, chosen.seed)
     found = channels(
-        collect(features, structures, pool=chosen.pool, layers=chosen.layers, progress=progress),
+        collect(
+            features,
+            structures,
+            pool=chosen.pool,
+            layers=chosen.layers,
+            invariants=chosen.invariants,
+            progress=progress,
+        ),
         len(molecules),
         chosen.irreps,
+        chosen.invariants,
     )
     layout = _layout(chosen, molecules)
     facts = provenance(chosen, molecules, found)

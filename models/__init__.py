@@ -7,21 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
 
 from cpdjax.errors import UnknownNameError
+from cpdjax.models.encoder import Encoder
 
 if TYPE_CHECKING:
     from e3nn_jax import Irreps, IrrepsArray
 
     from cpdjax.structures import Batch
 
-__all__ = ["Model", "load", "names"]
+__all__ = ["Encoder", "Model", "architectures", "from_state_dict", "load", "names"]
 
-# name: (module, attribute holding the model)
+# name: the module whose `load(name)` makes it
 _REGISTRY = {
-    "ani-2x-aev": ("cpdjax.models.aev", "ANI_2X"),
-    "coulomb-spectrum": ("cpdjax.models.coulomb", "SPECTRUM"),
+    "ani-1x": "cpdjax.models.ani",
+    "ani-2x-aev": "cpdjax.models.aev",
+    "coulomb-spectrum": "cpdjax.models.coulomb",
+    "sevennet-0": "cpdjax.models.nequip",
+    "sevennet-0-22may2024": "cpdjax.models.nequip",
+    "sevennet-l3i5": "cpdjax.models.nequip",
+}
+
+# architecture: the module whose `from_state_dict(config, state)` makes module and variables
+_ARCHITECTURES: dict[str, str] = {
+    "ani": "cpdjax.models.ani",
+    "schnet": "cpdjax.models.schnet",
+    "painn": "cpdjax.models.painn",
+    "nequip": "cpdjax.models.nequip",
 }
 
 
@@ -62,7 +77,17 @@ class Model(Protocol):
         """The irreps of every layer, in the order of the data's path."""
         ...
 
-    def memory(self, atoms: int) -> int:
+    @property
+    def parity(self) -> bool:
+        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        ...
+
+    @property
+    def cutoff(self) -> float | None:
+        """Å, of the neighbour list that `features` reads; None where it reads none."""
+        ...
+
+    def memory(self, atoms: int, neighbours: int) -> int:
         """About how many numbers the features of one molecule of `atoms` atoms keep at once."""
         ...
 
@@ -78,8 +103,8 @@ class Model(Protocol):
 def names() -> tuple[str, ...]:
     """The names that `load` knows.
 
-    >>> names()
-    ('ani-2x-aev', 'coulomb-spectrum')
+    >>> "sevennet-0" in names()
+    True
     """
     return tuple(_REGISTRY)
 
@@ -89,11 +114,41 @@ def load(name: str) -> Model:
 
     Raises:
         UnknownNameError: no such model.
+        FileError: its weights are not installed, or are not the published ones.
 
     >>> load("ani-2x-aev").irreps["aev"]
     1008x0e
     """
     if name not in _REGISTRY:
         raise UnknownNameError("model", name, _REGISTRY)
-    module, attribute = _REGISTRY[name]
-    return getattr(import_module(module), attribute)
+    return import_module(_REGISTRY[name]).load(name)
+
+
+def architectures() -> tuple[str, ...]:
+    """The architectures that `from_state_dict` knows."""
+    return tuple(_ARCHITECTURES)
+
+
+def from_state_dict(
+    architecture: str,
+    config: Mapping[str, Any],
+    state: Mapping[str, np.ndarray],
+    *,
+    name: str | None = None,
+) -> Encoder:
+    """A model from a reference's hyperparameters and state dict, its tensors as NumPy arrays.
+
+    Args:
+        architecture: one of `architectures()`.
+        config: hyperparameters under the reference's own names.
+        state: the reference's `state_dict()`; `torch_files.read` reads one without torch.
+        name: what to call the model; by default as the architecture.
+
+    Raises:
+        UnknownNameError: no such architecture.
+        InputError: a name is missing from the state dict or read by nothing, or a wrong shape.
+    """
+    if architecture not in _ARCHITECTURES:
+        raise UnknownNameError("architecture", architecture, _ARCHITECTURES)
+    module = import_module(_ARCHITECTURES[architecture])
+    return Encoder(name or architecture, *module.from_state_dict(config, state))

@@ -73,6 +73,8 @@ class AEV:
     level: Literal["atom"] = "atom"
     periodic: bool = False
     max_atoms: int | None = None
+    parity: bool = True
+    cutoff: float | None = None
 
     @property
     def irreps(self) -> dict[str, Irreps]:
@@ -83,7 +85,7 @@ class AEV:
         dims = {"radial": radial, "angular": angular, "aev": radial + angular}
         return {layer: Irreps(f"{dim}x0e") for layer, dim in dims.items()}
 
-    def memory(self, atoms: int) -> int:
+    def memory(self, atoms: int, neighbours: int) -> int:
         """Numbers kept at once for one molecule: the angular terms, and the result."""
         terms = atoms * atoms * (atoms - 1) // 2 * self.angular.shifts * self.angular.sections
         return terms + 2 * atoms * self.irreps["aev"].dim
@@ -93,7 +95,7 @@ class AEV:
         """Layers of a batch, each (molecule, atom, irreps.dim); finite gradients in positions."""
         positions = jnp.asarray(batch.positions)
         mask = jnp.asarray(batch.mask)
-        species = jnp.asarray(_lookup(self.elements))[batch.numbers]
+        species = jnp.asarray(lookup(self.elements))[batch.numbers]
 
         def layers(species, positions, mask):
             vectors, distances = _pairs(positions, mask)
@@ -105,7 +107,7 @@ class AEV:
         return {layer: IrrepsArray(self.irreps[layer], arrays[layer]) for layer in arrays}
 
 
-_FAR = 1e3  # Å, beyond any cutoff
+FAR = 1e3  # Å, beyond any cutoff
 
 # Element order of the ANI-2x networks: H C N O S F Cl, not by atomic number.
 ANI_2X = AEV(
@@ -116,19 +118,31 @@ ANI_2X = AEV(
 )
 
 
+def load(name: str) -> AEV:
+    """The one model of this file."""
+    return ANI_2X
+
+
 def _radial(
     config: Radial,
     species: Int[Array, " atom"],
     distances: Float[Array, "atom atom"],
     elements: int,
 ) -> Float[Array, "atom element*shift"]:
-    dtype = distances.dtype
-    eta, shifts = _single(dtype, config.eta, _grid(config.start, config.cutoff, config.shifts))
-    gauss = 0.25 * jnp.exp(-eta * (distances[:, :, None] - shifts[None, None, :]) ** 2)
-    terms = gauss * _cutoff(distances, config.cutoff)[:, :, None]
-    onehot = jax.nn.one_hot(species, elements, dtype=dtype)
+    terms = radial_terms(config, distances)
+    onehot = jax.nn.one_hot(species, elements, dtype=distances.dtype)
     sums = jnp.einsum("ijs,je->ies", terms, onehot, precision="highest")
     return sums.reshape(len(species), -1)
+
+
+def radial_terms(
+    config: Radial, distances: Float[Array, "atom other"]
+) -> Float[Array, "atom other shift"]:
+    """Equation 3 before its sum; zero at distances beyond the cutoff."""
+    shifts = _grid(config.start, config.cutoff, config.shifts)
+    eta, shifts = _single(distances.dtype, config.eta, shifts)
+    gauss = 0.25 * jnp.exp(-eta * (distances[:, :, None] - shifts[None, None, :]) ** 2)
+    return gauss * _cutoff(distances, config.cutoff)[:, :, None]
 
 
 def _angular(
@@ -141,16 +155,33 @@ def _angular(
     # Every pair j < k of the molecule's atoms around every centre i: a dense (atom, ..., jk)
     # array whose sum per pair of elements is one matrix product. Pairs beyond the cutoff, with
     # padding or with the centre itself have weight zero.
-    atoms, dtype = len(species), distances.dtype
+    atoms = len(species)
+    terms = angular_terms(config, vectors, distances)
     j, k = np.triu_indices(atoms, 1)
+    pairs = elements * (elements + 1) // 2
+    kinds = jnp.asarray(pair_kinds(elements))[species[j], species[k]]
+    onehot = jax.nn.one_hot(kinds, pairs, dtype=distances.dtype)
+    sums = jnp.dot(terms.reshape(-1, len(j)), onehot, precision="highest")
+    return sums.reshape(atoms, -1, pairs).swapaxes(1, 2).reshape(atoms, -1)
+
+
+def angular_terms(
+    config: Angular,
+    vectors: Float[Array, "atom other 3"],
+    distances: Float[Array, "atom other"],
+) -> Float[Array, "atom shift*section jk"]:
+    """Equation 4 before its sum, for the pairs j < k in the order of `np.triu_indices`."""
+    atoms, others = distances.shape
+    j, k = np.triu_indices(others, 1)
     half = np.pi / config.sections / 2
     eta, zeta, shifts, sections = _single(
-        dtype,
+        distances.dtype,
         config.eta,
         config.zeta,
         _grid(config.start, config.cutoff, config.shifts)[None, :, None],
         _grid(half, np.pi + half, config.sections)[None, :, None],
     )
+    power = int(config.zeta) if float(config.zeta).is_integer() else zeta  # whole: no logarithm
     units = vectors / distances[:, :, None]
     mean = (distances[:, j] + distances[:, k])[:, None, :] / 2
     gauss = jnp.exp(-eta * (mean - shifts) ** 2)
@@ -159,27 +190,22 @@ def _angular(
     # of the power, away from zero.
     cos = 0.95 * (units[:, j] * units[:, k]).sum(-1)[:, None, :]
     sin = jnp.sqrt(1 - cos**2)
-    bump = ((1 + cos * np.cos(sections) + sin * np.sin(sections)) / 2) ** zeta
+    bump = ((1 + cos * np.cos(sections) + sin * np.sin(sections)) / 2) ** power
     weight = _cutoff(distances, config.cutoff)
     bump = 2 * bump * (weight[:, j] * weight[:, k])[:, None, :]
-
-    pairs = elements * (elements + 1) // 2
-    kinds = jnp.asarray(_pair_kinds(elements))[species[j], species[k]]
-    onehot = jax.nn.one_hot(kinds, pairs, dtype=dtype)
-    terms = (gauss[:, :, None, :] * bump[:, None, :, :]).reshape(-1, len(j))
-    sums = jnp.dot(terms, onehot, precision="highest")
-    return sums.reshape(atoms, -1, pairs).swapaxes(1, 2).reshape(atoms, -1)
+    terms = gauss[:, :, None, :] * bump[:, None, :, :]
+    return terms.reshape(atoms, config.shifts * config.sections, len(j))
 
 
 def _pairs(
     positions: Float[Array, "atom 3"], mask: Bool[Array, " atom"]
 ) -> tuple[Float[Array, "atom atom 3"], Float[Array, "atom atom"]]:
-    """Vectors and distances between atoms; distance `_FAR` where there is no pair."""
+    """Vectors and distances between atoms; distance `FAR` where there is no pair."""
     real = mask[:, None] & mask[None, :] & ~np.eye(len(mask), dtype=bool)
     vectors = positions[None, :, :] - positions[:, None, :]
     squares = (vectors**2).sum(-1)
     # Set before the root, so that neither the root nor its derivative ever sees zero.
-    return vectors, jnp.sqrt(jnp.where(real & (squares > 0), squares, _FAR**2))
+    return vectors, jnp.sqrt(jnp.where(real & (squares > 0), squares, FAR**2))
 
 
 def _cutoff(distances: Float[Array, "atom atom"], cutoff: float) -> Float[Array, "atom atom"]:
@@ -197,14 +223,31 @@ def _single(dtype, *constants):
     return [np.asarray(np.float32(c), dtype) for c in constants]
 
 
-def _lookup(elements: tuple[int, ...]) -> Int[np.ndarray, " number"]:
+def same_grids(
+    radial: Radial,
+    angular: Angular,
+    radial_shifts: np.ndarray,
+    angular_shifts: np.ndarray,
+    sections: np.ndarray,
+) -> bool:
+    """Whether these are, in float32, the shifts that the constants stand for."""
+    half = np.pi / angular.sections / 2
+    grids = (
+        (_grid(radial.start, radial.cutoff, radial.shifts), radial_shifts),
+        (_grid(angular.start, angular.cutoff, angular.shifts), angular_shifts),
+        (_grid(half, np.pi + half, angular.sections), sections),
+    )
+    return all(np.array_equal(np.float32(ours), np.float32(theirs)) for ours, theirs in grids)
+
+
+def lookup(elements: tuple[int, ...]) -> Int[np.ndarray, " number"]:
     """Index of an element by atomic number, -1 (no column of a one-hot) for any other."""
-    lookup = np.full(119, -1)
-    lookup[list(elements)] = np.arange(len(elements))
-    return lookup
+    found = np.full(119, -1)
+    found[list(elements)] = np.arange(len(elements))
+    return found
 
 
-def _pair_kinds(elements: int) -> Int[np.ndarray, "element element"]:
+def pair_kinds(elements: int) -> Int[np.ndarray, "element element"]:
     """Index of an unordered pair of elements in the order of an upper triangle's rows."""
     first, second = np.triu_indices(elements)
     kinds = np.empty((elements, elements), int)

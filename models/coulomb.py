@@ -43,13 +43,15 @@ class CoulombSpectrum:
     level: Literal["molecule"] = "molecule"
     elements: tuple[int, ...] | None = None
     periodic: bool = False
+    parity: bool = True
+    cutoff: float | None = None
 
     @property
     def irreps(self) -> dict[str, Irreps]:
         """Irreps of the one layer."""
         return {"spectrum": Irreps(f"{self.max_atoms}x0e")}
 
-    def memory(self, atoms: int) -> int:
+    def memory(self, atoms: int, neighbours: int) -> int:
         """Numbers kept at once for one molecule: its matrix, a few times."""
         return 8 * atoms * atoms
 
@@ -64,6 +66,11 @@ class CoulombSpectrum:
 
 
 SPECTRUM = CoulombSpectrum()
+
+
+def load(name: str) -> CoulombSpectrum:
+    """The one model of this file."""
+    return SPECTRUM
 
 
 def _spectrum(numbers, positions, mask):

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 import pytest
 from ase.build import molecule
-from cpdjax.models import load
-from cpdjax.models.aev import ANI_2X
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from cpdjax.models import load
+from cpdjax.models.aev import ANI_2X
 from cpdjax.structures import Batch, Structures
 
 GOLDENS = Path(__file__).parent / "goldens" / "aev_2x.npz"
@@ -123,7 +123,7 @@ def test_invariant_to_rotation_inversion_and_translation(seed):
 @given(order=st.permutations(range(9)))
 def test_follows_a_permutation_of_atoms(order):
     batch = batch_of("CH3CONH2")
-    moved = Batch(*(array[:, order] for array in batch))
+    moved = Batch(*(array[:, order] for array in batch[:3]))
     np.testing.assert_allclose(aev(moved), aev(batch)[:, order], rtol=0, atol=1e-12)
 
 
@@ -147,7 +147,7 @@ def test_jit_of_vmap_equals_plain_calls():
         one = jax.jit(
             jax.vmap(lambda *b: ANI_2X.features(Batch(*(x[None] for x in b)))["aev"].array)
         )
-        found = np.asarray(one(*batch))[:, 0]
+        found = np.asarray(one(*batch[:3]))[:, 0]
     np.testing.assert_allclose(found, aev(batch), rtol=0, atol=1e-13)
 
 

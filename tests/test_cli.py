@@ -13,6 +13,7 @@ import xarray as xr
 
 import cpdjax
 from cpdjax import cli, results
+from cpdjax.models.cards import CARDS
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -173,7 +174,12 @@ def test_report_draws_into_the_folder_by_default(finished):
 def test_models_are_listed():
     status, printed, errors = call("models")
     assert (status, errors) == (0, "")
-    assert [line.split(":")[0] for line in printed.splitlines()] == list(cpdjax.models.names())
+    for name in cpdjax.models.names():
+        [row] = [line for line in printed.splitlines() if f"│ {name} " in line]
+        card = CARDS[name]
+        assert card.licence in row
+        assert card.data in row
+        assert ("at hand" if card.at_hand else f"pip install {card.distribution}") in row
     assert "1008x0e" in printed
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.units import Bohr
-from cpdjax.models.coulomb import CoulombSpectrum
 from scipy.spatial.transform import Rotation
 
+from cpdjax.models.coulomb import CoulombSpectrum
 from cpdjax.structures import Batch, Structures
 
 
@@ -54,7 +54,7 @@ def test_invariant_to_motion_order_and_padding():
     turn = Rotation.random(random_state=rng).as_matrix()
     moved = batch._replace(positions=batch.positions @ turn.T + 3)
     order = rng.permutation(9)
-    shuffled = Batch(*(array[:, order] for array in batch))
+    shuffled = Batch(*(array[:, order] for array in batch[:3]))
     padded = batch_of("CH3CONH2", "C6H6")
     for other in (moved, shuffled, padded):
         np.testing.assert_allclose(spectrum(other)[0], spectrum(batch)[0], atol=1e-10)

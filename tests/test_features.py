@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features import Features, invariants, pool
+from cpdjax.features import INVARIANTS, Features, blocks, invariants, pool
 
 IRREPS = e3nn.Irreps("3x0e + 2x0o + 2x1o + 1x1e + 2x2e")
 
@@ -140,3 +140,40 @@ def test_hash_follows_content():
 def test_layers_must_agree_in_molecules():
     with pytest.raises(InputError, match="disagree in their molecules"):
         make(layers={"first": random_array(4), "second": random_array(5)})
+
+
+@pytest.mark.parametrize("how", INVARIANTS)
+def test_scalars_are_invariant(how):
+    array = random_array(5)
+    for matrix in (Rotation.random(random_state=1).as_matrix(), -np.eye(3)):
+        turned = transform(array, matrix)
+        first, second = (np.asarray(invariants(a, how=how)) for a in (array, turned))
+        assert np.abs(first - second).max() <= 1e-12 * np.abs(first).max()
+
+
+def test_norms_before_and_after_pooling_differ_as_they_should():
+    opposite = np.array([[[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
+    atoms, mask = IrrepsArray("1x1o", opposite), np.ones((1, 2), bool)
+    assert invariants(pool(atoms, mask)) == 0
+    norms = IrrepsArray("1x0e", invariants(atoms, how="norm-then-pool"))
+    assert pool(norms, mask).array == 1
+
+
+def test_power_spectrum_by_hand():
+    array = IrrepsArray("2x0e + 2x1o", np.array([[5.0, 6.0, 1.0, 0.0, 2.0, 0.0, 3.0, 4.0]]))
+    np.testing.assert_allclose(invariants(array, how="power-spectrum"), [[5, 6, 5, 8, 25]])
+    assert blocks(array.irreps, "power-spectrum") == (("0e", 2), ("1o", 3))
+
+
+def test_one_irrep_in_several_blocks():
+    split = e3nn.Irreps("1x1o + 1x0e + 1x1o")
+    array = IrrepsArray(split, np.array([[3.0, 0, 4, 7, 0, 5, 0]]))
+    np.testing.assert_allclose(invariants(array), [[5, 5, 7]])
+    np.testing.assert_allclose(invariants(array, "1o", "power-spectrum"), [[25, 0, 25]])
+
+
+def test_pooled_features_cannot_be_normed_before_pooling():
+    with pytest.raises(InputError, match="pooled already"):
+        make().scalars("first", how="norm-then-pool")
+    with pytest.raises(UnknownNameError, match="way of making scalars"):
+        invariants(random_array(2), how="norms")

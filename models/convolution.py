@@ -1,0 +1,205 @@
+"""Equivariant convolution and gate over dense rows of neighbours, channels last.
+
+Conventions of e3nn (torch, 0.6): the "uvu" tensor product, its order of weights, its gate. Features
+are held as blocks: one array (..., 2l + 1, channel) per entry of an `Irreps`, so that channels lie
+next to each other in memory and linear maps are plain matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import e3nn_jax
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irrep, Irreps, IrrepsArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+Blocks = list[Array]
+
+
+class Path(NamedTuple):
+    """A product of an entry of the features with an entry of the harmonics, and what it gives."""
+
+    feature: int
+    harmonic: int
+    ir: Irrep
+
+
+def torch_order(ir: Irrep) -> tuple[int, int]:
+    """The key by which e3nn (torch) sorts irreps: 0o, 0e, 1o, 1e, 2o, 2e."""
+    return ir.l, ir.p
+
+
+def product_paths(irreps: Irreps, harmonics: Irreps, kept: Irreps) -> list[Path]:
+    """All paths to an irrep in `kept`: by feature, then harmonic, then degree."""
+    wanted = {ir for _, ir in kept}
+    return [
+        Path(i, j, ir)
+        for i, (_, first) in enumerate(irreps)
+        for j, (_, second) in enumerate(harmonics)
+        for ir in first * second
+        if ir in wanted
+    ]
+
+
+def sorted_order(paths: Sequence[Path]) -> list[int]:
+    """The order in which the paths' weights and outputs stand: by irrep, otherwise as made."""
+    return sorted(range(len(paths)), key=lambda p: torch_order(paths[p].ir))
+
+
+def product_irreps(irreps: Irreps, paths: Sequence[Path]) -> Irreps:
+    """What the paths give together, every irrep once, in torch's order."""
+    counts: dict[Irrep, int] = {}
+    for path in (paths[p] for p in sorted_order(paths)):
+        counts[path.ir] = counts.get(path.ir, 0) + irreps[path.feature].mul
+    return Irreps([(mul, ir) for ir, mul in counts.items()])
+
+
+class Convolution(nn.Module):
+    """Messages of all neighbours: features times harmonics times a weight per edge, summed.
+
+    For each path, m₃ and channel u, Σ_slot w(slot, u) Σ_m₁m₂ C(m₁, m₂, m₃) x(m₁, u) Y(m₂), with C
+    the Wigner 3j symbol times √(2l₃ + 1).
+    """
+
+    irreps: Irreps
+    harmonics: Irreps
+    kept: Irreps
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Blocks,
+        y: Sequence[Float[Array, "atom neighbour m2"]],
+        weights: Float[Array, "atom neighbour weight"],
+        neighbours: Int[Array, "atom neighbour"],
+    ) -> Blocks:
+        """Blocks of `product_irreps`, before any normalisation.
+
+        Args:
+            x: blocks of `irreps`, (atom, m1, channel).
+            y: per entry of `harmonics`; zero where there is no neighbour.
+            weights: the paths' channels side by side, in `sorted_order`.
+        """
+        paths = product_paths(self.irreps, self.harmonics, self.kept)
+        paths = [paths[p] for p in sorted_order(paths)]
+        ends = np.cumsum([self.irreps[path.feature].mul for path in paths])[:-1]
+        gathered = [block[neighbours] for block in x]
+        sums: dict[Irrep, list[Array]] = {}
+        for path, weight in zip(paths, jnp.split(weights, ends, axis=-1), strict=True):
+            product = gathered[path.feature] * weight[:, :, None, :]
+            message = self._message(path, product, y[path.harmonic])
+            sums.setdefault(path.ir, []).append(message)
+        return [jnp.concatenate(parts, axis=-1) for parts in sums.values()]
+
+    def _message(
+        self,
+        path: Path,
+        product: Float[Array, "atom neighbour m1 channel"],
+        y: Float[Array, "atom neighbour m2"],
+    ) -> Float[Array, "atom m3 channel"]:
+        l1, l2, l3 = self.irreps[path.feature].ir.l, self.harmonics[path.harmonic].ir.l, path.ir.l
+        if l2 == 0:  # the symbol is the identity over √(2l₃ + 1), here and in the next two
+            return jnp.einsum("as,asiu->aiu", y[:, :, 0], product)
+        if l1 == 0:
+            return jnp.einsum("ask,asu->aku", y, product[:, :, 0])
+        if l3 == 0:
+            coupled = (y / np.sqrt(2 * l1 + 1).item())[..., None]
+        else:
+            symbol = wigner_3j(l1, l2, l3) * np.sqrt(2 * l3 + 1)
+            coupled = jnp.einsum("asj,ijk->asik", y, symbol.astype(y.dtype))
+        return jnp.einsum("asik,asiu->aku", coupled, product)
+
+
+def wigner_3j(l1: int, l2: int, l3: int) -> Float[np.ndarray, "m1 m2 m3"]:
+    """Real Wigner 3j symbols in e3nn's basis, signs as in e3nn ≥ 0.6, of norm 1."""
+    symbol = np.asarray(e3nn_jax.clebsch_gordan(l1, l2, l3))
+    return symbol / np.linalg.norm(symbol)
+
+
+class BlockLinear(nn.Module):
+    """`cpdjax.models.layers.Linear` on blocks: the same flat weight, the same normalisation."""
+
+    irreps: Irreps
+    irreps_out: Irreps
+    biases: bool = False
+
+    @nn.compact
+    def __call__(self, x: Blocks) -> Blocks:
+        paths = linear_paths(self.irreps, self.irreps_out)
+        sizes = [self.irreps[i].mul * self.irreps_out[o].mul for i, o in paths]
+        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),), x[0].dtype)
+        shape = x[0].shape[:-2]
+        out = [jnp.zeros((*shape, ir.dim, mul), x[0].dtype) for mul, ir in self.irreps_out]
+        reached: set[int] = set()
+        for (i, o), flat in zip(paths, jnp.split(weight, np.cumsum(sizes)[:-1]), strict=True):
+            fan_in = sum(self.irreps[k].mul for k, to in paths if to == o)
+            matrix = flat.reshape(self.irreps[i].mul, self.irreps_out[o].mul)
+            term = x[i] @ (matrix / np.sqrt(fan_in).item())
+            out[o] = out[o] + term if o in reached else term
+            reached.add(o)
+        if self.biases:
+            (o,) = (o for o, (_, ir) in enumerate(self.irreps_out) if ir == "0e")
+            bias = self.param("bias", nn.initializers.zeros, (self.irreps_out[o].mul,), x[0].dtype)
+            out[o] = out[o] + jnp.broadcast_to(bias, out[o].shape)
+        return out
+
+
+def linear_paths(irreps: Irreps, irreps_out: Irreps) -> list[tuple[int, int]]:
+    """Pairs of equal irreps in the order of an equivariant linear map's weights."""
+    return [
+        (i, o)
+        for i, (_, first) in enumerate(irreps)
+        for o, (_, second) in enumerate(irreps_out)
+        if first == second
+    ]
+
+
+def gate_irreps(irreps: Irreps) -> Irreps:
+    """What `gate` needs to give `irreps`: a further scalar 0e for every channel of l > 0."""
+    counts = {Irrep("0e"): sum(mul for mul, ir in irreps if ir.l > 0)}
+    for mul, ir in irreps:
+        counts[ir] = counts.get(ir, 0) + mul
+    return Irreps([(counts[ir], ir) for ir in sorted(counts, key=torch_order) if counts[ir]])
+
+
+def gate(
+    irreps: Irreps,
+    x: Blocks,
+    even: Callable[[Array], Array],
+    odd: Callable[[Array], Array],
+    gates: Callable[[Array], Array],
+) -> Blocks:
+    """Blocks of `irreps` from blocks of `gate_irreps(irreps)`: scalars activated, the rest gated.
+
+    The gates are the last scalars 0e, in the order of the blocks that they multiply. Every irrep
+    may stand only once in `irreps`.
+    """
+    blocks = {ir: block for (_, ir), block in zip(gate_irreps(irreps), x, strict=True)}
+    start = sum(mul for mul, ir in irreps if ir == "0e")
+    out = []
+    for mul, ir in irreps:
+        if ir.l > 0:
+            factors = gates(blocks[Irrep("0e")][..., start : start + mul])
+            out.append(blocks[ir] * factors)
+            start += mul
+        elif ir.p == 1:
+            out.append(even(blocks[ir][..., :mul]))
+        else:
+            out.append(odd(blocks[ir]))
+    return out
+
+
+def to_irreps_array(irreps: Irreps, blocks: Blocks) -> IrrepsArray:
+    """Features as others see them: sorted as e3nn-jax sorts, channels before m."""
+    order = sorted(range(len(irreps)), key=lambda i: irreps[i].ir)
+    flat = [jnp.swapaxes(blocks[i], -1, -2).reshape(*blocks[i].shape[:-2], -1) for i in order]
+    return IrrepsArray(visible_irreps(irreps), jnp.concatenate(flat, axis=-1))
+
+
+def visible_irreps(irreps: Irreps) -> Irreps:
+    """The irreps of `to_irreps_array`."""
+    return Irreps(sorted(irreps, key=lambda entry: entry.ir))

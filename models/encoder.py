@@ -1,0 +1,150 @@
+"""An encoder: an architecture with its weights, as everything else in cpdjax sees a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+from e3nn_jax import Irreps, IrrepsArray
+from jaxtyping import Array, Float
+
+from cpdjax.models.graph import Graph
+
+if TYPE_CHECKING:
+    from cpdjax.structures import Batch
+
+Layers = dict[str, IrrepsArray]
+
+
+class Architecture(Protocol):
+    """What an encoder asks of a Flax module; its fields are the model's hyperparameters."""
+
+    @property
+    def cutoff(self) -> float:
+        """Å, of the neighbour list (the longest, if the model has several)."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the weights know."""
+        ...
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the model knows cells."""
+        ...
+
+    @property
+    def parity(self) -> bool:
+        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        ...
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer, in the order of the data's path."""
+        ...
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """About how many numbers one structure keeps at once."""
+        ...
+
+    @property
+    def apply(self) -> Callable[..., Any]:
+        """Flax's: of variables and a `Graph`, the layers, (atom, irreps.dim), and every atom's
+        part of the output, (atom,)."""
+        ...
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["variables"],
+    meta_fields=["name", "architecture", "aggregate"],
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class Encoder:
+    """An architecture and its weights: a pytree whose leaves are the weights.
+
+    Weights are used in the precision of the positions, whatever they are stored in.
+    """
+
+    name: str
+    architecture: Architecture
+    variables: Any
+    """The Flax variables, such as {"params": ...}."""
+    aggregate: Literal["sum", "mean"] = "sum"
+    """How the output follows from the atoms' parts."""
+
+    @property
+    def level(self) -> Literal["atom", "molecule"]:
+        """Features have a row per atom."""
+        return "atom"
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the weights know."""
+        return self.architecture.elements
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the model knows cells."""
+        return self.architecture.periodic
+
+    @property
+    def parity(self) -> bool:
+        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        return self.architecture.parity
+
+    @property
+    def max_atoms(self) -> int | None:
+        """Any number of atoms."""
+        return None
+
+    @property
+    def cutoff(self) -> float | None:
+        """Å, of the neighbour list."""
+        return self.architecture.cutoff
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer, in the order of the data's path."""
+        return self.architecture.irreps
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights, constants left out."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """About how many numbers one structure keeps at once."""
+        return self.architecture.memory(atoms, neighbours)
+
+    @jax.jit
+    def features(self, batch: Batch) -> Layers:
+        """Every layer, (molecule, atom, irreps.dim)."""
+        layers, _ = self._apply(batch)
+        shape = (*batch.mask.shape, -1)
+        return {name: IrrepsArray(a.irreps, a.array.reshape(shape)) for name, a in layers.items()}
+
+    @jax.jit
+    def output(self, batch: Batch) -> Float[Array, " molecule"]:
+        """What the model was made to predict, such as the energy in eV."""
+        _, atoms = self._apply(batch)
+        mask = jnp.asarray(batch.mask)
+        total = jnp.where(mask, atoms.reshape(mask.shape), 0).sum(1)
+        return total if self.aggregate == "sum" else total / mask.sum(1, dtype=total.dtype)
+
+    def _apply(self, batch: Batch) -> tuple[Layers, Float[Array, " atom"]]:
+        graph = Graph.of(batch)
+
+        def cast(leaf: Array) -> Array:
+            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+            return jnp.asarray(leaf, graph.dtype if floating else None)
+
+        return self.architecture.apply(jax.tree.map(cast, self.variables), graph)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, parameters={self.parameters:,})"

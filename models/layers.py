@@ -1,0 +1,95 @@
+"""What several architectures are built of; conventions are those of the torch references.
+
+Everything works on the last axis, in the precision of its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irreps, IrrepsArray, from_chunks
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+Activation = Callable[[Array], Array]
+
+
+def shifted_softplus(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """log(1 + eˣ) − log 2, zero at zero."""
+    return jax.nn.softplus(x) - np.log(2).astype(x.dtype)
+
+
+# Roots of the second moment of f(z), z normal, as e3nn (torch) computes them: by sampling, so that
+# they differ from the integral in the fourth digit. Weights were trained with these.
+_MOMENTS = {"silu": 1.6791767923989418, "tanh": 1.5937334472592345}
+
+
+def normalized(name: str) -> Activation:
+    """An activation scaled as e3nn (torch) scales it, for weights trained there."""
+    factor, function = _MOMENTS[name], getattr(jax.nn, name)
+    return lambda x: function(x) * np.asarray(factor, x.dtype)
+
+
+def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
+    """½ (cos πr/c + 1), zero beyond the cutoff."""
+    return jnp.where(r < cutoff, 0.5 * (jnp.cos(r * (np.pi / cutoff)) + 1), 0)
+
+
+def polynomial_cutoff(r: Float[Array, "*n"], cutoff: float, p: int = 6) -> Float[Array, "*n"]:
+    """DimeNet's envelope 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2), x = r / cutoff.
+
+    Computed as (1 − x)³ Σ_k<p (k+1)(k+2)/2 x^k, whose terms are positive: the powers above cancel
+    near the cutoff, which cost float32 a digit of every feature behind it.
+    """
+    x = r / cutoff
+    series = jnp.full_like(x, p * (p + 1) / 2)
+    for k in reversed(range(p - 1)):
+        series = series * x + (k + 1) * (k + 2) / 2
+    return jnp.where(r < cutoff, (1 - x) ** 3 * series, 0)
+
+
+class Linear(nn.Module):
+    """An equivariant linear map, `e3nn.o3.Linear` with its flat weight and its normalisation.
+
+    `weight` holds, for every input irrep and every equal output irrep, in that order of loops, a
+    matrix (channels in, channels out), divided by the root of all channels that reach the output.
+    Output irreps that no input reaches are zero. Biases belong to scalars.
+    """
+
+    irreps_out: Irreps
+    biases: bool = False
+
+    @nn.compact
+    def __call__(self, x: IrrepsArray) -> IrrepsArray:
+        paths = [
+            (i, o)
+            for i, (_, ir_in) in enumerate(x.irreps)
+            for o, (_, ir_out) in enumerate(self.irreps_out)
+            if ir_in == ir_out
+        ]
+        sizes = [x.irreps[i].mul * self.irreps_out[o].mul for i, o in paths]
+        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),))
+        blocks = jnp.split(weight, np.cumsum(sizes)[:-1])
+        out: list[Array | None] = [None] * len(self.irreps_out)
+        for (i, o), block in zip(paths, blocks, strict=True):
+            fan_in = sum(x.irreps[k].mul for k, to in paths if to == o)
+            matrix = block.reshape(x.irreps[i].mul, self.irreps_out[o].mul)
+            term = jnp.einsum("...im,io->...om", x.chunks[i], matrix / np.sqrt(fan_in).item())
+            out[o] = _plus(out[o], term)
+        if self.biases:
+            scalars = [o for o, (_, ir) in enumerate(self.irreps_out) if ir == "0e"]
+            count = sum(self.irreps_out[o].mul for o in scalars)
+            bias = self.param("bias", nn.initializers.zeros, (count,))
+            ends = np.cumsum([self.irreps_out[o].mul for o in scalars])[:-1]
+            for o, part in zip(scalars, jnp.split(bias, ends), strict=True):
+                out[o] = _plus(
+                    out[o], jnp.broadcast_to(part[:, None], (*x.shape[:-1], len(part), 1))
+                )
+        return from_chunks(self.irreps_out, out, x.shape[:-1], x.dtype)
+
+
+def _plus(total: Array | None, term: Array) -> Array:
+    return term if total is None else total + term

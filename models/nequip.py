@@ -1,0 +1,584 @@
+"""NequIP, in the form of SevenNet: equivariant convolutions with a gate.
+
+Sources: Batzner et al., Nat. Commun. 13, 2453 (2022); Park et al., J. Chem. Theory Comput. 20, 4857
+(2024). Reference: sevenn 0.13.0 (e3nn 0.6), whose checkpoints `load` reads.
+
+Layers: `embedding` (scalars of the element), `interaction_i` (after each gate), `readout` (the last
+hidden scalars before the energy). The output is each atom's energy in eV.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import e3nn_jax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irreps, IrrepsArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from cpdjax.errors import InputError
+from cpdjax.models import torch_files
+from cpdjax.models.convolution import (
+    BlockLinear,
+    Blocks,
+    Convolution,
+    Path,
+    gate,
+    gate_irreps,
+    linear_paths,
+    product_irreps,
+    product_paths,
+    sorted_order,
+    to_irreps_array,
+    torch_order,
+    visible_irreps,
+    wigner_3j,
+)
+from cpdjax.models.encoder import Encoder, Layers
+from cpdjax.models.graph import Graph
+from cpdjax.models.layers import Activation, normalized, polynomial_cutoff, shifted_softplus
+from cpdjax.models.weights import Source, State, packaged, translate
+
+
+class NequIP(nn.Module):
+    """Energies by convolutions over neighbours; fields as in SevenNet's checkpoints.
+
+    Irreps are strings in the order 0o, 0e, 1o, 1e, …; without `odd`, every irrep is even and parity
+    has no meaning.
+    """
+
+    elements: tuple[int, ...]
+    """Atomic numbers in the order of the weights."""
+    hidden: tuple[str, ...]
+    """Irreps of the embedding (scalars) and after each interaction."""
+    lmax: int = 2
+    """Largest degree of the harmonics."""
+    odd: bool = False
+    """Whether harmonics of odd degree are odd under inversion."""
+    unit_vectors: bool = True
+    """Whether harmonics are those of the direction, not of the vector."""
+    cutoff: float = 5.0
+    cutoff_start: float | None = None
+    """Å, where XPLOR's envelope begins to fall; None for a polynomial envelope."""
+    cutoff_power: int = 6
+    radial_functions: int = 8
+    radial_hidden: tuple[int, ...] = (64, 64)
+    radial_activation: str = "silu"
+    activation: str = "silu"
+    """Of even scalars; odd ones have a tanh."""
+    gate_activation: str = "silu"
+    self_connections: tuple[str, ...] = ("linear",) * 5
+    """Per interaction "linear", or "nequip" for a map of each element's own."""
+    biases: bool = False
+    readout_hidden: tuple[int, ...] | None = None
+    """Widths of a readout network; None for two linear maps."""
+    readout_activation: str = "relu"
+
+    @property
+    def periodic(self) -> bool:
+        """Cells are known."""
+        return True
+
+    @property
+    def parity(self) -> bool:
+        """True where odd and even are kept apart."""
+        return self.odd
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer."""
+        first, *after = (visible_irreps(Irreps(irreps)) for irreps in self.hidden)
+        interactions = {f"interaction_{i}": irreps for i, irreps in enumerate(after)}
+        return {"embedding": first, **interactions, "readout": self._readout_irreps}
+
+    @property
+    def _readout_irreps(self) -> Irreps:
+        widths = self.readout_hidden or (Irreps(self.hidden[-1]).dim // 2,)
+        return Irreps(f"{widths[-1]}x0e")
+
+    @property
+    def _harmonics(self) -> Irreps:
+        return Irreps(
+            [(1, (degree, (-1) ** (degree * self.odd))) for degree in range(self.lmax + 1)]
+        )
+
+    @property
+    def _steps(self) -> list[tuple[Irreps, Irreps, Irreps]]:
+        """Irreps before and after each interaction, and those kept of its products."""
+        steps = []
+        for i, (before, after) in enumerate(zip(self.hidden[:-1], self.hidden[1:], strict=True)):
+            # The last interaction feeds a readout of even scalars.
+            parities = (1,) if i == len(self.hidden) - 2 else (-1, 1)
+            degrees = range(Irreps(after).lmax + 1)
+            kept = Irreps([(1, (degree, p)) for degree in degrees for p in parities])
+            steps.append((Irreps(before), Irreps(after), kept))
+        return steps
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """Of the largest interaction: an edge's features, weights and products, an atom's sums."""
+        most = 0
+        for before, _, kept in self._steps:
+            paths = product_paths(before, self._harmonics, kept)
+            entries = [before[path.feature] for path in paths]
+            weights = sum(entry.mul for entry in entries)
+            products = sum(entry.mul * entry.ir.dim for entry in entries)
+            edge = before.dim + 2 * weights + products
+            most = max(most, neighbours * edge + 3 * product_irreps(before, paths).dim)
+        return atoms * most
+
+    @nn.compact
+    def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
+        """Layers, and every atom's energy in eV."""
+        count = len(self.elements)
+        species = jnp.asarray(_lookup(self.elements))[graph.numbers]
+        radial = Bessel(
+            self.radial_functions, self.cutoff, self.cutoff_start, self.cutoff_power, name="radial"
+        )(graph.distances)
+        harmonics = spherical_harmonics(graph, self.lmax, self.unit_vectors)
+        first = Irreps(self.hidden[0])
+        x = Embedding(count, first.dim, self.biases, name="embedding")(species, graph.dtype)
+        layers = {"embedding": to_irreps_array(first, x)}
+        for i, (before, after, kept) in enumerate(self._steps):
+            x = Interaction(
+                irreps=before,
+                irreps_out=after,
+                kept=kept,
+                harmonics=self._harmonics,
+                elements=count,
+                radial_hidden=self.radial_hidden,
+                radial_activation=self.radial_activation,
+                activation=self.activation,
+                gate_activation=self.gate_activation,
+                self_connection=self.self_connections[i],
+                biases=self.biases,
+                name=f"interaction_{i}",
+            )(graph, x, species, radial, harmonics)
+            layers[f"interaction_{i}"] = to_irreps_array(after, x)
+        hidden, energy = Readout(
+            Irreps(self.hidden[-1]),
+            self.readout_hidden,
+            self.readout_activation,
+            self.biases,
+            name="readout",
+        )(x)
+        layers["readout"] = IrrepsArray(self._readout_irreps, hidden)
+        return layers, Rescale(count, name="rescale")(energy, species)
+
+
+class Bessel(nn.Module):
+    """2/rc sin(f r)/r with learned frequencies f, times an envelope that is zero at the cutoff."""
+
+    count: int
+    cutoff: float
+    start: float | None
+    power: int
+
+    @nn.compact
+    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n radial"]:
+        first = np.arange(1, self.count + 1) * (np.pi / self.cutoff)
+        frequencies = self.param("frequencies", lambda _: jnp.asarray(first, r.dtype))
+        if self.start is None:
+            envelope = polynomial_cutoff(r, self.cutoff, self.power)
+        else:
+            envelope = xplor_cutoff(r, self.start, self.cutoff)
+        waves = jnp.sin(r[..., None] * jnp.broadcast_to(frequencies, (*r.shape, self.count)))
+        return waves * (2 / self.cutoff * envelope / r)[..., None]
+
+
+def xplor_cutoff(r: Float[Array, "*n"], start: float, cutoff: float) -> Float[Array, "*n"]:
+    """1 up to `start`, then a smooth fall to zero at the cutoff; lengths in Å."""
+    square, low, high = r * r, start**2, cutoff**2
+    fall = (high - square) ** 2 * (high + 2 * square - 3 * low) / (high - low) ** 3
+    return jnp.where(r < start, 1, jnp.where(r < cutoff, fall, 0))
+
+
+def _harmonic_irreps(lmax: int, odd: bool) -> Irreps:
+    return Irreps([(1, (degree, (-1) ** (degree * odd))) for degree in range(lmax + 1)])
+
+
+def spherical_harmonics(graph: Graph, lmax: int, unit_vectors: bool) -> list[Array]:
+    """Component-normalised harmonics (atom, neighbour, m) by degree, zero where no neighbour is."""
+    harmonics = e3nn_jax.sh(list(range(lmax + 1)), graph.vectors, unit_vectors, "component")
+    harmonics = jnp.where(graph.edge_mask[:, :, None], harmonics, 0)
+    return [harmonics[:, :, degree**2 : (degree + 1) ** 2] for degree in range(lmax + 1)]
+
+
+class Embedding(nn.Module):
+    """A linear map of the one-hot element, divided by the root of the number of elements."""
+
+    elements: int
+    channels: int
+    biases: bool
+
+    @nn.compact
+    def __call__(self, species: Int[Array, " atom"], dtype: jnp.dtype) -> Blocks:
+        size = self.elements * self.channels
+        weight = self.param("weight", nn.initializers.normal(1.0), (size,), dtype)
+        table = weight.reshape(self.elements, self.channels) / np.sqrt(self.elements).item()
+        if self.biases:
+            bias = self.param("bias", nn.initializers.zeros, (self.channels,), dtype)
+            table = table + bias[None, :]
+        return [table[species][:, None, :]]
+
+
+class Perceptron(nn.Module):
+    """e3nn's fully connected network: no biases, weights over the root of the inputs."""
+
+    widths: tuple[int, ...]
+    activation: str
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*n in"]
+    ) -> tuple[Float[Array, "*n hidden"], Float[Array, "*n out"]]:
+        """The last hidden layer and the output."""
+        hidden = x
+        for i, width in enumerate(self.widths):
+            hidden = x if i == 0 else _activation(self.activation)(x)
+            fan_in = hidden.shape[-1]
+            weight = self.param(f"layer{i}", nn.initializers.normal(1.0), (fan_in, width), x.dtype)
+            x = hidden @ (weight / np.sqrt(fan_in).item())
+        return hidden, x
+
+
+class ElementLinear(nn.Module):
+    """A linear map of each element's own: e3nn's full tensor product with the one-hot element."""
+
+    irreps: Irreps
+    irreps_out: Irreps
+    elements: int
+
+    @nn.compact
+    def __call__(self, x: Blocks, species: Int[Array, " atom"]) -> Blocks:
+        paths = linear_paths(self.irreps, self.irreps_out)
+        shapes = [(self.irreps[i].mul, self.elements, self.irreps_out[o].mul) for i, o in paths]
+        sizes = [math.prod(shape) for shape in shapes]
+        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),), x[0].dtype)
+        parts = jnp.split(weight, np.cumsum(sizes)[:-1])
+        atoms, dtype = len(species), x[0].dtype
+        out = [jnp.zeros((atoms, ir.dim, mul), dtype) for mul, ir in self.irreps_out]
+        for (i, o), shape, part in zip(paths, shapes, parts, strict=True):
+            fan_in = sum(self.irreps[k].mul for k, to in paths if to == o) * self.elements
+            matrices = part.reshape(shape).swapaxes(0, 1) / np.sqrt(fan_in).item()
+            out[o] = out[o] + x[i] @ matrices[species]
+        return out
+
+
+class Interaction(nn.Module):
+    """Linear map, convolution, linear map, plus a map of the atom itself; then the gate."""
+
+    irreps: Irreps
+    irreps_out: Irreps
+    kept: Irreps
+    harmonics: Irreps
+    elements: int
+    radial_hidden: tuple[int, ...]
+    radial_activation: str
+    activation: str
+    gate_activation: str
+    self_connection: str
+    biases: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        graph: Graph,
+        x: Blocks,
+        species: Int[Array, " atom"],
+        radial: Float[Array, "atom neighbour radial"],
+        harmonics: list[Array],
+    ) -> Blocks:
+        paths = product_paths(self.irreps, self.harmonics, self.kept)
+        summed, wanted = product_irreps(self.irreps, paths), gate_irreps(self.irreps_out)
+        if self.self_connection == "linear":
+            own = BlockLinear(self.irreps, wanted, name="self_connection")(x)
+        else:
+            make = ElementLinear(self.irreps, wanted, self.elements, name="self_connection")
+            own = make(x, species)
+        x = BlockLinear(self.irreps, self.irreps, self.biases, name="linear_in")(x)
+        widths = (*self.radial_hidden, sum(self.irreps[path.feature].mul for path in paths))
+        _, weights = Perceptron(widths, self.radial_activation, name="weights")(radial)
+        convolution = Convolution(self.irreps, self.harmonics, self.kept, name="convolution")
+        x = convolution(x, harmonics, weights, graph.neighbours)
+        denominator = self.variable("constants", "denominator", jnp.ones, (1,), graph.dtype).value
+        x = [block / denominator[:, None, None] for block in x]
+        x = BlockLinear(summed, wanted, self.biases, name="linear_out")(x)
+        x = [block + more for block, more in zip(x, own, strict=True)]
+        even, gates = _activation(self.activation), _activation(self.gate_activation)
+        return gate(self.irreps_out, x, even, _activation("tanh"), gates)
+
+
+class Readout(nn.Module):
+    """The hidden scalars and the unscaled energy of every atom."""
+
+    irreps: Irreps
+    hidden: tuple[int, ...] | None
+    activation: str
+    biases: bool
+
+    @nn.compact
+    def __call__(self, x: Blocks) -> tuple[Float[Array, "atom channel"], Float[Array, " atom"]]:
+        if self.hidden is not None:
+            scalars = x[0][:, 0, :]
+            network = Perceptron((*self.hidden, 1), self.activation, name="network")
+            hidden, energy = network(scalars)
+            return hidden, energy[:, 0]
+        middle = Irreps(f"{Irreps(self.irreps).dim // 2}x0e")  # Flax holds plain tuples
+        (hidden,) = BlockLinear(self.irreps, middle, self.biases, name="hidden")(x)
+        (energy,) = BlockLinear(middle, Irreps("1x0e"), self.biases, name="energy")([hidden])
+        return hidden[:, 0, :], energy[:, 0, 0]
+
+
+class Rescale(nn.Module):
+    """Each element's scale and shift (eV), in the order of the elements."""
+
+    elements: int
+
+    @nn.compact
+    def __call__(
+        self, energy: Float[Array, " atom"], species: Int[Array, " atom"]
+    ) -> Float[Array, " atom"]:
+        shape = (self.elements,)
+        scale = self.variable("constants", "scale", jnp.ones, shape, energy.dtype).value
+        shift = self.variable("constants", "shift", jnp.zeros, shape, energy.dtype).value
+        return energy * scale[species] + shift[species]
+
+
+# Roots of second moments as in `cpdjax.models.layers.normalized`, for what only SevenNet offers.
+_FURTHER: dict[str, tuple[float, Activation]] = {
+    "ssp": (1.878204668541552, shifted_softplus),
+    "relu": (1.4163393446331365, jax.nn.relu),
+    "sigmoid": (1.8467055342154763, jax.nn.sigmoid),
+    "elu": (1.2467863885570512, jax.nn.elu),
+    "abs": (1.001110600838467, jnp.abs),
+}
+
+
+def _activation(name: str) -> Activation:
+    if name not in _FURTHER:
+        return normalized(name)
+    factor, function = _FURTHER[name]
+    return lambda x: function(x) * factor
+
+
+def _lookup(elements: tuple[int, ...]) -> Int[np.ndarray, " number"]:
+    """Index of an element by atomic number; 0 for padding, whose rows nobody reads."""
+    lookup = np.zeros(119, np.int32)
+    lookup[list(elements)] = np.arange(len(elements))
+    return lookup
+
+
+# -- SevenNet's checkpoints ----------------------------------------------------------------------
+
+
+def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, dict[str, Any]]:
+    """From a SevenNet checkpoint: its "config" and its "model_state_dict"."""
+    module = _module(config)
+    state = {_renamed(name): array for name, array in state.items()}
+    state.setdefault("edge_embedding.basis_function.coeffs", _frequencies(module))
+    ignore = ["*.output_mask", "*_convolution.convolution.weight", "*_equivariant_gate.gate.mul.*"]
+    ignore += ["*._w3j_*"]
+    ignore += ["*_self_connection_intro.linear.bias" if module.biases else "*.linear.bias"]
+    return module, translate(module, state, _table(module, config, state), ignore)
+
+
+def _module(config: Mapping[str, Any]) -> NequIP:
+    """The architecture of a checkpoint's hyperparameters; what it lacks is as in sevenn's defaults.
+
+    Raises:
+        InputError: an option that sevenn offers and this port does not.
+    """
+    types = {int(number): index for number, index in config["_type_map"].items()}
+    scalar, gates = (config.get(key, _SILU) for key in ("act_scalar", "act_gate"))
+    if config.get("is_parity", True) and scalar["o"] != "tanh":
+        raise InputError(f"odd scalars with {scalar['o']!r} are not supported, only with 'tanh'")
+    hidden = _hidden(config)
+    connections = config.get("self_connection_type", "nequip")
+    if isinstance(connections, str):
+        connections = [connections] * (len(hidden) - 1)
+    if not {"linear", "nequip"}.issuperset(connections):
+        raise InputError(f"self_connection_type {connections}: known are 'linear' and 'nequip'")
+    envelope = config.get("cutoff_function", {"cutoff_function_name": "poly_cut"})
+    network = config.get("readout_as_fcn", False)
+    return NequIP(
+        elements=tuple(sorted(types, key=lambda number: types[number])),
+        hidden=tuple(str(irreps) for irreps in hidden),
+        lmax=_lmax(config, "lmax_edge"),
+        odd=config.get("is_parity", True),
+        unit_vectors=config.get("_normalize_sph", not _older(config, 10)),
+        cutoff=float(config["cutoff"]),
+        cutoff_start=(
+            float(envelope["cutoff_on"]) if envelope["cutoff_function_name"] == "XPLOR" else None
+        ),
+        cutoff_power=envelope.get("poly_cut_p_value", 6),
+        radial_functions=config.get("radial_basis", {}).get("bessel_basis_num", 8),
+        radial_hidden=tuple(config.get("weight_nn_hidden_neurons", (64, 64))),
+        radial_activation=config.get("act_radial", "silu"),
+        activation=scalar["e"],
+        gate_activation=gates["e"],
+        self_connections=tuple(connections),
+        biases=bool(config.get("use_bias_in_linear")),
+        readout_hidden=(
+            tuple(config.get("readout_fcn_hidden_neurons", (30, 30))) if network else None
+        ),
+        readout_activation=config.get("readout_fcn_activation") or "relu",
+    )
+
+
+_SILU = {"e": "silu", "o": "tanh"}
+
+
+def _lmax(config: Mapping[str, Any], key: str) -> int:
+    """A largest degree of its own, or else the common one."""
+    own = config.get(key, -1)
+    return own if own > 0 else config.get("lmax", 1)
+
+
+def _older(config: Mapping[str, Any], minor: int) -> bool:
+    """Whether sevenn 0.`minor`.0 was not out when the checkpoint was made."""
+    version = str(config["version"])
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    return numbers < (0, minor) or version == f"0.{minor}.0.dev0"
+
+
+def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
+    """Irreps of the embedding and after each interaction, given or inferred."""
+    if config.get("irreps_manual"):
+        return [Irreps(irreps) for irreps in config["irreps_manual"]]
+    channels, count = config["channel"], config["num_convolution_layer"]
+    harmonics = _harmonic_irreps(_lmax(config, "lmax_edge"), config.get("is_parity", True))
+    hidden = [Irreps(f"{channels}x0e")]
+    for _ in range(count - 1):
+        reached = {ir for _, a in hidden[-1] for _, b in harmonics for ir in a * b}
+        low = sorted((ir for ir in reached if ir.l <= _lmax(config, "lmax_node")), key=torch_order)
+        hidden.append(Irreps([(channels, ir) for ir in low]))
+    return [*hidden, Irreps(f"{channels}x0e")]
+
+
+def _renamed(name: str) -> str:
+    """Names of checkpoints before sevenn 0.9.1 as they are now."""
+    module, dot, rest = name.partition(".")
+    module = module.replace(" ", "_").replace("reducing_nn_", "reduce_")
+    module = module.replace("EdgeEmbedding", "edge_embedding")
+    return module + dot + rest.replace("denumerator", "denominator")
+
+
+def _frequencies(module: NequIP) -> Float[np.ndarray, " radial"]:
+    """Where they were not learned, sevenn stores none."""
+    return (np.arange(1, module.radial_functions + 1) * np.pi / module.cutoff).astype(np.float32)
+
+
+def _table(module: NequIP, config: Mapping[str, Any], state: State) -> dict[str, Source]:
+    """Ours -> the checkpoint's."""
+    count = len(module.elements)
+
+    def each(array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, (count,))
+
+    table: dict[str, Source] = {
+        "params/radial/frequencies": "edge_embedding.basis_function.coeffs",
+        "constants/rescale/scale": ("rescale_atomic_energy.scale", each),
+        "constants/rescale/shift": ("rescale_atomic_energy.shift", each),
+    }
+    linears = {"embedding": "onehot_to_feature_x"}
+    for i, (before, _, kept) in enumerate(module._steps):
+        ours = f"interaction_{i}"
+        linears[f"{ours}/linear_in"] = f"{i}_self_interaction_1"
+        linears[f"{ours}/linear_out"] = f"{i}_self_interaction_2"
+        table |= _convolution_table(module, config, state, i, before, kept)
+        kind = {"linear": "linear", "nequip": "fc_tensor_product"}[module.self_connections[i]]
+        table[f"params/{ours}/self_connection/weight"] = f"{i}_self_connection_intro.{kind}.weight"
+    if module.readout_hidden is None:
+        linears["readout/hidden"] = "reduce_input_to_hidden"
+        linears["readout/energy"] = "reduce_hidden_to_energy"
+    else:
+        for k in range(len(module.readout_hidden) + 1):
+            table[f"params/readout/network/layer{k}"] = f"readout_FCN.fcn.layer{k}.weight"
+    for ours, theirs in linears.items():
+        for part in ("weight", "bias")[: 1 + module.biases]:
+            table[f"params/{ours}/{part}"] = f"{theirs}.linear.{part}"
+    return table
+
+
+def _convolution_table(
+    module: NequIP,
+    config: Mapping[str, Any],
+    state: State,
+    i: int,
+    before: Irreps,
+    kept: Irreps,
+) -> dict[str, Source]:
+    """Of one convolution: its denominator and its radial network."""
+    ours, theirs = f"interaction_{i}", f"{i}_convolution"
+    paths = product_paths(before, module._harmonics, kept)
+    table: dict[str, Source] = {f"constants/{ours}/denominator": f"{theirs}.denominator"}
+    last = len(module.radial_hidden)
+    for k in range(last):
+        table[f"params/{ours}/weights/layer{k}"] = f"{theirs}.weight_nn.layer{k}.weight"
+    # Weights of old checkpoints stand in the order in which paths are made, not of the outputs.
+    order = sorted_order(paths)
+    places = {
+        p: place for place, p in enumerate(range(len(paths)) if _older(config, 11) else order)
+    }
+    made = [paths[p] for p in sorted(places, key=lambda p: places[p])]
+    ends = np.cumsum([before[path.feature].mul for path in made])[:-1]
+    signs = [_sign(before[path.feature].ir.l, path, theirs, state) for path in paths]
+
+    def change(weight: np.ndarray) -> np.ndarray:
+        parts = np.split(weight, ends, axis=1)
+        return np.concatenate([parts[places[p]] * signs[p] for p in order], axis=1)
+
+    name = f"{theirs}.weight_nn.layer{last}.weight"
+    return table | {f"params/{ours}/weights/layer{last}": (name, change)}
+
+
+def _sign(l1: int, path: Path, convolution: str, state: State) -> int:
+    """-1 where the checkpoint's Wigner 3j symbol is the negative of ours, as in e3nn < 0.6.
+
+    The sign goes into the weights. The stored symbols are rounded to float32; ours are exact.
+    """
+    degrees = l1, path.harmonic, path.ir.l
+    if 0 in degrees:
+        return 1
+    ours = wigner_3j(*degrees)
+    suffix = "_w3j_{}_{}_{}".format(*degrees)
+    name = f"{convolution}.convolution._compiled_main_left_right.{suffix}"
+    stored = state.get(name, np.zeros(0))
+    for sign in (1, -1):
+        if stored.shape == ours.shape and np.allclose(sign * stored, ours, atol=1e-6):
+            return sign
+    raise InputError(f"{name!r} is not in the state dict, or is no Wigner 3j symbol of e3nn")
+
+
+_PRETRAINED = {
+    "sevennet-0": (
+        "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
+        "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36",
+    ),
+    "sevennet-0-22may2024": (
+        "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
+        "5d389fafd512e6ae2830d74d0b66ffc49a55d3832653ff8e7bf7f1343013c1d1",
+    ),
+    "sevennet-l3i5": (
+        "SevenNet_l3i5/checkpoint_l3i5.pth",
+        "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d",
+    ),
+}
+
+
+def load(name: str) -> Encoder:
+    """One of SevenNet's models, trained on the Materials Project; from the wheel of sevenn 0.13.0.
+
+    Raises:
+        FileError: the wheel is not installed, or its file is not the published one.
+    """
+    file, sha256 = _PRETRAINED[name]
+    path = packaged("sevenn", f"sevenn/pretrained_potentials/{file}", sha256)
+    checkpoint = torch_files.read(path)
+    module, variables = from_state_dict(checkpoint["config"], checkpoint["model_state_dict"])
+    return Encoder(name, module, variables)

@@ -1,0 +1,156 @@
+"""SchNet: continuous-filter convolutions of scalars.
+
+Source: Schütt et al., J. Chem. Phys. 148, 241722 (2018). Reference: torch_geometric 2.x,
+`torch_geometric.nn.models.SchNet`.
+
+Layers, all scalars: `embedding` (of the element), `interaction_i` (after each block's residual
+step), `readout` (the hidden layer of the output network, after its activation). The filters are
+cut off smoothly; a neighbour list that ends later than the cutoff is not masked, as in the
+reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irreps, IrrepsArray
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from cpdjax.errors import InputError
+from cpdjax.models.encoder import Layers
+from cpdjax.models.graph import Graph
+from cpdjax.models.layers import shifted_softplus
+from cpdjax.models.weights import Source, State, translate, transpose
+
+
+class SchNet(nn.Module):
+    """Atoms' parts of a scalar, from pairwise distances alone."""
+
+    hidden_channels: int = 128
+    num_filters: int = 128
+    num_interactions: int = 6
+    num_gaussians: int = 50
+    cutoff: float = 10.0
+    """Å."""
+    atomref: bool = False
+    """Whether a value for each element is added to every atom's part."""
+    mean: float | None = None
+    std: float | None = None
+    """With `mean`: every atom's part is scaled and shifted."""
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """The embedding has a row for each of 1 to 99."""
+        return tuple(range(1, _ELEMENTS))
+
+    @property
+    def periodic(self) -> bool:
+        """Distances to images are distances like any other."""
+        return True
+
+    @property
+    def parity(self) -> bool:
+        """Scalars of distances are even."""
+        return True
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer."""
+        blocks = [f"interaction_{i}" for i in range(self.num_interactions)]
+        scalars = Irreps(f"{self.hidden_channels}x0e")
+        readout = Irreps(f"{self.hidden_channels // 2}x0e")
+        return dict.fromkeys(("embedding", *blocks), scalars) | {"readout": readout}
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """Filters of every pair, twice, and a few states."""
+        return atoms * (neighbours + 4) * (2 * self.num_filters + self.num_gaussians)
+
+    @nn.compact
+    def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
+        h = nn.Embed(_ELEMENTS, self.hidden_channels, name="embedding")(graph.numbers)
+        states = {"embedding": h}
+        basis = gaussians(graph.distances, self.cutoff, self.num_gaussians)
+        envelope = 0.5 * (jnp.cos(graph.distances * (np.pi / self.cutoff)) + 1)
+        envelope = jnp.where(graph.edge_mask, envelope, 0)
+        for i in range(self.num_interactions):
+            block = Interaction(self.hidden_channels, self.num_filters, name=f"interaction_{i}")
+            h = h + block(h, basis, envelope, graph)
+            states[f"interaction_{i}"] = h
+        h = shifted_softplus(nn.Dense(self.hidden_channels // 2, name="lin1")(h))
+        states["readout"] = h
+        output = nn.Dense(1, name="lin2")(h)[:, 0]
+        if self.mean is not None and self.std is not None:
+            output = output * self.std + self.mean
+        if self.atomref:
+            output = output + nn.Embed(_ELEMENTS, 1, name="atomref")(graph.numbers)[:, 0]
+        layers = {name: IrrepsArray(self.irreps[name], x) for name, x in states.items()}
+        return layers, output
+
+
+_ELEMENTS = 100
+
+
+class Interaction(nn.Module):
+    """Filters of the distance times the neighbours' states, summed; then two dense layers."""
+
+    channels: int
+    filters: int
+
+    @nn.compact
+    def __call__(
+        self,
+        h: Float[Array, "atom channel"],
+        basis: Float[Array, "atom neighbour gaussian"],
+        envelope: Float[Array, "atom neighbour"],
+        graph: Graph,
+    ) -> Float[Array, "atom channel"]:
+        w = shifted_softplus(nn.Dense(self.filters, name="filter1")(basis))
+        w = nn.Dense(self.filters, name="filter2")(w)
+        x = nn.Dense(self.filters, use_bias=False, name="lin1")(h)
+        x = jnp.einsum("ak,akf,akf->af", envelope, w, x[graph.neighbours])
+        x = shifted_softplus(nn.Dense(self.channels, name="lin2")(x))
+        return nn.Dense(self.channels, name="lin")(x)
+
+
+def gaussians(r: Float[Array, "*n"], cutoff: float, count: int) -> Float[Array, "*n gaussian"]:
+    """exp(−½ ((r − μ)/Δ)²) for `count` centres μ from 0 to the cutoff, Δ apart."""
+    centres = np.linspace(0, cutoff, count, dtype=np.float32).astype(r.dtype)
+    width = centres[1] - centres[0]
+    expand = (None,) * r.ndim
+    return jnp.exp(-0.5 / width**2 * (r[..., None] - centres[expand]) ** 2)
+
+
+def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[SchNet, dict[str, Any]]:
+    """From the arguments and the state dict of `torch_geometric.nn.models.SchNet`.
+
+    Raises:
+        InputError: a dipole readout, which is not ported, or another architecture's state dict.
+    """
+    if config.get("dipole"):
+        raise InputError("SchNet with dipole=True is not ported; expected dipole=False")
+    known = {f for f in SchNet.__dataclass_fields__ if f not in ("parent", "name", "atomref")}
+    fields = {k: v for k, v in config.items() if k in known}
+    module = SchNet(**fields, atomref="atomref.weight" in state)
+    table: dict[str, Source] = {"params/embedding/embedding": "embedding.weight"}
+    dense = {"lin1": "lin1", "lin2": "lin2"}
+    for i in range(module.num_interactions):
+        ours, theirs = f"interaction_{i}", f"interactions.{i}"
+        dense |= {
+            f"{ours}/filter1": f"{theirs}.mlp.0",
+            f"{ours}/filter2": f"{theirs}.mlp.2",
+            f"{ours}/lin2": f"{theirs}.conv.lin2",
+            f"{ours}/lin": f"{theirs}.lin",
+        }
+        table[f"params/{ours}/lin1/kernel"] = (f"{theirs}.conv.lin1.weight", transpose)
+    for ours, theirs in dense.items():
+        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
+        table[f"params/{ours}/bias"] = f"{theirs}.bias"
+    if module.atomref:
+        table["params/atomref/embedding"] = "atomref.weight"
+    # Buffers that follow from the arguments, and the filter network under its second name.
+    ignore = ("distance_expansion.*", "interactions.*.conv.nn.*", "initial_atomref")
+    return module, translate(module, state, table, ignore)

@@ -1,0 +1,168 @@
+"""Files of `torch.save` without torch: a restricted unpickler that runs nothing.
+
+It knows tensors, plain containers and NumPy arrays. Objects of module classes in `trusted`
+packages become inert `Module` records, from which `state_dict` collects the tensors; anything
+else is refused. The format is that of torch ≥ 1.6: a zip of one pickle and raw storages.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from cpdjax.errors import FileError
+
+_STORAGES = {
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+def read(path: str | Path, trusted: tuple[str, ...] = ()) -> Any:
+    """The object in a file that `torch.save` wrote, tensors as NumPy arrays.
+
+    Args:
+        trusted: packages whose classes may appear, as inert records; their code is not run, nor
+            are they imported.
+
+    Raises:
+        FileError: no such file, truncated, of another format, or holding anything not allowed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (index,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
+            folder = index.removesuffix("data.pkl")
+            order = f"{folder}byteorder"
+            if order in archive.namelist() and archive.read(order) != b"little":
+                raise FileError(f"{path} was written on a big-endian machine, which is not read")
+            return _Unpickler(archive, folder, trusted).load()
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from None
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(f"{path} is no file of torch.save, or it is damaged: {reason}") from None
+
+
+class Module:
+    """A record of an object whose class was not imported: its class's name and its attributes."""
+
+    path = ""
+
+    arguments: tuple[Any, ...]
+    attributes: dict[str, Any]
+
+    def __new__(cls, *arguments: Any, **_: Any) -> Module:
+        made = super().__new__(cls)
+        made.arguments, made.attributes = arguments, {}
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state if isinstance(state, dict) else {"state": state}
+
+    def __getattr__(self, name: str) -> Any:
+        attributes = self.__dict__.get("attributes", {})
+        for group in ("_parameters", "_buffers", "_modules"):
+            if name in attributes.get(group, {}):
+                return attributes[group][name]
+        if name in attributes:
+            return attributes[name]
+        raise AttributeError(f"{self.path} has no {name!r}")
+
+    def __repr__(self) -> str:
+        return f"Module({self.path!r})"
+
+
+def state_dict(module: Module, prefix: str = "") -> dict[str, np.ndarray]:
+    """Parameters and buffers by their dotted names, as torch's method of this name."""
+    found = {}
+    for group in ("_parameters", "_buffers"):
+        for name, array in module.attributes.get(group, {}).items():
+            if isinstance(array, np.ndarray):
+                found[prefix + name] = array
+    for name, child in module.attributes.get("_modules", {}).items():
+        if isinstance(child, Module):
+            found |= state_dict(child, f"{prefix}{name}.")
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, archive: zipfile.ZipFile, folder: str, trusted: tuple[str, ...]):
+        super().__init__(io.BytesIO(archive.read(f"{folder}data.pkl")))
+        self._archive, self._folder, self._trusted = archive, folder, trusted
+        self._records: dict[str, type] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f"{module}.{name}"
+        if path in _ALLOWED:
+            return _ALLOWED[path]
+        if module == "torch" and name in _STORAGES:
+            return np.dtype(_STORAGES[name])
+        if module == "torch" and hasattr(np, name.removesuffix("Storage")):
+            return name  # a dtype such as torch.float32, by its name
+        if module.split(".")[0] in self._trusted:
+            return self._records.setdefault(path, type(name, (Module,), {"path": path}))
+        raise FileError(f"it holds {path}, which is neither a tensor nor a plain container")
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        kind, dtype, key, *_ = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise FileError(f"it holds an object of kind {kind!r}, which is no tensor")
+        return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype)
+
+
+def _tensor(storage: np.ndarray, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    if (np.array([offset, *size, *stride]) < 0).any():
+        raise FileError("a tensor has a negative size or stride")
+    reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
+    if 0 not in size and reach > storage.size:
+        raise FileError("a tensor reaches beyond the end of its storage")
+    step = storage.itemsize
+    strides = [s * step for s in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
+
+
+def _parameter(tensor: np.ndarray, *_: Any) -> np.ndarray:
+    return tensor
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise FileError(f"it encodes text as {encoding!r}")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    "builtins.set": set,
+    "__builtin__.set": set,
+    "builtins.slice": slice,
+    "builtins.complex": complex,
+    "torch.Size": tuple,
+    "torch.device": lambda *name: ":".join(map(str, name)),
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "_codecs.encode": _latin1,
+    "numpy.dtype": np.dtype,
+    "numpy.ndarray": np.ndarray,
+    "numpy.core.multiarray._reconstruct": np.ndarray.__reduce__(np.empty(0))[0],
+    "numpy.core.multiarray.scalar": np.float64(0).__reduce__()[0],
+    "numpy._core.multiarray._reconstruct": np.ndarray.__reduce__(np.empty(0))[0],
+    "numpy._core.multiarray.scalar": np.float64(0).__reduce__()[0],
+}

@@ -1,0 +1,115 @@
+"""Weights from elsewhere: reference state dicts into Flax variables, files inside wheels.
+
+Nothing here imports the package whose weights it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from cpdjax.errors import FileError, InputError
+from cpdjax.models.graph import Graph
+
+State = Mapping[str, np.ndarray]
+#: Where one of our arrays comes from: a reference name, or that and how to reshape its array.
+Source = str | tuple[str, Callable[[np.ndarray], Any]]
+
+#: The wheels that carry weights; without their dependencies, so torch stays out.
+INSTALL = (
+    "pip install --no-deps sevenn==0.13.0 so3krates-torch==0.2.1 chgnet==0.4.2 torchani==2.2.4"
+)
+
+
+def transpose(kernel: np.ndarray) -> np.ndarray:
+    """A torch `Linear` weight (out, in) as a Flax kernel (in, out)."""
+    return kernel.T
+
+
+def translate(
+    module: nn.Module, state: State, table: Mapping[str, Source], ignore: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Flax variables of `module` from a reference's state dict.
+
+    Args:
+        table: our path, such as "params/embedding/embedding", to the reference's name, or to
+            (name, function of its array).
+        ignore: patterns of reference names that carry nothing of their own.
+
+    Raises:
+        InputError: a name that the state dict lacks, one that nothing reads, a wrong shape.
+    """
+    sources = {ours: s if isinstance(s, tuple) else (s, np.asarray) for ours, s in table.items()}
+    names = {name for name, _ in sources.values()}
+    missing = sorted(names - state.keys())
+    if missing:
+        raise InputError(
+            f"the state dict lacks {missing[0]!r} ({len(missing)} of {len(names)} names): it is of "
+            f"another architecture or configuration than {type(module).__name__}"
+        )
+    unread = [n for n in state if n not in names and not any(fnmatchcase(n, p) for p in ignore)]
+    if unread:
+        raise InputError(
+            f"nothing in {type(module).__name__} reads {unread[0]!r} ({len(unread)} such names): "
+            "the state dict is of another architecture or configuration"
+        )
+    flat = {ours: np.asarray(change(state[name])) for ours, (name, change) in sources.items()}
+    expected = flatten_dict(shapes(module), sep="/")
+    for ours in sorted(expected.keys() | flat.keys()):
+        got, wanted = flat.get(ours), expected.get(ours)
+        if got is None or wanted is None or got.shape != wanted.shape:
+            name = sources[ours][0] if ours in sources else "nothing"
+            raise InputError(
+                f"{name!r} for {ours!r}: expected shape {getattr(wanted, 'shape', None)}, "
+                f"got {getattr(got, 'shape', None)}"
+            )
+    return unflatten_dict(flat, sep="/")
+
+
+def shapes(module: nn.Module) -> dict[str, Any]:
+    """Shapes and dtypes of the module's variables, without computing any."""
+    return jax.eval_shape(module.init, jax.random.key(0), example())
+
+
+def example() -> Graph:
+    """A graph of two hydrogen atoms, for `init`."""
+    return Graph(
+        numbers=jax.numpy.array([1, 1], np.int32),
+        mask=jax.numpy.ones((1, 2), bool),
+        neighbours=jax.numpy.array([[1], [0]], np.int32),
+        vectors=jax.numpy.array([[[0, 0, 0.7]], [[0, 0, -0.7]]], np.float32),
+        edge_mask=jax.numpy.ones((2, 1), bool),
+        charge=jax.numpy.zeros(1, np.float32),
+        unpaired=jax.numpy.zeros(1, np.float32),
+    )
+
+
+def packaged(package: str, file: str, sha256: str) -> Path:
+    """The path of a file inside an installed distribution, its content checked.
+
+    Raises:
+        FileError: the distribution or the file is not there, or the content is not what it was.
+    """
+    try:
+        path = Path(str(distribution(package).locate_file(file)))
+    except PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise FileError(f"the weights {file} come with the wheel of {package}: {INSTALL}")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise FileError(
+            f"{path} is not the file these weights were published in (SHA-256 {found[:12]}…, "
+            f"expected {sha256[:12]}…): {INSTALL}"
+        )
+    return path
