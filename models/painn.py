@@ -112,8 +112,9 @@ class PaiNN(nn.Module):
         # The envelope on the basis and on the bias: the same product, over fewer numbers.
         radial = jnp.concatenate([basis(graph.distances), jnp.ones_like(envelope)[..., None]], -1)
         width = count * 3 * self.n_atom_basis
-        kernel = self.param("filter_kernel", nn.initializers.lecun_normal(), (self.n_rbf, width))
-        bias = self.param("filter_bias", nn.initializers.zeros, (width,))
+        make, dtype = nn.initializers.lecun_normal(), graph.dtype
+        kernel = self.param("filter_kernel", make, (self.n_rbf, width), dtype)
+        bias = self.param("filter_bias", nn.initializers.zeros, (width,), dtype)
         matrix = jnp.concatenate([kernel, bias[None]])
         radial = radial * envelope[..., None]
         return [jnp.einsum("akr,rf->akf", radial, m) for m in jnp.split(matrix, count, axis=1)]
@@ -201,12 +202,14 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
     if rows is None:
         raise InputError("the state dict has no 'representation.embedding.weight': no PaiNN")
     fields = {k: v for k, v in config.items() if k in known}
+    if (stored := state.get("representation.cutoff_fn.cutoff")) is not None:
+        fields["cutoff"] = float(stored[0])  # rounded to float32 by the reference
     module = PaiNN(**fields, n_embeddings=len(rows))
     if module.activation not in _ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
     if module.radial_basis not in _BASES:
         raise UnknownNameError("radial basis", module.radial_basis, _BASES)
-    return module, translate(module, state, _table(module), ("*.cutoff_fn.cutoff",))
+    return module, translate(module, state, _table(module), ("representation.cutoff_fn.cutoff",))
 
 
 def _table(module: PaiNN) -> dict[str, Source]:

@@ -73,7 +73,7 @@ class SchNet(nn.Module):
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
         h = nn.Embed(_ELEMENTS, self.hidden_channels, name="embedding")(graph.numbers)
         states = {"embedding": h}
-        basis = gaussians(graph.distances, self.cutoff, self.num_gaussians)
+        basis = Gaussians(self.num_gaussians, self.cutoff, name="gaussians")(graph.distances)
         envelope = 0.5 * (jnp.cos(graph.distances * (np.pi / self.cutoff)) + 1)
         envelope = jnp.where(graph.edge_mask, envelope, 0)
         for i in range(self.num_interactions):
@@ -116,12 +116,18 @@ class Interaction(nn.Module):
         return nn.Dense(self.channels, name="lin")(x)
 
 
-def gaussians(r: Float[Array, "*n"], cutoff: float, count: int) -> Float[Array, "*n gaussian"]:
-    """exp(−½ ((r − μ)/Δ)²) for `count` centres μ from 0 to the cutoff, Δ apart."""
-    centres = np.linspace(0, cutoff, count, dtype=np.float32).astype(r.dtype)
-    width = centres[1] - centres[0]
-    expand = (None,) * r.ndim
-    return jnp.exp(-0.5 / width**2 * (r[..., None] - centres[expand]) ** 2)
+class Gaussians(nn.Module):
+    """exp(−½ ((r − μ)/Δ)²) for centres μ from 0 to the cutoff, Δ apart; a checkpoint holds them."""
+
+    count: int
+    cutoff: float
+
+    @nn.compact
+    def __call__(self, r: Float[Array, "atom neighbour"]) -> Float[Array, "atom neighbour gauss"]:
+        grid = np.linspace(0, self.cutoff, self.count)
+        centres = self.variable("constants", "centres", lambda: jnp.asarray(grid, r.dtype)).value
+        scaled = (r[..., None] - centres[None, None]) / (centres[1] - centres[0])
+        return jnp.exp(-0.5 * scaled * scaled)
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[SchNet, dict[str, Any]]:
@@ -135,7 +141,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[SchNet, di
     known = {f for f in SchNet.__dataclass_fields__ if f not in ("parent", "name", "atomref")}
     fields = {k: v for k, v in config.items() if k in known}
     module = SchNet(**fields, atomref="atomref.weight" in state)
-    table: dict[str, Source] = {"params/embedding/embedding": "embedding.weight"}
+    table: dict[str, Source] = {
+        "params/embedding/embedding": "embedding.weight",
+        "constants/gaussians/centres": "distance_expansion.offset",
+    }
     dense = {"lin1": "lin1", "lin2": "lin2"}
     for i in range(module.num_interactions):
         ours, theirs = f"interaction_{i}", f"interactions.{i}"
@@ -151,6 +160,6 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[SchNet, di
         table[f"params/{ours}/bias"] = f"{theirs}.bias"
     if module.atomref:
         table["params/atomref/embedding"] = "atomref.weight"
-    # Buffers that follow from the arguments, and the filter network under its second name.
-    ignore = ("distance_expansion.*", "interactions.*.conv.nn.*", "initial_atomref")
+    # The filter network under its second name, and the values that the last begins training with.
+    ignore = ("interactions.*.conv.nn.*", "initial_atomref")
     return module, translate(module, state, table, ignore)
