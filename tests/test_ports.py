@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from cpdjax import Structures, assert_equivariant, models
 from cpdjax.errors import FileError
@@ -147,3 +148,21 @@ def test_one_scheme_of_names(name):
     assert layers == sorted(
         layers, key=lambda k: ("embedding", "interaction", "readout").index(k.split("_")[0])
     )
+
+
+@pytest.mark.parametrize("name", one_of_each())
+def test_a_cell_smaller_than_the_cutoff_equals_its_supercell(name):
+    _, encoder, _ = load(name)
+    if not encoder.periodic:
+        pytest.skip(f"{encoder.name} knows no cells")
+    small = bulk("C", "diamond", a=3.57)
+    small.positions[1] += [0.1, -0.05, 0.02]
+    big = small.repeat((3, 2, 1))
+    features = {}
+    for frame in (small, big):
+        structures = Structures.from_atoms([frame])
+        features[len(frame)] = encoder.features(whole(encoder, structures))
+    for layer, few in features[len(small)].items():
+        expected = np.tile(few.array[0], (6, 1))
+        got = np.asarray(features[len(big)][layer].array[0])
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
