@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from ase.build import molecule
+from ase.io import write
 
 import cpdjax
 from cpdjax import cli, results
@@ -333,3 +335,44 @@ def test_an_unknown_command():
     assert (status, printed) == (2, "")
     assert errors.startswith("cpdjax: No such command 'swep'")
     assert len(errors.splitlines()) == 1
+
+
+def test_extract_then_sweep(tmp_path):
+    """From a model's name and a file of molecules to a store, and from the store to a table."""
+    frames = [molecule(name) for name in ("CH4", "H2O", "NH3", "C2H6", "CH3OH", "HCN") * 4]
+    rng = np.random.default_rng(0)
+    for frame in frames:
+        frame.positions += 0.05 * rng.normal(size=frame.positions.shape)
+        frame.info["gap"] = rng.normal()
+    file, store = tmp_path / "mine.extxyz", tmp_path / "features.zarr"
+    write(file, frames)
+    status, printed, errors = call("extract", "ani-2x-aev", file, "--out", store, "--pool", "sum")
+    assert (status, printed, errors) == (0, f"saved {store}\n", "")
+    assert call("extract", "ani-2x-aev", file, "--out", store, "--pool", "sum")[0] == 0
+    says(call("extract", "ani-2x-aev", file, "--out", store), "pool")
+    targets = tmp_path / "targets.csv"
+    formulas = [frame.get_chemical_formula() for frame in frames]
+    gap = [frame.info["gap"] for frame in frames]
+    pd.DataFrame({"formula": formulas, "gap": gap}).to_csv(targets, index=False)
+    command = ["sweep", "--features", store, "--targets", targets, "--sizes", "24"]
+    status, printed, errors = call(*command, "--repeats", "1", "--out", tmp_path / "out")
+    assert status == 0, errors
+    assert "radial" in printed
+
+
+def test_extract_says_what_is_wrong(tmp_path):
+    out = tmp_path / "features.zarr"
+    write(tmp_path / "si.extxyz", molecule("SiH4"))
+    says(call("extract", "ani-2x-aev", tmp_path / "si.extxyz", "--out", out), "atomic number 14")
+    says(call("extract", "sevenet-0", "qm9", "--out", out), "did you mean")
+    says(call("extract", "ani-2x-aev", tmp_path / "no.extxyz", "--out", out), "no.extxyz")
+    says(call("extract", "ani-2x-aev", tmp_path / "si.extxyz", "--n", "3", "--out", out), "--n")
+    assert not out.exists()
+
+
+def says(result, text):
+    """One line on standard error that holds `text`, exit status 2 and nothing printed."""
+    status, printed, errors = result
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert text in line

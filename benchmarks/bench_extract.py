@@ -1,0 +1,201 @@
+"""Structures per second of each port beside its own torch reference, on the same QM9 molecules.
+
+    python benchmarks/bench_extract.py --reference schnet=envs/pyg/bin/python \
+        --reference sevennet-0=envs/sevenn/bin/python ...
+    python benchmarks/bench_extract.py --fast        # ports alone, those whose weights are at hand
+
+The references cannot share one environment (tests/goldens/environment_*.txt pins theirs), so each
+runs in a process of its own (`reference_models.py`), with the same weights, molecules, threads
+and precision, just before its port; outputs must agree before a ratio is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from timing import Blas, Contender, Timing, environment, measure, table, write_json
+
+from cpdjax import Structures, datasets, models
+from cpdjax.extraction import padded
+from cpdjax.features import pool
+from cpdjax.models import Encoder
+from cpdjax.models.cards import CARDS
+
+# Relative to the largest output: both sides sum in float32, in different orders.
+TOLERANCE = 1e-4
+FAST = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds for all molecules, by batch size; and what the model predicts."""
+
+    seconds: dict[int, Timing]
+    output: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """The batch size of the smallest median."""
+        return min(self.seconds, key=lambda size: self.seconds[size].median)
+
+
+def run_reference(
+    python: str, model: str, molecules: Structures, options: argparse.Namespace
+) -> tuple[Speed, dict[str, Any], dict[str, np.ndarray]]:
+    """The reference's speed, and its hyperparameters and weights (empty for packaged ones)."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder, "molecules.npz"), Path(folder, "out.npz")
+        arrays = {k: getattr(molecules, k) for k in ("numbers", "positions", "offsets")}
+        np.savez(given, **arrays)
+        command = [python, str(Path(__file__).with_name("reference_models.py")), model]
+        command += [str(given), str(out), "--threads", str(options.threads)]
+        command += ["--batches", ",".join(map(str, options.batches))]
+        command += ["--repeats", str(options.repeats)]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(options.threads))
+        subprocess.run(command, check=True, env=os.environ | threads, stdout=subprocess.DEVNULL)
+        with np.load(out) as stored:
+            state = {k.removeprefix("state/"): stored[k] for k in stored if k.startswith("state/")}
+            seconds = json.loads(str(stored["seconds"]))
+            timings = {int(size): Timing.of(runs, 0, None) for size, runs in seconds.items()}
+            return Speed(timings, stored["output"]), json.loads(str(stored["config"])), state
+
+
+def batches_of(model: Encoder, molecules: Structures, size: int) -> list[Any]:
+    """Batches of equal shape, of molecules of like size, as `cpdjax.extract` makes them."""
+    order = np.argsort(molecules.sizes, kind="stable")
+    made = []
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        batch = padded(model, molecules, rows, int(molecules.sizes[rows].max()))
+        made.append(batch._replace(positions=batch.positions.astype(np.float32)))
+    return jax.device_put(made)
+
+
+@jax.jit
+def forward(model: Encoder, batch: Any) -> Any:
+    """The output alone."""
+    return model.output(batch)
+
+
+@jax.jit
+def features(model: Encoder, batch: Any) -> Any:
+    """The output, and every layer pooled."""
+    layers = model.features(batch)
+    return model.output(batch), {k: pool(x, batch.mask, "mean").array for k, x in layers.items()}
+
+
+def run_port(
+    model: Encoder, molecules: Structures, call: Callable[..., Any], options: argparse.Namespace
+) -> Speed:
+    """The port's speed by batch size; all batches of one size together are one repeat."""
+    contenders = {}
+    for size in options.batches:
+        batches = batches_of(model, molecules, size)
+        contenders[str(size)] = Contender(
+            lambda batches=batches: [call(model, batch) for batch in batches]
+        )
+    timings = measure(contenders, repeats=options.repeats, blas=Blas())
+    order = np.argsort(molecules.sizes, kind="stable")
+    output = np.empty(len(molecules))
+    found = [forward(model, batch) for batch in batches_of(model, molecules, options.batches[0])]
+    output[order] = np.concatenate(found)
+    return Speed({int(size): timing for size, timing in timings.items()}, output)
+
+
+def row(
+    name: str, molecules: Structures, options: argparse.Namespace, python: str | None
+) -> dict[str, Any]:
+    """One model's figures."""
+    reference = None
+    if python is None:
+        model = models.load(name)
+    else:
+        reference, config, state = run_reference(python, name, molecules, options)
+        model = models.from_state_dict(name, config, state) if state else models.load(name)
+    plain = run_port(model, molecules, forward, options)
+    full = run_port(model, molecules, features, options)
+    record: dict[str, Any] = {"model": name, "port": plain.seconds, "features": full.seconds}
+    record["per_second"] = len(molecules) / plain.seconds[plain.best].median
+    record["overhead"] = full.seconds[full.best].median / plain.seconds[plain.best].median - 1
+    if reference is not None:
+        spread = np.abs(reference.output).max()
+        error = np.abs(plain.output - reference.output).max() / spread
+        if not error <= TOLERANCE:
+            raise SystemExit(f"{name}: outputs differ by {error:.1e}; its time means nothing")
+        record["reference"] = reference.seconds
+        record["error"] = float(error)
+        best = reference.seconds[reference.best].median
+        record["ratio"] = best / plain.seconds[plain.best].median
+    return record
+
+
+def cells(record: dict[str, Any]) -> list[str]:
+    """The table's row of a record."""
+    port = record["port"]
+    size = min(port, key=lambda k: port[k].median)
+    spread = port[size].iqr / port[size].median
+    ratio = f"{record['ratio']:.2f}" if "ratio" in record else "-"
+    error = f"{record['error']:.0e}" if "error" in record else "-"
+    compile_time = max(timing.compile for timing in port.values())
+    return [
+        record["model"], f"{record['per_second']:.0f}", f"{spread:.0%}", str(size), ratio,
+        f"{record['overhead']:+.0%}", f"{compile_time:.1f}", error,
+    ]  # fmt: skip
+
+
+HEADER = (
+    "model", "structures/s", "IQR", "batch", "port : reference", "features", "compile s", "error",
+)  # fmt: skip
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", action="append", default=[], metavar="MODEL=PYTHON")
+    parser.add_argument("--molecules", type=int, default=256)
+    parser.add_argument("--batches", type=lambda s: [int(x) for x in s.split(",")],
+                        default=[16, 64, 128])  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--json", type=Path, default=Path("results/bench_extract.json"))
+    options = parser.parse_args(arguments)
+    if options.fast:
+        options.molecules, options.batches, options.repeats = 32, [16], 2
+    return options
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the table and write the record."""
+    options = parse(arguments)
+    molecules = datasets.qm9(options.molecules, 0)
+    wanted = dict(pair.split("=", 1) for pair in options.reference)
+    if not wanted:
+        wanted = {name: None for name in FAST if name in models.names() and CARDS[name].at_hand}
+    records = []
+    for name, python in wanted.items():
+        if python is not None and name in CARDS:
+            known = set(models.load(name).elements)
+            parts = np.split(molecules.numbers, molecules.offsets[1:-1])
+            usable = molecules.select([set(part) <= known for part in parts])
+        else:
+            usable = molecules
+        records.append(row(name, usable, options, python))
+        print(*cells(records[-1]), sep="  ", file=sys.stderr, flush=True)
+    print(table(HEADER, [cells(record) for record in records]))
+    write_json(options.json, {"environment": environment(Blas()), "rows": records})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
