@@ -25,7 +25,11 @@ __all__ = ["Encoder", "Model", "architectures", "from_state_dict", "load", "name
 _REGISTRY = {
     "ani-1x": "cpdjax.models.ani",
     "ani-2x-aev": "cpdjax.models.aev",
+    "chgnet-0.3.0": "cpdjax.models.chgnet",
+    "chgnet-0.2.0": "cpdjax.models.chgnet",
+    "chgnet-r2scan": "cpdjax.models.chgnet",
     "coulomb-spectrum": "cpdjax.models.coulomb",
+    "so3lr": "cpdjax.models.so3krates",
     "sevennet-0": "cpdjax.models.nequip",
     "sevennet-0-22may2024": "cpdjax.models.nequip",
     "sevennet-l3i5": "cpdjax.models.nequip",
@@ -34,9 +38,11 @@ _REGISTRY = {
 # architecture: the module whose `from_state_dict(config, state)` makes module and variables
 _ARCHITECTURES: dict[str, str] = {
     "ani": "cpdjax.models.ani",
+    "chgnet": "cpdjax.models.chgnet",
     "schnet": "cpdjax.models.schnet",
     "painn": "cpdjax.models.painn",
     "nequip": "cpdjax.models.nequip",
+    "so3krates": "cpdjax.models.so3krates",
 }
 
 

@@ -30,6 +30,8 @@ class Graph:
     """Atomic numbers; 0 for padding."""
     mask: Bool[Array, "molecule atom_of_molecule"]
     """True where there is an atom, in the batch's own shape."""
+    positions: Float[Array, "atom 3"]
+    """Å."""
     neighbours: Int[Array, "atom neighbour"]
     """Index of each neighbour along the atom axis."""
     vectors: Float[Array, "atom neighbour 3"]
@@ -62,7 +64,7 @@ class Graph:
             for x in (batch.charge, batch.unpaired)
         )
         numbers = jnp.asarray(batch.numbers).reshape(-1)
-        return cls(numbers, mask, neighbours, vectors, edge_mask, charge, unpaired)
+        return cls(numbers, mask, positions, neighbours, vectors, edge_mask, charge, unpaired)
 
     @property
     def distances(self) -> Float[Array, "atom neighbour"]:

@@ -85,6 +85,7 @@ def example() -> Graph:
     return Graph(
         numbers=jax.numpy.array([1, 1], np.int32),
         mask=jax.numpy.ones((1, 2), bool),
+        positions=jax.numpy.array([[0, 0, 0], [0, 0, 0.7]], np.float32),
         neighbours=jax.numpy.array([[1], [0]], np.int32),
         vectors=jax.numpy.array([[[0, 0, 0.7]], [[0, 0, -0.7]]], np.float32),
         edge_mask=jax.numpy.ones((2, 1), bool),

@@ -11,6 +11,7 @@ Imports nothing but NumPy and ASE. A golden is an `.npz` with
     charge, unpaired            total charge and unpaired electrons, where `info` holds them
     layer/<layer>               the reference's features (atom, irreps.dim), e3nn-jax's order
     output                      the reference's output (molecule,)
+    unused                      JSON [pattern of our paths]: weights that the model never uses
     tolerance                   largest relative error, with `reason` where it is above 1e-10
 """
 
@@ -93,6 +94,7 @@ def save(
     *,
     tolerance: float = 1e-10,
     reason: str = "",
+    unused: list[str] | None = None,
     model: str = "",
     architecture: str = "",
     config: Mapping | None = None,
@@ -113,6 +115,7 @@ def save(
         "output": np.asarray(output, np.float64),
         "tolerance": tolerance,
         "reason": reason,
+        "unused": json.dumps(unused or []),
     }
     if any(f.pbc.any() for f in frames):
         arrays["cells"] = np.array([f.cell.array for f in frames])

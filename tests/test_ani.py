@@ -1,0 +1,58 @@
+"""ANI beside its goldens: both ways through the networks, altered weights."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from cpdjax.errors import FileError, InputError
+from cpdjax.models import ani, from_state_dict
+from cpdjax.models.weights import example
+
+
+def test_blocks_give_what_all_networks_on_all_atoms_give():
+    """Whatever the elements: none of one, more than a block of another, padding between."""
+    module = ani.ANI(hidden=((5, 4), (4, 6), (3, 2), (7, 3)), members=2)
+    params = jax.jit(module.init)(jax.random.key(0), example())["params"]
+    both = [jax.jit(f) for f in (ani._dense, ani._blockwise)]
+    weights = [
+        [(of[f"kernel{i}"], of[f"bias{i}"] + 0.1) for i in range(3)]
+        for of in (params[f"element_{number}"] for number in module.elements)
+    ]
+    weights = jax.tree.map(lambda x: x.astype(np.float64), weights)
+    rng = np.random.default_rng(0)
+    for choices in ([0, 1, 3, -1], [0] * 9 + [3], [-1], [1]):
+        species = np.asarray(rng.choice(choices, 70))
+        x = jax.numpy.asarray(rng.normal(size=(70, 384)))
+        dense, blocks = (f(weights, x, species) for f in both)
+        for expected, got in zip(dense, blocks, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)
+
+
+def test_altered_networks_are_refused(tmp_path):
+    try:
+        constants = ani.packaged("torchani", *ani._CONSTANTS)
+    except FileError as absent:
+        pytest.skip(str(absent))
+    folder = Path(shutil.copytree(constants.parent, tmp_path / "ani"))
+    ani._networks(folder, ["H", "C", "N", "O"])
+    file = folder / "train3/networks/ANN-N.nnf-l2.bparam"
+    content = bytearray(file.read_bytes())
+    content[5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(FileError, match="SHA-256"):
+        ani._networks(folder, ["H", "C", "N", "O"])
+    file.write_bytes(content[:-6])
+    with pytest.raises(FileError, match="SHA-256"):
+        ani._networks(folder, ["H", "C", "N", "O"])
+    file.unlink()
+    with pytest.raises(FileError, match="pip install --no-deps"):
+        ani._networks(folder, ["H", "C", "N", "O"])
+
+
+def test_a_state_dict_of_something_else_is_refused():
+    config = {"species": ["H"], "Rcr": 5.2, "Rca": 3.5}
+    with pytest.raises(InputError, match="species"):
+        from_state_dict("ani", config, {"weight": np.zeros(3)})
