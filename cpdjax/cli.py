@@ -170,7 +170,8 @@ def _facts(name: str) -> tuple[str, ...]:
 
 def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:
     # Rich takes a pipe for 80 columns wide, and would cut the table short.
-    Console(width=None if sys.stdout.isatty() else 200).print(report.text_table(table))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(report.text_table(table, console.width))
     for path in saved:
         print(f"saved {path}")
 

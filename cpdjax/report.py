@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +18,8 @@ from cpdjax.results import present
 
 #: Figures do not follow scores below this: a failed probe has no lower bound.
 FLOOR = -0.2
+
+_STAR = "* a fold is below -1: held-out molecules outside the training range"
 
 #: What a page holds; of more channels it shows the best, of more targets the first.
 MOST_CHANNELS, MOST_TARGETS = 8, 24
@@ -58,14 +61,18 @@ def summary(table: xr.Dataset) -> xr.Dataset:
     return scores
 
 
-def text_table(table: xr.Dataset) -> Table:
-    """R²_geom of every channel and target at the largest size: median and quartiles."""
-    scores, omitted = _best(summary(table))
-    scores = scores.isel(size=-1)
-    caption = "* a fold is below -1: held-out molecules outside the training range"
+def text_table(table: xr.Dataset, width: int = 200) -> Table:
+    """R²_geom of every channel and target at the largest size.
+
+    Of few channels median and quartiles, a column each; of many the median, a row each, with as
+    many targets as `width` characters hold.
+    """
+    scores = summary(table).isel(size=-1)
+    if scores.sizes["channel"] > MOST_CHANNELS:
+        return _channel_rows(table, scores, width)
     shown = Table(
         title=f"R²_geom at N = {int(scores['size']):,}: median (quartiles) over folds and repeats",
-        caption=caption + (f"\n{omitted}" if omitted else ""),
+        caption=_STAR,
     )
     shown.add_column("target", no_wrap=True)
     shown.add_column("R²_comp", justify="right", no_wrap=True)
@@ -80,6 +87,33 @@ def text_table(table: xr.Dataset) -> Table:
         shown.add_row(
             escape(name), f"{composition:.3f}" if np.isfinite(composition) else "undefined", *cells
         )
+    return shown
+
+
+def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
+    fitting = max((width - 52) // 9, 1)
+    targets = scores.target.values[:fitting]
+    left_out = scores.sizes["target"] - len(targets)
+    shown = Table(
+        title=f"R²_geom at N = {int(scores['size']):,}: median over folds and repeats",
+        caption=_STAR + (f"\n{left_out} further targets in the results" if left_out else ""),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("model", "layer", "irrep"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("features", *map(str, targets)):
+        shown.add_column(escape(name), justify="right", overflow="fold")
+    composition = [_number(scores.r2_comp.sel(target=t).item()) + " " for t in targets]
+    shown.add_row("R²_comp", "", "", "", *composition, end_section=True)
+    before = None
+    for i, (model, layer, irrep) in enumerate(present(table)):
+        row = scores.isel(channel=i)
+        count = table.n_features.sel(model=model, layer=layer, irrep=irrep).item()
+        cells = [_median(row.sel(target=t)) for t in targets]
+        name = "" if model == before else escape(str(model))
+        shown.add_row(name, escape(str(layer)), escape(str(irrep)), str(count), *cells)
+        before = model
     return shown
 
 
@@ -99,12 +133,18 @@ def _best(scores: xr.Dataset) -> tuple[xr.Dataset, str]:
 def _cell(score: xr.Dataset) -> str:
     median, low, high, worst = (score[k].item() for k in ("median", "lower", "upper", "worst"))
     if not np.isfinite(median):
-        return "undefined"
+        return _number(median)
     star = "*" if worst < -1 else " "
     return f"{_number(median)} ({_number(low)}, {_number(high)}){star}"
 
 
+def _median(score: xr.Dataset) -> str:
+    return _number(score["median"].item()) + ("*" if score["worst"] < -1 else " ")
+
+
 def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "undefined"
     return f"{value:.2f}" if value > -10 else f"{value:.0e}"
 
 

@@ -45,9 +45,9 @@ def results(models=2, targets=("gap", "mu"), alphas=(0.1, 10.0)):
     )
 
 
-def printed(table):
+def printed(table, width=240):
     text = io.StringIO()
-    Console(width=240, file=text).print(report.text_table(table))
+    Console(width=width, file=text).print(report.text_table(table, width))
     return text.getvalue()
 
 
@@ -146,14 +146,36 @@ def test_figures_are_figures(case, undefined, tmp_path):
         assert 200 < height < 6000
 
 
-def test_of_many_channels_the_best_are_shown():
+def test_many_channels_have_a_row_each():
+    targets = [f"t{i}" for i in range(9)]
+    table = results(models=20, targets=targets, alphas=(1.0,))
+    table.r2_geom[19, 0, 0, 0, 1, 0, 0, 2] = -3
+    text = printed(table)
+    assert "further targets" not in text
+    rows = [line for line in text.splitlines() if "layer[a]" in line]
+    assert len(rows) == 39
+    assert [row.split()[0] for row in rows[::2]] == [f"m{i}" for i in range(20)]
+    scores = report.summary(table).isel(size=-1)
+    expected = [f"{x:.2f}" for x in scores["median"].isel(channel=38).values]
+    expected[2] += "*"
+    assert rows[-1].split() == ["m19", "layer[a]", "0e", "1", *expected]
+
+
+def test_a_narrow_page_holds_the_first_targets():
+    table = results(models=20, targets=[f"t{i}" for i in range(9)], alphas=(1.0,))
+    text = printed(table, width=80)
+    assert "t2" in text
+    assert "t3" not in text
+    assert "6 further targets in the results" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_figures_of_many_channels_show_the_best():
     table = results(models=20, alphas=(1.0,))
     table.r2_geom[:] -= 2
     table.r2_geom[[3, 17], 0, 0] += 2
-    text = printed(table)
-    assert "the best 8 of 39 channels" in text
-    assert "m3 " in text
-    assert "m17" in text
+    shown = [text.get_text() for text in report.draw_targets(table).legends[0].texts]
+    assert {"m3 / layer[a]", "m17 / layer[a]"} <= set(shown)
     figure = report.draw_targets(table)
     assert len(figure.axes[0].containers) == 2 * report.MOST_CHANNELS  # bars and whiskers
 
