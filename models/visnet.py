@@ -49,7 +49,7 @@ class Edges(NamedTuple):
     distances: Float[Array, "atom neighbour"]
     """Å; zero to the atom itself."""
     directions: Float[Array, "atom neighbour m"]
-    """Harmonics of the directions, of norm 1 for each degree; zero to the atom itself."""
+    """Harmonics of directions, of norm 1 for each degree; zero to itself and to no neighbour."""
     envelope: Float[Array, "atom neighbour"]
     """The cutoff function, zero where there is no neighbour."""
     mask: Bool[Array, "atom neighbour"]
@@ -139,6 +139,7 @@ class ViSNet(nn.Module):
         """The graph's neighbours behind the atom itself."""
         itself = jnp.arange(len(graph.numbers), dtype=graph.neighbours.dtype)[:, None]
         harmonics = e3nn_jax.sh(list(range(1, self.lmax + 1)), graph.vectors, True, "norm")
+        harmonics = jnp.where(graph.edge_mask[..., None], harmonics, 0)
         r = jnp.pad(graph.distances, ((0, 0), (1, 0)))
         mask = jnp.pad(graph.edge_mask, ((0, 0), (1, 0)), constant_values=True)
         return Edges(
@@ -250,52 +251,57 @@ class Interaction(nn.Module):
         first, last = self.index == 0, self.index == of.num_layers - 1
         message = self._attend(LayerNorm(name="norm")(x), pairs, edges)
         gates = jax.nn.silu(_Dense(2 * f, name="s")(message))
-        through, along = jnp.split(jnp.where(edges.mask[..., None], gates, 0), 2, axis=-1)
         o1, o2, o3 = jnp.split(_Dense(3 * f, name="o")(message.sum(1)), 3, axis=-1)
-        change = jnp.einsum("akf,akm->amf", along, edges.directions)
         if first:
+            change = jnp.einsum("akf,akm->amf", gates[..., f:], edges.directions)
             return x + o3, change, pairs
         normed = VectorNorm(of.vecnorm_type, of.trainable_vecnorm, name="vector_norm")(vec)
         v1, v2, v3 = jnp.split(_Linear(3 * f, name="vectors")(normed), 3, axis=-1)
-        change = change + jnp.einsum("akf,akmf->amf", through, normed[edges.neighbours])
+        there, real = edges.neighbours, edges.mask[..., None].astype(x.dtype)
+        # One m at a time: XLA makes loops of each, but writes down a product with an axis for m.
+        moved = [
+            (real * gates[..., :f] * normed[:, m][there] + along * gates[..., f:]).sum(1)
+            for m, along in enumerate(jnp.split(edges.directions, vec.shape[1], axis=-1))
+        ]
         if not last:
             pairs = pairs + self._update(normed, pairs, edges)
-        return x + (v1 * v2).sum(1) * o2 + o3, vec + change + v3 * o1[:, None], pairs
+        change = jnp.stack(moved, axis=1) + v3 * o1[:, None]
+        return x + (v1 * v2).sum(1) * o2 + o3, vec + change, pairs
 
     def _attend(self, x: Scalars, pairs: Pairs, edges: Edges) -> Pairs:
         """The neighbours' values, by attention of each head."""
         f, heads = x.shape[-1], self.of.num_heads
         q, k, v = (_Dense(f, name=name)(x) for name in ("q", "k", "v"))
         dk, dv = (jax.nn.silu(_Dense(f, name=name)(pairs)) for name in ("dk", "dv"))
-        shape = (*edges.neighbours.shape, heads, f // heads)
-        alpha = (q[:, None] * k[edges.neighbours] * dk).reshape(shape).sum(-1)
-        alpha = jax.nn.silu(alpha) * edges.envelope[..., None]
-        values = (v[edges.neighbours] * dv).reshape(shape) * alpha[..., None]
-        return values.reshape(pairs.shape)
+        # Sums over a head's channels as a product with ones: XLA on CPUs is slow at short sums.
+        of_head = jnp.asarray(np.repeat(np.eye(heads), f // heads, axis=0), x.dtype)
+        product = q[:, None] * k[edges.neighbours] * dk
+        alpha = jax.nn.silu(jnp.matmul(product, of_head, precision="highest"))
+        alpha = alpha * edges.envelope[..., None]
+        return v[edges.neighbours] * dv * jnp.repeat(alpha, f // heads, axis=-1)
 
     def _update(self, vec: Vectors, pairs: Pairs, edges: Edges) -> Pairs:
         """Inner products of what is left of two atoms' vectors normal to their direction."""
         f = vec.shape[-1]
         gates = jax.nn.silu(_Dense(2 * f if self.of.vertex else f, name="f")(pairs))
-        w1, w2 = (_Linear(f, name=name)(vec) for name in ("w_target", "w_source"))
-        change = gates[..., :f] * _rejected(w1[:, None], w2[edges.neighbours], edges)
+        there, here = edges.neighbours, jnp.arange(len(vec))[:, None]
+        target, source = (_Linear(f, name=name)(vec) for name in ("w_target", "w_source"))
+        change = gates[..., :f] * _rejected(target, source, here, there, edges.directions)
         if not self.of.vertex:
             return change
-        t1, t2 = (_Linear(f, name=name)(vec) for name in ("t_target", "t_source"))
-        return change + gates[..., f:] * _rejected(t1[:, None], t2[:, None], edges)
+        target, source = (_Linear(f, name=name)(vec) for name in ("t_target", "t_source"))
+        return change + gates[..., f:] * _rejected(target, source, here, here, edges.directions)
 
 
 def _rejected(
-    a: Float[Array, "atom #neighbour m channel"],
-    b: Float[Array, "atom #neighbour m channel"],
-    edges: Edges,
+    a: Vectors, b: Vectors, i: Array, j: Array, d: Float[Array, "atom neighbour m"]
 ) -> Pairs:
-    """(a − (a·d)d)·(b − (b·d)d) = a·b − (2 − d·d)(a·d)(b·d), where d·d is lmax or all d are 0."""
-    d = edges.directions[..., None]
-    inner = (a * b).sum(2)
-    if d.shape[2] == 8:
+    """(aᵢ − (aᵢ·d)d)·(bⱼ − (bⱼ·d)d) = aᵢ·bⱼ − (2 − d·d)(aᵢ·d)(bⱼ·d); d·d = lmax unless d = 0."""
+    of_m = [(a[:, m][i], b[:, m][j], d[..., m, None]) for m in range(d.shape[-1])]
+    inner = sum(x * y for x, y, _ in of_m)
+    if len(of_m) == 8:
         return inner
-    return inner - (a * d).sum(2) * (b * d).sum(2)
+    return inner - sum(x * z for x, _, z in of_m) * sum(y * z for _, y, z in of_m)
 
 
 class GatedBlock(nn.Module):
