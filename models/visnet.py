@@ -351,6 +351,8 @@ def from_state_dict(
                 f"expected {' or '.join(map(repr, ported))}"
             )
     module = ViSNet(**{key: config[key] for key in config if key in known})
+    if module.num_layers < 1:
+        raise InputError(f"expected num_layers of at least 1, got {module.num_layers}")
     if module.hidden_channels % module.num_heads:
         raise InputError(
             f"expected hidden_channels that num_heads divides, got {module.hidden_channels} and "
