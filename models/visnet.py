@@ -16,7 +16,8 @@ which drops some beyond a number, is not applied.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import add, mul
 from typing import Any, Literal, NamedTuple
 
 import e3nn_jax
@@ -181,10 +182,10 @@ class RadialBasis(nn.Module):
     @nn.compact
     def __call__(self, r: Float[Array, "atom neighbour"]) -> Pairs:
         start = np.exp(-self.cutoff).item()
-        means = np.linspace(start, 1, self.count)
-        betas = np.full(self.count, (2 / self.count * (1 - start)) ** -2)
-        means = _weight(self, "means", self.trainable, means.astype(r.dtype))[None, None]
-        betas = _weight(self, "betas", self.trainable, betas.astype(r.dtype))[None, None]
+        grid = np.linspace(start, 1, self.count, dtype=r.dtype)
+        same = np.full(self.count, (2 / self.count * (1 - start)) ** -2, r.dtype)
+        means = _weight(self, "means", self.trainable, grid)[None, None]
+        betas = _weight(self, "betas", self.trainable, same)[None, None]
         scaled = jnp.exp(r * (-5.0 / self.cutoff))[..., None] - means
         return cosine_cutoff(r, self.cutoff)[..., None] * jnp.exp(-betas * scaled * scaled)
 
@@ -212,7 +213,12 @@ class Embedding(nn.Module):
 
 
 class VectorNorm(nn.Module):
-    """Each channel times a weight, "max_min" after scaling each degree's norms to [0, 1]."""
+    """Each channel times a weight, for "max_min" after scaling each degree's norms to [0, 1].
+
+    Where symmetry makes vectors vanish, as at the carbon of CH4, float32 leaves rounding
+    errors above the least norm, which "max_min" scales to 1, in the reference as here: such atoms
+    need float64.
+    """
 
     kind: str | None
     trainable: bool
@@ -297,11 +303,19 @@ def _rejected(
     a: Vectors, b: Vectors, i: Array, j: Array, d: Float[Array, "atom neighbour m"]
 ) -> Pairs:
     """(aᵢ − (aᵢ·d)d)·(bⱼ − (bⱼ·d)d) = aᵢ·bⱼ − (2 − d·d)(aᵢ·d)(bⱼ·d); d·d = lmax unless d = 0."""
-    of_m = [(a[:, m][i], b[:, m][j], d[..., m, None]) for m in range(d.shape[-1])]
-    inner = sum(x * y for x, y, _ in of_m)
-    if len(of_m) == 8:
-        return inner
-    return inner - sum(x * z for x, _, z in of_m) * sum(y * z for _, y, z in of_m)
+    m = range(d.shape[-1])
+    of_a, of_b, of_d = (
+        [a[:, k][i] for k in m],
+        [b[:, k][j] for k in m],
+        [d[..., k, None] for k in m],
+    )
+    if len(m) == 8:
+        return _inner(of_a, of_b)
+    return _inner(of_a, of_b) - _inner(of_a, of_d) * _inner(of_b, of_d)
+
+
+def _inner(a: list[Array], b: list[Array]) -> Array:
+    return reduce(add, map(mul, a, b))
 
 
 class GatedBlock(nn.Module):
