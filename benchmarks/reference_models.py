@@ -78,6 +78,22 @@ def schnet() -> Reference:
     return Reference(call, lambda frames: flat(frames, 10.0), {}, model.state_dict())
 
 
+def visnet() -> Reference:
+    """torch_geometric's defaults; every atom is a neighbour of itself."""
+    import torch_geometric.nn.models.visnet as reference
+
+    model = reference.ViSNet().eval()
+    pairs: list[torch.Tensor] = []
+    reference.radius_graph = lambda *_, **__: pairs[-1]
+
+    def call(x: dict[str, torch.Tensor]) -> torch.Tensor:
+        itself = torch.arange(len(x["numbers"]))
+        pairs[:] = [torch.stack([torch.cat([x["j"], itself]), torch.cat([x["i"], itself])])]
+        return model(x["numbers"], x["positions"], x["batch"])[0][:, 0]
+
+    return Reference(call, lambda frames: flat(frames, 5.0), {}, model.state_dict())
+
+
 def painn() -> Reference:
     """schnetpack, with the sizes of the paper."""
     import torch.utils.data.dataloader
@@ -160,6 +176,7 @@ def sevennet_l3i5() -> Reference:
 REFERENCES = {
     "schnet": schnet,
     "painn": painn,
+    "visnet": visnet,
     "sevennet-0": sevennet_0,
     "sevennet-l3i5": sevennet_l3i5,
 }

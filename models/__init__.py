@@ -43,6 +43,7 @@ _ARCHITECTURES: dict[str, str] = {
     "painn": "cpdjax.models.painn",
     "nequip": "cpdjax.models.nequip",
     "so3krates": "cpdjax.models.so3krates",
+    "visnet": "cpdjax.models.visnet",
 }
 
 

@@ -33,7 +33,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, polynomial_cutoff
+from cpdjax.models.layers import Activation, LayerNorm, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
 _ACTIVATIONS: dict[str, Activation] = {
@@ -296,19 +296,6 @@ class Fourier(nn.Module):
         phase = angle[..., None] * jnp.broadcast_to(multiples, (*angle.shape, self.order))
         constant = jnp.full((*angle.shape, 1), 0.5**0.5, angle.dtype)
         return jnp.concatenate([constant, jnp.sin(phase), jnp.cos(phase)], axis=-1) / np.pi**0.5
-
-
-class LayerNorm(nn.Module):
-    """torch's: over the channels, with its ε of 10⁻⁵."""
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*n channel"]) -> Float[Array, "*n channel"]:
-        channels = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, channels, x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, channels, x.dtype)
-        x = x - x.mean(-1, keepdims=True)
-        x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5)
-        return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
 
 
 class GatedMLP(nn.Module):

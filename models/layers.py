@@ -91,5 +91,21 @@ class Linear(nn.Module):
         return from_chunks(self.irreps_out, out, x.shape[:-1], x.dtype)
 
 
+class LayerNorm(nn.Module):
+    """Channels of mean 0 and variance 1, scaled and shifted; Flax's own needs type promotion."""
+
+    epsilon: float = 1e-5
+    """Added to the variance; torch's default."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*n channel"]) -> Float[Array, "*n channel"]:
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, channels, x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, channels, x.dtype)
+        x = x - x.mean(-1, keepdims=True)
+        x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + self.epsilon)
+        return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+
+
 def _plus(total: Array | None, term: Array) -> Array:
     return term if total is None else total + term

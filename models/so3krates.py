@@ -26,7 +26,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, cosine_cutoff, polynomial_cutoff
+from cpdjax.models.layers import Activation, LayerNorm, cosine_cutoff, polynomial_cutoff
 from cpdjax.models.long_range import LongRange, long_range_table
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
@@ -273,7 +273,7 @@ class Transformer(nn.Module):
         x, ev = x + message.reshape(x.shape), ev + moved
 
         if of.layer_normalization_1:
-            x = LayerNorm(name="norm_1")(x)
+            x = LayerNorm(1e-6, name="norm_1")(x)
         if of.residual_mlp_1:
             x = x + Residual(of.num_features, of.activation_fn, name="mlp_1")(x)
         width = of.num_features + degrees
@@ -283,20 +283,8 @@ class Transformer(nn.Module):
         if of.residual_mlp_2:
             x = x + Residual(of.num_features, of.activation_fn, name="mlp_2")(x)
         if of.layer_normalization_2:
-            x = LayerNorm(name="norm_2")(x)
+            x = LayerNorm(1e-6, name="norm_2")(x)
         return x, ev
-
-
-class LayerNorm(nn.Module):
-    """Channels of mean 0 and variance 1, scaled and shifted; Flax's own needs type promotion."""
-
-    @nn.compact
-    def __call__(self, x: Scalars) -> Scalars:
-        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], x.dtype)
-        x = x - x.mean(-1, keepdims=True)
-        x = x / jnp.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)
-        return x * scale[None] + bias[None]
 
 
 class Attention(nn.Module):
