@@ -183,11 +183,13 @@ class Embedding(nn.Module):
         act, channels = ACTIVATIONS[self.act], self.channels
         init = nn.initializers.normal(1.0)
         h = nn.Embed(_ELEMENTS, channels, embedding_init=init, name="element")(graph.numbers)
+        h = h.astype(radial.dtype)
         wave = act(nn.Dense(channels, name="lin_rbf")(radial))
         # One map of [centre, neighbour, distance], applied to each where it stands.
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3 * channels, channels))
+        init, shape = nn.initializers.lecun_normal(), (3 * channels, channels)
+        kernel = self.param("kernel", init, shape, radial.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), radial.dtype)
         centre, neighbour, distance = jnp.split(kernel, 3)
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
         of_centre = h @ centre
         of_centre = of_centre + jnp.broadcast_to(bias, of_centre.shape)
         pair = of_centre[:, None] + (h @ neighbour)[graph.neighbours]
@@ -213,7 +215,7 @@ class Interaction(nn.Module):
         act, channels = ACTIVATIONS[self.act], x.shape[-1]
         own = act(nn.Dense(channels, name="lin_ji")(x))
         sent = act(nn.Dense(channels, name="lin_kj")(x))
-        sent = sent * (radial @ self._pair("rbf", radial.shape[-1], channels))
+        sent = sent * (radial @ self._pair("rbf", radial.shape[-1], channels, x.dtype))
         sent = act(nn.Dense(self.messages, False, name="lin_down")(sent))
         heard = self._exchange(sent, triplets)
         h = own + act(nn.Dense(channels, False, name="lin_up")(heard))
@@ -234,18 +236,20 @@ class Interaction(nn.Module):
         matrix product for each atom in the middle.
         """
         orders, count = triplets.waves.shape[2:]
-        kernel = self._pair("sbf", orders * count, sent.shape[-1])
+        kernel = self._pair("sbf", orders * count, sent.shape[-1], sent.dtype)
         kernel = kernel.reshape(orders, count, sent.shape[-1])
         weighted = jnp.einsum("atln,lnc->altc", triplets.waves, kernel) * sent[:, None]
         heard = jnp.einsum("aslt,altc->asc", triplets.angular, weighted)
         heard = heard.reshape(-1, heard.shape[-1])[triplets.place]
         return jnp.where(triplets.found[:, :, None], heard, 0)
 
-    def _pair(self, name: str, inputs: int, outputs: int) -> Float[Array, "inputs outputs"]:
+    def _pair(
+        self, name: str, inputs: int, outputs: int, dtype: jnp.dtype
+    ) -> Float[Array, "inputs outputs"]:
         """The product of two linear maps with few channels between them."""
-        init, between = nn.initializers.lecun_normal(), self.rank
-        first = self.param(f"lin_{name}1", init, (inputs, between))
-        return first @ self.param(f"lin_{name}2", init, (between, outputs))
+        init = nn.initializers.lecun_normal()
+        first = self.param(f"lin_{name}1", init, (inputs, self.rank), dtype)
+        return first @ self.param(f"lin_{name}2", init, (self.rank, outputs), dtype)
 
 
 class Residual(nn.Module):
