@@ -6,47 +6,54 @@ They are checked against SciPy, which the package itself does not need.
 from __future__ import annotations
 
 from functools import lru_cache
-from types import ModuleType
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from cpdjax.models.layers import polynomial_cutoff
 
 
-def spherical_bessel(order: int, x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """j_order(x) for x ≥ 0, to a few units of the last digit of its envelope.
+def spherical_bessel(
+    order: Int[Array, ""], x: Float[Array, "*n"], highest: int
+) -> Float[Array, "*n"]:
+    """j_order(x) for x ≥ 0 and an order up to `highest`, which need not be known to the compiler.
 
-    A power series up to x = order + ½. The recurrence from sin x / x and the closed forms lose
-    everything there: 10 digits of j₆ at x = 1.5. Above, the recurrence is stable.
+    To a few units of the last digit of the largest value up to x. A power series up to
+    x = order + ½, where the recurrence from sin x / x and the closed forms lose everything: 10
+    digits of j₆ at x = 1.5. Above, the recurrence is stable.
     """
-    near = order + 0.5
-    return jnp.where(
-        x < near,
-        _series(order, jnp.minimum(x, near)),
-        _recurrence(order, jnp.maximum(x, near), jnp),
-    )
+    near = order.astype(x.dtype) + 0.5
+    series = _series(order, jnp.minimum(x, near), highest)
+    return jnp.where(x < near, series, _recurrence(order, jnp.maximum(x, near), highest))
 
 
-def _series(order: int, x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def _series(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> Float[Array, "*n"]:
     """x^l / (2l+1)!! Σ_k (−x²/2)^k / (k! (2l+3)(2l+5)…(2l+2k+1)), for x ≤ l + ½."""
-    largest, term, count = (order + 0.5) ** 2 / 2, 1.0, 1
+    twice, total = 2 * order.astype(x.dtype), jnp.ones_like(x)
+    for k in reversed(range(1, _terms(highest))):
+        total = 1 - x * x * total / (2 * k * (twice + 2 * k + 1))
+    for k in range(1, highest + 1):
+        total = jnp.where(k <= order, total * x / (2 * k + 1), total)
+    return total
+
+
+def _terms(order: int) -> int:
+    """How many terms the series has at x = order + ½ until they vanish in float64."""
+    term, count = 1.0, 1
     while term > 1e-17:
-        term *= largest / (count * (2 * order + 2 * count + 1))
+        term *= (order + 0.5) ** 2 / 2 / (count * (2 * order + 2 * count + 1))
         count += 1
-    half, total = x * x / 2, jnp.ones_like(x)
-    for k in reversed(range(1, count)):
-        total = 1 - half * total / (k * (2 * order + 2 * k + 1))
-    return x**order * total / float(np.prod(np.arange(1, 2 * order + 2, 2.0)))
+    return count
 
 
-def _recurrence(order: int, x: Any, numpy: ModuleType) -> Any:
-    """j_{l+1} = (2l+1)/x j_l − j_{l−1}, for x ≥ order; of NumPy or JAX arrays."""
-    last, value = numpy.cos(x) / x, numpy.sin(x) / x
-    for k in range(order):
-        last, value = value, (2 * k + 1) / x * value - last
+def _recurrence(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> Float[Array, "*n"]:
+    """j_{k+1} = (2k+1)/x j_k − j_{k−1}, for x > order."""
+    last, value = jnp.cos(x) / x, jnp.sin(x) / x
+    for k in range(highest):
+        following = (2 * k + 1) / x * value - last
+        last, value = value, jnp.where(k < order, following, value)
     return value
 
 
@@ -60,19 +67,27 @@ def zeros(orders: int, count: int) -> Float[np.ndarray, "order zero"]:
     found = [roots[:count]]
     for order in range(1, orders):
         low, high = roots[:-1], roots[1:]
-        sign = np.sign(_recurrence(order, low, np))
+        sign = np.sign(_beyond(order, low))
         for _ in range(60):
             middle = (low + high) / 2
-            before = np.sign(_recurrence(order, middle, np)) == sign
+            before = np.sign(_beyond(order, middle)) == sign
             low, high = np.where(before, middle, low), np.where(before, high, middle)
         roots = (low + high) / 2
         found.append(roots[:count])
     return np.array(found)
 
 
+def _beyond(order: int, x: Float[np.ndarray, " argument"]) -> Float[np.ndarray, " argument"]:
+    """j_order(x) for x > order, outside JAX: constants are made in float64 whatever its flags."""
+    last, value = np.cos(x) / x, np.sin(x) / x
+    for k in range(order):
+        last, value = value, (2 * k + 1) / x * value - last
+    return value
+
+
 def spherical_basis(
     r: Float[Array, "*n"], orders: int, count: int, cutoff: float, power: int
-) -> Float[Array, "*n order radial"]:
+) -> Float[Array, "order *n radial"]:
     """Radial parts of the waves in a sphere, of norm 1 in it, times an envelope u(x)/x.
 
     √2 / |j_{l+1}(z_ln)| · j_l(z_ln x), x = r / cutoff, with z_ln the n-th zero of j_l and u
@@ -80,10 +95,15 @@ def spherical_basis(
     """
     x = r / cutoff
     envelope = polynomial_cutoff(r, cutoff, power) / x
-    waves = []
-    for order, z in enumerate(zeros(orders, count)):
-        factor = 2**0.5 / np.abs(_recurrence(order + 1, z, np))
-        scaled = x[..., None] * jnp.broadcast_to(z.astype(x.dtype), (*x.shape, count))
-        value = spherical_bessel(order, scaled)
-        waves.append(value * jnp.broadcast_to(factor.astype(x.dtype), value.shape))
-    return jnp.stack(waves, axis=-2) * envelope[..., None, None]
+    z = zeros(orders, count)
+    norms = np.array([2**0.5 / np.abs(_beyond(k + 1, row)) for k, row in enumerate(z)])
+
+    def of_order(constants: tuple[Array, Array, Array]) -> Float[Array, "*n radial"]:
+        order, z, norm = constants
+        scaled = x[..., None] * jnp.broadcast_to(z, (*x.shape, count))
+        factor = envelope[..., None] * jnp.broadcast_to(norm, scaled.shape)
+        return spherical_bessel(order, scaled, orders - 1) * factor
+
+    # A loop, because XLA would otherwise compute the series anew wherever the basis is used.
+    each = np.arange(orders, dtype=np.int32), z.astype(x.dtype), norms.astype(x.dtype)
+    return jax.lax.map(of_order, jax.tree.map(jnp.asarray, each))
