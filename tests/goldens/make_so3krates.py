@@ -117,9 +117,7 @@ def seeded(case, frames, scale, **config):
         for k in dictionary
         if "attention_block.filter_net" in k
     }
-    shapes = {
-        k: tuple(v.shape) for k, v in dictionary.items() if k not in state and k not in alias
-    }
+    shapes = {k: tuple(v.shape) for k, v in dictionary.items() if k not in state and k not in alias}
     weights = {**common.seeded(shapes, scale), **state}
     weights |= {k: weights[v] for k, v in alias.items()}
     model.load_state_dict({k: torch.tensor(np.asarray(v)) for k, v in weights.items()})
