@@ -119,7 +119,7 @@ class DimeNetPlusPlus(nn.Module):
         )
         waves = jnp.where(graph.edge_mask[None, :, :, None], waves, 0)
         units = graph.vectors / graph.distances[:, :, None]
-        cos = -jnp.einsum("asx,atx->ast", units, units)
+        cos = -jnp.einsum("asx,atx->ast", units, units, precision="highest")
         angular = legendre(self.num_spherical, cos)
         itself = np.eye(cos.shape[1], dtype=bool)[None, :, None, :]
         return Triplets(waves, jnp.where(itself, 0, angular), *graph.reverse)
