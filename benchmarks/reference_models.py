@@ -94,6 +94,36 @@ def visnet() -> Reference:
     return Reference(call, lambda frames: flat(frames, 5.0), {}, model.state_dict())
 
 
+def dimenet() -> Reference:
+    """torch_geometric, with the published sizes; its triplets are made beforehand too."""
+    from torch_geometric.nn.models import DimeNetPlusPlus
+    from torch_geometric.nn.models import dimenet as module
+
+    sizes = {"hidden_channels": 128, "out_channels": 1, "num_blocks": 4, "int_emb_size": 64}
+    sizes |= {"basis_emb_size": 8, "out_emb_channels": 256, "num_spherical": 7, "num_radial": 6}
+    model = DimeNetPlusPlus(**sizes, output_initializer="glorot_orthogonal").eval()
+
+    def prepare(frames: list[Atoms]) -> dict[str, Any]:
+        x = flat(frames, 5.0)
+        i, j = x["i"], x["j"]
+        starts = np.searchsorted(i, np.arange(len(x["numbers"]) + 1))  # i is sorted
+        pairs = [
+            (ji, kj)
+            for ji in range(len(i))
+            for kj in range(starts[j[ji]], starts[j[ji] + 1])
+            if j[kj] != i[ji]
+        ]
+        ji, kj = torch.tensor(pairs).T
+        return {**x, "triplets": (i, j, i[ji], j[ji], j[kj], kj, ji)}
+
+    def call(x: dict[str, Any]) -> torch.Tensor:
+        module.radius_graph = lambda *_, **__: torch.stack([x["j"], x["i"]])
+        module.triplets = lambda *_, **__: x["triplets"]
+        return model(x["numbers"], x["positions"], x["batch"])[:, 0]
+
+    return Reference(call, prepare, sizes, model.state_dict())
+
+
 def painn() -> Reference:
     """schnetpack, with the sizes of the paper."""
     import torch.utils.data.dataloader
@@ -175,6 +205,7 @@ def sevennet_l3i5() -> Reference:
 
 REFERENCES = {
     "schnet": schnet,
+    "dimenet++": dimenet,
     "painn": painn,
     "visnet": visnet,
     "sevennet-0": sevennet_0,

@@ -39,6 +39,7 @@ _REGISTRY = {
 _ARCHITECTURES: dict[str, str] = {
     "ani": "cpdjax.models.ani",
     "chgnet": "cpdjax.models.chgnet",
+    "dimenet++": "cpdjax.models.dimenet",
     "schnet": "cpdjax.models.schnet",
     "painn": "cpdjax.models.painn",
     "nequip": "cpdjax.models.nequip",

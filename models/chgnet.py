@@ -32,16 +32,10 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
-from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, LayerNorm, polynomial_cutoff
+from cpdjax.models.graph import Graph, reverse
+from cpdjax.models.layers import ACTIVATIONS, LayerNorm, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": jax.nn.silu,
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "gelu": partial(jax.nn.gelu, approximate=False),
-}
 _NEAR = (12, 16, 24, 40)
 """Numbers of bonds of an atom for which angles are compiled; the smallest that suffices runs."""
 
@@ -110,7 +104,7 @@ class CHGNet(nn.Module):
         states = self._interact(atoms.astype(graph.dtype), graph)
         x = LayerNorm(name="readout_norm")(states[-1]) if self.readout_norm else states[-1]
         for i, width in enumerate(self.readout_hidden):
-            x = _ACTIVATIONS[self.activation](nn.Dense(width, name=f"readout{i}")(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(width, name=f"readout{i}")(x))
         shape = (self.max_element,)
         own = self.variable("constants", "reference_energies", jnp.zeros, shape, graph.dtype).value
         energy = nn.Dense(1, name="energy")(x)[:, 0] + own[element]
@@ -166,15 +160,7 @@ class Bonds(NamedTuple):
     @property
     def reverse(self) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
         """The flat index of every bond seen from its other end, and whether it is there."""
-        atoms, slots = self.mask.shape
-        back = self.neighbours[self.neighbours] == np.arange(atoms, dtype=np.int32)[:, None, None]
-        back = back & self.mask[self.neighbours]
-        vectors = jax.lax.stop_gradient(self.vectors)
-        gap = vectors[self.neighbours] + vectors[:, :, None]
-        gap = jnp.where(back, (gap * gap).sum(-1), jnp.inf)
-        return self.neighbours * slots + jnp.argmin(gap, -1).astype(np.int32), self.mask & back.any(
-            -1
-        )
+        return reverse(self.neighbours, self.vectors, self.mask)
 
 
 def _interactions(
@@ -312,7 +298,7 @@ class GatedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, *parts: Part) -> Float[Array, "*n channel"]:
-        act = _ACTIVATIONS[self.activation]
+        act = ACTIVATIONS[self.activation]
         dtype = parts[0][0].dtype
         width, fan_in = self.hidden or self.channels, sum(x.shape[-1] for x, _ in parts)
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
@@ -367,8 +353,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
         out_bias="atom_conv_layers.0.mlp_out.layers.1.bias" in state,
         max_element=len(rows),
     )
-    if module.activation not in _ACTIVATIONS:
-        raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
+    if module.activation not in ACTIVATIONS:
+        raise UnknownNameError("activation", module.activation, ACTIVATIONS)
     # Nothing reads the angles after their last update, in the reference as here.
     unread = ("site_wise.*", f"angle_layers.{module.interactions - 2}.*")
     return module, translate(module, state, _table(module), unread)

@@ -6,6 +6,7 @@ Everything works on the last axis, in the precision of its input.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,16 @@ def normalized(name: str) -> Activation:
     """An activation scaled as e3nn (torch) scales it, for weights trained there."""
     factor, function = _MOMENTS[name], getattr(jax.nn, name)
     return lambda x: function(x) * np.asarray(factor, x.dtype)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+}
+"""As torch calls and computes them."""
 
 
 def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
