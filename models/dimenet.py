@@ -117,7 +117,7 @@ class DimeNetPlusPlus(nn.Module):
         waves = spherical_basis(
             graph.distances, self.num_spherical, self.num_radial, self.cutoff, self._power
         )
-        waves = jnp.where(graph.edge_mask[None, :, :, None], waves, 0)
+        waves = jnp.where(graph.edge_mask[:, None, :, None], jnp.swapaxes(waves, 0, 1), 0)
         units = graph.vectors / graph.distances[:, :, None]
         cos = -jnp.einsum("asx,atx->ast", units, units, precision="highest")
         angular = legendre(self.num_spherical, cos)
@@ -135,7 +135,7 @@ class Triplets(NamedTuple):
     of the neighbour s, and `place` says where.
     """
 
-    waves: Float[Array, "order atom t radial"]
+    waves: Float[Array, "atom order t radial"]
     angular: Float[Array, "atom s order t"]
     """Harmonics of the angle; zero where s is t."""
     place: Int[Array, "atom neighbour"]
@@ -235,13 +235,12 @@ class Interaction(nn.Module):
         map to channels costs as much as an edge's, not a triplet's, and the sum over k is one
         matrix product for each atom in the middle.
         """
-        orders, *_, count = triplets.waves.shape
+        _, orders, _, count = triplets.waves.shape
         kernel = self._pair("sbf", orders * count, sent.shape[-1], sent.dtype)
-        kernel = kernel.reshape(orders, count, sent.shape[-1])
+        kernel = kernel.reshape(1, orders, 1, count, sent.shape[-1])
         # Few terms, which XLA fuses; as thin matrix products they take longer.
-        terms = zip(jnp.unstack(triplets.waves, axis=-1), jnp.unstack(kernel, axis=1), strict=True)
-        factor = sum(wave[..., None] * k[:, None, None] for wave, k in terms)
-        weighted = jnp.swapaxes(factor * sent[None], 0, 1)
+        factor = sum(triplets.waves[..., n, None] * kernel[..., n, :] for n in range(count))
+        weighted = factor * sent[:, None]
         heard = jnp.einsum("aslt,altc->asc", triplets.angular, weighted)
         heard = heard.reshape(-1, heard.shape[-1])[triplets.place]
         return jnp.where(triplets.found[:, :, None], heard, 0)
