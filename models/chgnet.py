@@ -33,15 +33,9 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, polynomial_cutoff
+from cpdjax.models.layers import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": jax.nn.silu,
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "gelu": partial(jax.nn.gelu, approximate=False),
-}
 _NEAR = (12, 16, 24, 40)
 """Numbers of bonds of an atom for which angles are compiled; the smallest that suffices runs."""
 
@@ -110,7 +104,7 @@ class CHGNet(nn.Module):
         states = self._interact(atoms.astype(graph.dtype), graph)
         x = LayerNorm(name="readout_norm")(states[-1]) if self.readout_norm else states[-1]
         for i, width in enumerate(self.readout_hidden):
-            x = _ACTIVATIONS[self.activation](nn.Dense(width, name=f"readout{i}")(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(width, name=f"readout{i}")(x))
         shape = (self.max_element,)
         own = self.variable("constants", "reference_energies", jnp.zeros, shape, graph.dtype).value
         energy = nn.Dense(1, name="energy")(x)[:, 0] + own[element]
@@ -325,7 +319,7 @@ class GatedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, *parts: Part) -> Float[Array, "*n channel"]:
-        act = _ACTIVATIONS[self.activation]
+        act = ACTIVATIONS[self.activation]
         dtype = parts[0][0].dtype
         width, fan_in = self.hidden or self.channels, sum(x.shape[-1] for x, _ in parts)
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
@@ -363,6 +357,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
     for key, only in fixed.items():
         if config.get(key, only) != only:
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {only!r}")
+    for key in ("atom_conv_hidden_dim", "bond_conv_hidden_dim", "angle_layer_hidden_dim"):
+        if not isinstance(config.get(key, 0), int):
+            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only one width")
     norms = {"layer": True, None: False}
     for key in ("gMLP_norm", "readout_norm"):
         if config.get(key, "layer") not in norms:
@@ -380,8 +377,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
         out_bias="atom_conv_layers.0.mlp_out.layers.1.bias" in state,
         max_element=len(rows),
     )
-    if module.activation not in _ACTIVATIONS:
-        raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
+    if module.activation not in ACTIVATIONS:
+        raise UnknownNameError("activation", module.activation, ACTIVATIONS)
     # Nothing reads the angles after their last update, in the reference as here.
     unread = ("site_wise.*", f"angle_layers.{module.interactions - 2}.*")
     return module, translate(module, state, _table(module), unread)

@@ -6,6 +6,7 @@ Everything works on the last axis, in the precision of its input.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,15 @@ def shifted_softplus(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """log(1 + eˣ) − log 2, zero at zero."""
     return jax.nn.softplus(x) - np.log(2).astype(x.dtype)
 
+
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": jax.nn.silu,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "identity": lambda x: x,
+}
+"""By the names that references share, as torch computes them."""
 
 # Roots of the second moment of f(z), z normal, as e3nn (torch) computes them: by sampling, so that
 # they differ from the integral in the fourth digit. Weights were trained with these.
