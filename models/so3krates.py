@@ -364,9 +364,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
     return module, translate(module, state, _table(module), ignore)
 
 
-def _long_range(
-    module: So3krates, config: Mapping[str, Any], state: State
-) -> LongRange | None:
+def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> LongRange | None:
     if "zbl_repulsion.a1_raw" not in state:
         return None
     terms = LongRange(

@@ -1,7 +1,8 @@
 """Goldens of CHGNet from chgnet 0.4.2; environment_chgnet.txt pins what it ran in.
 
-Real weights as the wheel holds them, and a seeded model of other options. All in float64: the reference's graphs and its composition
-model are float32 by constants of their own, replaced here. Molecules stand in a cube of 30 Å.
+Real weights as the wheel holds them, and a seeded model of other options. All in float64: the
+reference's graphs and its composition model are float32 by constants of their own, replaced here.
+Molecules stand in a cube of 30 Å.
 """
 
 import warnings

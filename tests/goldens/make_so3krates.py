@@ -1,8 +1,8 @@
 """Goldens of SO3krates and SO3LR; environment_so3krates.txt pins what it ran in.
 
 so3krates-torch's own models in float64: SO3LR with the weights of its wheel, charged and open-shell
-molecules included, plain SO3krates and SO3LR of other options with seeded weights. Euclidean variables are turned from the
-reference's order of m, (y, z, x) with z polar, to e3nn's.
+molecules included, plain SO3krates and SO3LR of other options with seeded weights. Euclidean
+variables are turned from the reference's order of m, (y, z, x) with z polar, to e3nn's.
 """
 
 from pathlib import Path
@@ -120,9 +120,7 @@ def seeded(case, frames, kind, scale, **config):
         for k in dictionary
         if "attention_block.filter_net" in k
     }
-    shapes = {
-        k: tuple(v.shape) for k, v in dictionary.items() if k not in state and k not in alias
-    }
+    shapes = {k: tuple(v.shape) for k, v in dictionary.items() if k not in state and k not in alias}
     weights = {**common.seeded(shapes, scale), **state}
     weights |= {k: weights[v] for k, v in alias.items()}
     model.load_state_dict({k: torch.tensor(np.asarray(v)) for k, v in weights.items()})
