@@ -183,7 +183,7 @@ def _dense(
     return total
 
 
-_BLOCK = 16  # atoms of one element that go through its networks together
+_BLOCK = 32  # atoms of one element that go through its networks together
 
 
 def _blockwise(
