@@ -14,6 +14,9 @@ the angles at both ends say is added by finding each slot's reverse in the neigh
 
 Where the output maps have biases (0.2.0), the reference adds these to bonds only if some structure
 in the same batch has an angle; here they are always added.
+
+There is room for 1600 angles per atom, averaged over a batch: 40 bonds within 3 Å for each atom,
+twice the angles of diamond. Where there are more, results are NaN.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
-_ANGLES = (80, 200, 800)
+_ANGLES = (80, 320, 1600)
 """Numbers of angles per atom that are compiled; the smallest that suffices runs."""
 
 
@@ -91,8 +94,8 @@ class CHGNet(nn.Module):
         return {**layers, "readout": Irreps(f"{self.readout_hidden[-1]}x0e")}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Messages of every pair, and as many angles as atoms usually have."""
-        angles = min(neighbours**2, _ANGLES[1])
+        """Messages of every pair, and the most angles that there is room for."""
+        angles = min(neighbours**2, _ANGLES[-1])
         bond = 4 * self.atom_hidden + 3 * self.bond_channels + 2 * self.atom_channels
         reverse = 4 * neighbours
         angle = 4 * self.bond_hidden + 2 * self.angle_channels
@@ -125,13 +128,17 @@ class CHGNet(nn.Module):
         # How many angles there are is only known when the numbers are: one branch for each of a few
         # sizes. What angles need for gradients is computed anew, because a branch would otherwise
         # hand out room for those of all branches.
-        sizes = [*(n for n in _ANGLES if n < 0.8 * slots**2), slots**2]
+        most = min(slots**2, _ANGLES[-1])
+        sizes = [*(n for n in _ANGLES if n < 0.8 * most), most]
         count = short.sum(1, dtype=np.int32)
         total = (count * (count - 1)).sum(dtype=np.int32)
-        room = np.array(sizes[:-1], np.int32) * len(short)
-        place = (total > room).sum(dtype=np.int32)
+        room = np.array(sizes, np.int32) * len(short)
+        place = (total > room[:-1]).sum(dtype=np.int32)
         branches = [nn.remat(partial(_interactions, per_atom=n)) for n in sizes]
-        return nn.switch(place, branches, self, atoms, graph, short)
+        states = nn.switch(place, branches, self, atoms, graph, short)
+        if most < slots**2:
+            states = [jnp.where(total > room[-1], jnp.nan, state) for state in states]
+        return states
 
 
 class Angles(NamedTuple):
