@@ -91,8 +91,8 @@ def forward(model: Encoder, batch: Any) -> Any:
 @jax.jit
 def features(model: Encoder, batch: Any) -> Any:
     """The output, and every layer pooled."""
-    layers = model.features(batch)
-    return model.output(batch), {k: pool(x, batch.mask, "mean").array for k, x in layers.items()}
+    layers, output = model.features_and_output(batch)
+    return output, {k: pool(x, batch.mask, "mean").array for k, x in layers.items()}
 
 
 def run_port(
@@ -100,6 +100,7 @@ def run_port(
 ) -> Speed:
     """The port's speed by batch size; all batches of one size together are one repeat."""
     contenders = {}
+    model = jax.device_put(model)  # as `cpdjax.extract` does
     for size in options.batches:
         batches = batches_of(model, molecules, size)
         contenders[str(size)] = Contender(

@@ -15,6 +15,7 @@ import time
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ase.neighborlist
@@ -203,6 +204,86 @@ def sevennet_l3i5() -> Reference:
     return sevennet("SEVENNET_l3i5")
 
 
+def so3lr() -> Reference:
+    """so3krates-torch's SO3LR, long-range terms over all pairs of a molecule."""
+    import so3krates_torch
+
+    file = Path(so3krates_torch.__file__).parent / "pretrained/so3lr/so3lr.model"
+    model = torch.load(file, weights_only=False, map_location="cpu").float().eval()
+    torch.set_default_dtype(torch.float32)
+
+    def prepare(frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        x, every = flat(frames, model.r_max), flat(frames, 1e3)
+        near, far = (torch.stack([pairs["i"], pairs["j"]]) for pairs in (x, every))
+        none = torch.zeros(len(frames))
+        return {
+            "positions": x["positions"],
+            "cell": torch.zeros(3 * len(frames), 3),
+            "edge_index": near,
+            "shifts": torch.zeros(near.shape[1], 3),
+            "edge_index_lr": far,
+            "shifts_lr": torch.zeros(far.shape[1], 3),
+            "batch": x["batch"],
+            "ptr": torch.cat([torch.zeros(1, dtype=torch.long), x["sizes"].cumsum(0)]),
+            "node_attrs": torch.nn.functional.one_hot(x["numbers"] - 1, model.num_elements).float(),
+            "atomic_numbers": x["numbers"],
+            "total_charge": none,
+            "total_spin": none,
+            "head": none.long(),
+        }
+
+    return Reference(lambda x: model(x, compute_force=False)["energy"], prepare)
+
+
+def chgnet() -> Reference:
+    """chgnet 0.3.0, molecules in a cube of 60 Å; graphs are made beforehand, bases are not."""
+    import warnings
+
+    from chgnet.graph.converter import CrystalGraphConverter
+    from chgnet.model import CHGNet
+    from pymatgen.core import Lattice, Structure
+
+    warnings.filterwarnings("ignore")
+    model = CHGNet.load(model_name="0.3.0", use_device="cpu", verbose=False).eval()
+    converter = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, algorithm="legacy")
+
+    def graph(frame: Atoms) -> Any:
+        structure = Structure(Lattice(60 * np.eye(3)), frame.numbers, frame.positions + 30,
+                              coords_are_cartesian=True)  # fmt: skip
+        return converter(structure)
+
+    def prepare(frames: list[Atoms]) -> Any:
+        return [graph(frame) for frame in frames], torch.tensor([len(f) for f in frames])
+
+    # Energies are per atom.
+    return Reference(lambda x: model(x[0], task="e")["e"] * x[1], prepare)
+
+
+def ani() -> Reference:
+    """torchani 2.2.4's ANI-1x, all eight networks; it finds its pairs itself, inside the timing.
+
+    Its own `ANI1x()` would download, because the wheel's `.info` files are empty.
+    """
+    import torchani
+    from torchani import neurochem
+
+    files = Path(torchani.__file__).parent / "resources/ani-1x_8x"
+    constants = neurochem.Constants(files / "rHCNO-5.2R_16-3.5A_a4-8.params")
+    networks = neurochem.load_model_ensemble(constants.species, str(files / "train"), 8)
+    shifter = neurochem.load_sae(files / "sae_linfit.dat")
+    computer = torchani.AEVComputer(**{key: constants[key] for key in constants})
+    model = torchani.nn.Sequential(computer, networks, shifter).eval()
+    place = torchani.nn.SpeciesConverter(constants.species)
+
+    def prepare(frames: list[Atoms]) -> tuple[torch.Tensor, torch.Tensor]:
+        pad = torch.nn.utils.rnn.pad_sequence
+        numbers = pad([torch.tensor(f.numbers) for f in frames], True, -1)
+        positions = pad([torch.tensor(f.positions).float() for f in frames], True)
+        return place((numbers, positions))
+
+    return Reference(lambda x: model(x).energies, prepare)
+
+
 REFERENCES = {
     "schnet": schnet,
     "dimenet++": dimenet,
@@ -210,6 +291,9 @@ REFERENCES = {
     "visnet": visnet,
     "sevennet-0": sevennet_0,
     "sevennet-l3i5": sevennet_l3i5,
+    "so3lr": so3lr,
+    "chgnet-0.3.0": chgnet,
+    "ani-1x": ani,
 }
 
 

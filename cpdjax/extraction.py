@@ -149,13 +149,14 @@ class Extraction:
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
         with jax.enable_x64(self.dtype == np.float64):
+            model = jax.device_put(self.model)  # once, not with every batch
             for places, size, atoms in self._batches(indices):
                 # The last batch of a bucket repeats a molecule: its shape needs no compilation.
                 rows = np.pad(indices[places], (0, size - len(places)), mode="edge")
                 batch = padded(self.model, self.structures, rows, atoms)
                 _check_overlap(batch, self.structures.ids[indices[places]])
                 batch = batch._replace(positions=batch.positions.astype(self.dtype))
-                found = _pooled(self.model, batch, self.layers, self.pool, self.how)
+                found = _pooled(model, batch, self.layers, self.pool, self.how)
                 for layer, array in found.items():
                     values = np.asarray(array)[: len(places)]
                     if self.per_atom:

@@ -41,7 +41,7 @@ from cpdjax.models.aev import (
 )
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.weights import INSTALL, Source, State, packaged, translate
+from cpdjax.models.weights import INSTALL, Source, State, packaged, require, translate
 
 _NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "S": 16, "Cl": 17}
 
@@ -183,7 +183,7 @@ def _dense(
     return total
 
 
-_BLOCK = 16  # atoms of one element that go through its networks together
+_BLOCK = 32  # atoms of one element that go through its networks together
 
 
 def _blockwise(
@@ -243,6 +243,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[
     Raises:
         InputError: the state dict of another architecture, or of uneven shifts.
     """
+    require(config, "species", "Rcr", "Rca")
     symbols = tuple(config["species"])
     stacked = _stacked(state)
     counts = {len(a) for name, a in stacked.items() if name.startswith("networks.")}

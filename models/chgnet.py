@@ -14,6 +14,9 @@ the angles at both ends say is added by finding each slot's reverse in the neigh
 
 Where the output maps have biases (0.2.0), the reference adds these to bonds only if some structure
 in the same batch has an angle; here they are always added.
+
+There is room for 1600 angles per atom, averaged over a batch: 40 bonds within 3 Å for each atom,
+twice the angles of diamond. Where there are more, results are NaN.
 """
 
 from __future__ import annotations
@@ -32,12 +35,12 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
-from cpdjax.models.graph import Graph, reverse
+from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, LayerNorm, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, translate, transpose
 
-_NEAR = (12, 16, 24, 40)
-"""Numbers of bonds of an atom for which angles are compiled; the smallest that suffices runs."""
+_ANGLES = (80, 320, 1600)
+"""Numbers of angles per atom that are compiled; the smallest that suffices runs."""
 
 
 class CHGNet(nn.Module):
@@ -91,10 +94,12 @@ class CHGNet(nn.Module):
         return {**layers, "readout": Irreps(f"{self.readout_hidden[-1]}x0e")}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Messages of every pair, and angles between as many bonds as atoms usually have."""
-        near = min(neighbours, _NEAR[1])
+        """Messages of every pair, and the most angles that there is room for."""
+        angles = min(neighbours**2, _ANGLES[-1])
         bond = 4 * self.atom_hidden + 3 * self.bond_channels + 2 * self.atom_channels
-        return atoms * (neighbours * bond + near**2 * (4 * self.bond_hidden + self.angle_channels))
+        reverse = 4 * neighbours
+        angle = 4 * self.bond_hidden + 2 * self.angle_channels
+        return atoms * (neighbours * (bond + reverse) + angles * angle)
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
@@ -116,78 +121,78 @@ class CHGNet(nn.Module):
 
     def _interact(self, atoms: Float[Array, "atom channel"], graph: Graph) -> list[Array]:
         """Atoms before and after every interaction."""
-        bonds = Bonds.of(graph)
-        slots = bonds.mask.shape[1]
+        short = graph.edge_mask & (graph.distances < self.bond_cutoff)
+        slots = short.shape[1]
         if self.is_initializing():  # weights do not depend on which branch runs
-            return _interactions(self, atoms, bonds, near=slots)
-        # How many bonds of an atom form angles is only known when the numbers are: one branch for
-        # each of a few sizes. What angles need for gradients is computed anew, because a branch
-        # would otherwise hand out room for those of all branches.
-        sizes = [*(n for n in _NEAR if n < 0.8 * slots), slots]
-        short = bonds.mask & (bonds.distances < self.bond_cutoff)
-        most = short.sum(1, dtype=np.int32).max()
-        place = (most > np.array(sizes[:-1], np.int32)).sum(dtype=np.int32)
-        branches = [nn.remat(partial(_interactions, near=n)) for n in sizes]
-        return nn.switch(place, branches, self, atoms, bonds)
+            return _interactions(self, atoms, graph, short, per_atom=slots**2)
+        # How many angles there are is only known when the numbers are: one branch for each of a few
+        # sizes. What angles need for gradients is computed anew, because a branch would otherwise
+        # hand out room for those of all branches.
+        most = min(slots**2, _ANGLES[-1])
+        sizes = [*(n for n in _ANGLES if n < 0.8 * most), most]
+        count = short.sum(1, dtype=np.int32)
+        total = (count * (count - 1)).sum(dtype=np.int32)
+        room = np.array(sizes, np.int32) * len(short)
+        place = (total > room[:-1]).sum(dtype=np.int32)
+        branches = [nn.remat(partial(_interactions, per_atom=n)) for n in sizes]
+        states = nn.switch(place, branches, self, atoms, graph, short)
+        if most < slots**2:
+            states = [jnp.where(total > room[-1], jnp.nan, state) for state in states]
+        return states
 
 
-class Bonds(NamedTuple):
-    """Rows of a graph, sorted by distance so that the bonds that form angles come first."""
+class Angles(NamedTuple):
+    """All ordered pairs of different bonds of an atom, in one axis with room at its end.
 
-    neighbours: Int[Array, "atom neighbour"]
-    vectors: Float[Array, "atom neighbour 3"]
-    distances: Float[Array, "atom neighbour"]
-    mask: Bool[Array, "atom neighbour"]
+    Bonds are counted along atoms and slots.
+    """
+
+    first: Int[Array, " angle"]
+    second: Int[Array, " angle"]
+    centre: Int[Array, " angle"]
+    mask: Bool[Array, " angle"]
 
     @classmethod
-    def of(cls, graph: Graph) -> Bonds:
-        """All neighbours, the nearest first and padding last."""
-        distances = graph.distances
-        order = jnp.argsort(jnp.where(graph.edge_mask, distances, jnp.inf), axis=1)
-        order = order.astype(graph.neighbours.dtype)
-        neighbours, distances, mask = (
-            jnp.take_along_axis(x, order, axis=1)
-            for x in (graph.neighbours, distances, graph.edge_mask)
-        )
-        vectors = jnp.take_along_axis(graph.vectors, order[:, :, None], axis=1)
-        return cls(neighbours, vectors, distances, mask)
-
-    def nearest(self, count: int, cutoff: float) -> Bonds:
-        """The first `count` of every row, `mask` True within the cutoff."""
-        first = Bonds(*(x[:, :count] for x in self))
-        return first._replace(mask=first.mask & (first.distances < cutoff))
-
-    @property
-    def reverse(self) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
-        """The flat index of every bond seen from its other end, and whether it is there."""
-        return reverse(self.neighbours, self.vectors, self.mask)
+    def of(cls, short: Bool[Array, "atom neighbour"], room: int) -> Angles:
+        """Between the bonds where `short` is True."""
+        slots = short.shape[1]
+        pairs = short[:, :, None] & short[:, None] & ~np.eye(slots, dtype=bool)[None]
+        (flat,) = jnp.nonzero(pairs.reshape(-1), size=room, fill_value=0)
+        flat = flat.astype(np.int32)
+        first = flat // slots
+        centre = first // slots
+        mask = np.arange(room, dtype=np.int32) < pairs.sum(dtype=np.int32)
+        return cls(first, centre * slots + flat % slots, centre, mask)
 
 
 def _interactions(
-    model: CHGNet, atoms: Float[Array, "atom channel"], bonds: Bonds, near: int
+    model: CHGNet,
+    atoms: Float[Array, "atom channel"],
+    graph: Graph,
+    short: Bool[Array, "atom neighbour"],
+    per_atom: int,
 ) -> list[Float[Array, "atom channel"]]:
-    """Atoms before and after every interaction, angles between the `near` nearest bonds."""
+    """Atoms before and after every interaction, with room for `per_atom` angles an atom."""
     dense = partial(nn.Dense, use_bias=False)
     basis = partial(Bessel, model.num_radial, power=model.envelope_power)
-    waves = basis(cutoff=model.cutoff, name="atom_basis")(bonds.distances)
-    waves = jnp.where(bonds.mask[:, :, None], waves, 0)
-    inner = bonds.nearest(near, model.bond_cutoff)
-    short = basis(cutoff=model.bond_cutoff, name="bond_basis")(inner.distances)
-    short = jnp.where(inner.mask[:, :, None], short, 0)
+    waves = basis(cutoff=model.cutoff, name="atom_basis")(graph.distances)
+    waves = jnp.where(graph.edge_mask[:, :, None], waves, 0)
+    near = basis(cutoff=model.bond_cutoff, name="bond_basis")(graph.distances)
+    near = jnp.where(short[:, :, None], near, 0)
 
     x = dense(model.bond_channels, name="bond_embedding")(waves)
     weights = dense(model.atom_channels, name="atom_weights")(waves)
-    pair_weights = dense(model.bond_channels, name="bond_weights")(short)
-    harmonics = Fourier(model.num_angular // 2, name="angle_basis")(_angles(inner))
+    pair_weights = dense(model.bond_channels, name="bond_weights")(near)
+    triples, reverse = Angles.of(short, per_atom * len(short)), graph.reverse(short)
+    harmonics = Fourier(model.num_angular // 2, name="angle_basis")(_angles(graph, triples))
     angles = dense(model.angle_channels, name="angle_embedding")(harmonics)
-    reverse = inner.reverse
 
     gated = partial(GatedMLP, activation=model.activation, norm=model.gate_norm)
     states = [atoms]
     for i in range(model.interactions):
         network = gated(model.atom_hidden, model.atom_channels, name=f"atom_gate_{i}")
         messages = network(
-            (atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, lambda y: y[bonds.neighbours])
+            (atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, lambda y: y[graph.neighbours])
         )
         summed = (messages * weights).sum(1)
         out = nn.Dense(model.atom_channels, model.out_bias, name=f"atom_out_{i}")
@@ -196,57 +201,56 @@ def _interactions(
         if i == model.interactions - 1:
             break
         network = gated(model.bond_hidden, model.bond_channels, name=f"bond_gate_{i}")
-        messages = network(*_triples(x[:, :near], angles, atoms))
-        summed = _over_both_ends(messages, pair_weights, reverse)
-        summed = jnp.pad(summed, ((0, 0), (0, x.shape[1] - near), (0, 0)))
+        messages = network(*_parts(x, angles, atoms, triples))
         out = nn.Dense(model.bond_channels, model.out_bias, name=f"bond_out_{i}")
-        x = x + out(summed)
+        x = x + out(_over_both_ends(messages, pair_weights, triples, reverse))
         if i < model.interactions - 2:  # nothing reads the last angles
             network = gated(model.angle_hidden, model.angle_channels, name=f"angle_gate_{i}")
-            angles = angles + network(*_triples(x[:, :near], angles, atoms))
+            angles = angles + network(*_parts(x, angles, atoms, triples))
     return states
 
 
 def _over_both_ends(
-    messages: Float[Array, "atom bond other channel"],
-    weights: Float[Array, "atom bond channel"],
-    reverse: tuple[Int[Array, "atom bond"], Bool[Array, "atom bond"]],
-) -> Float[Array, "atom bond channel"]:
+    messages: Float[Array, "angle channel"],
+    weights: Float[Array, "atom neighbour channel"],
+    triples: Angles,
+    reverse: tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]],
+) -> Float[Array, "atom neighbour channel"]:
     """For every bond the sum over the angles at both its ends."""
-    count = weights.shape[1]
-    others = jnp.where(np.eye(count, dtype=bool)[None, :, :, None], 0, weights[:, None])
-    here = (messages * others).sum(2) * weights
+    flat = weights.reshape(-1, weights.shape[-1])
+    messages = jnp.where(triples.mask[:, None], messages * flat[triples.second], 0)
+    here = jax.ops.segment_sum(messages, triples.first, len(flat)) * flat
     place, found = reverse
-    there = here.reshape(-1, here.shape[-1])[place]
-    return here + jnp.where(found[:, :, None], there, 0)
+    return here.reshape(weights.shape) + jnp.where(found[:, :, None], here[place], 0)
 
 
 Part = tuple[Array, Callable[[Array], Array]]
 """Features, and how their linear images are spread to where the sum of all parts is wanted."""
 
 
-def _triples(
-    bonds: Float[Array, "atom bond channel"],
-    angles: Float[Array, "atom bond other channel"],
+def _parts(
+    bonds: Float[Array, "atom neighbour channel"],
+    angles: Float[Array, "angle channel"],
     atoms: Float[Array, "atom channel"],
+    triples: Angles,
 ) -> Sequence[Part]:
     """What every angle is computed from: its two bonds, itself and its centre."""
+    flat = bonds.reshape(-1, bonds.shape[-1])
     return (
-        (bonds, lambda y: y[:, :, None]),
-        (bonds, lambda y: y[:, None]),
+        (flat, lambda y: y[triples.first]),
+        (flat, lambda y: y[triples.second]),
         (angles, lambda y: y),
-        (atoms, lambda y: y[:, None, None]),
+        (atoms, lambda y: y[triples.centre]),
     )
 
 
-def _angles(bonds: Bonds) -> Float[Array, "atom bond other"]:
+def _angles(graph: Graph, triples: Angles) -> Float[Array, " angle"]:
     """Angles between the bonds of an atom, the cosine times 1 − 10⁻⁶ as in the reference.
 
     Not by an arccosine, which loses half of the digits of straight angles.
     """
-    units = bonds.vectors / bonds.distances[:, :, None]
-    first, second = units[:, :, None], units[:, None]
-    first, second = jnp.broadcast_arrays(first, second)
+    units = (graph.vectors / graph.distances[:, :, None]).reshape(-1, 3)
+    first, second = units[triples.first], units[triples.second]
     shrink = 1 - 1e-6
     normal = jnp.cross(first, second)
     sin = jnp.sqrt((normal * normal).sum(-1) * shrink**2 + (1 - shrink**2))
@@ -336,6 +340,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
     for key, only in fixed.items():
         if config.get(key, only) != only:
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {only!r}")
+    for key in ("atom_conv_hidden_dim", "bond_conv_hidden_dim", "angle_layer_hidden_dim"):
+        if not isinstance(config.get(key, 0), int):
+            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only one width")
     norms = {"layer": True, None: False}
     for key in ("gMLP_norm", "readout_norm"):
         if config.get(key, "layer") not in norms:

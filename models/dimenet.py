@@ -122,7 +122,7 @@ class DimeNetPlusPlus(nn.Module):
         cos = -jnp.einsum("asx,atx->ast", units, units, precision="highest")
         angular = legendre(self.num_spherical, cos)
         itself = np.eye(cos.shape[1], dtype=bool)[None, :, None, :]
-        return Triplets(waves, jnp.where(itself, 0, angular), *graph.reverse)
+        return Triplets(waves, jnp.where(itself, 0, angular), *graph.reverse(graph.edge_mask))
 
 
 _ELEMENTS = 95

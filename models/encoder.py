@@ -125,17 +125,23 @@ class Encoder:
     @jax.jit
     def features(self, batch: Batch) -> Layers:
         """Every layer, (molecule, atom, irreps.dim)."""
-        layers, _ = self._apply(batch)
-        shape = (*batch.mask.shape, -1)
-        return {name: IrrepsArray(a.irreps, a.array.reshape(shape)) for name, a in layers.items()}
+        return self.features_and_output(batch)[0]
 
     @jax.jit
     def output(self, batch: Batch) -> Float[Array, " molecule"]:
         """What the model was made to predict, such as the energy in eV."""
-        _, atoms = self._apply(batch)
+        return self.features_and_output(batch)[1]
+
+    @jax.jit
+    def features_and_output(self, batch: Batch) -> tuple[Layers, Float[Array, " molecule"]]:
+        """Both at the price of one: XLA does not see through branches that two calls share work."""
+        layers, atoms = self._apply(batch)
+        shape = (*batch.mask.shape, -1)
+        found = {k: IrrepsArray(x.irreps, x.array.reshape(shape)) for k, x in layers.items()}
         mask = jnp.asarray(batch.mask)
         total = jnp.where(mask, atoms.reshape(mask.shape), 0).sum(1)
-        return total if self.aggregate == "sum" else total / mask.sum(1, dtype=total.dtype)
+        output = total if self.aggregate == "sum" else total / mask.sum(1, dtype=total.dtype)
+        return found, output
 
     def _apply(self, batch: Batch) -> tuple[Layers, Float[Array, " atom"]]:
         graph = Graph.of(batch)

@@ -73,14 +73,22 @@ class Graph:
         return jnp.sqrt((self.vectors * self.vectors).sum(-1))
 
     @property
-    def reverse(self) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
-        """The flat index of every edge seen from its other end, and whether it is there."""
-        return reverse(self.neighbours, self.vectors, self.edge_mask)
-
-    @property
     def dtype(self) -> jnp.dtype:
         """The precision of everything computed from this graph."""
         return self.vectors.dtype
+
+    def reverse(
+        self, mask: Bool[Array, "atom neighbour"]
+    ) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
+        """Of the edges in `mask`, the flat index as seen from the other end, and if it is there."""
+        atoms, slots = mask.shape
+        back = self.neighbours[self.neighbours] == np.arange(atoms, dtype=np.int32)[:, None, None]
+        back = back & mask[self.neighbours]
+        vectors = jax.lax.stop_gradient(self.vectors)
+        gap = vectors[self.neighbours] + vectors[:, :, None]
+        gap = jnp.where(back, (gap * gap).sum(-1), jnp.inf)
+        place = self.neighbours * slots + jnp.argmin(gap, -1).astype(np.int32)
+        return place, mask & back.any(-1)
 
     def sum(self, atoms: Float[Array, "atom *channel"]) -> Float[Array, "molecule *channel"]:
         """Sum over the atoms of each molecule, padding left out."""
@@ -95,19 +103,3 @@ class Graph:
 
 PADDING = 1.0
 """Å, the length of a vector where there is no neighbour."""
-
-
-def reverse(
-    neighbours: Int[Array, "atom neighbour"],
-    vectors: Float[Array, "atom neighbour 3"],
-    mask: Bool[Array, "atom neighbour"],
-) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
-    """The flat index of every slot's edge seen from its other end, and whether it is there."""
-    atoms, slots = mask.shape
-    back = neighbours[neighbours] == np.arange(atoms, dtype=np.int32)[:, None, None]
-    back = back & mask[neighbours]
-    vectors = jax.lax.stop_gradient(vectors)
-    gap = vectors[neighbours] + vectors[:, :, None]
-    gap = jnp.where(back, (gap * gap).sum(-1), jnp.inf)
-    place = neighbours * slots + jnp.argmin(gap, -1).astype(np.int32)
-    return place, mask & back.any(-1)

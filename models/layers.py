@@ -23,6 +23,16 @@ def shifted_softplus(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return jax.nn.softplus(x) - np.log(2).astype(x.dtype)
 
 
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "identity": lambda x: x,
+}
+"""By the names that references share, as torch computes them."""
+
 # Roots of the second moment of f(z), z normal, as e3nn (torch) computes them: by sampling, so that
 # they differ from the integral in the fourth digit. Weights were trained with these.
 _MOMENTS = {"silu": 1.6791767923989418, "tanh": 1.5937334472592345}
@@ -32,16 +42,6 @@ def normalized(name: str) -> Activation:
     """An activation scaled as e3nn (torch) scales it, for weights trained there."""
     factor, function = _MOMENTS[name], getattr(jax.nn, name)
     return lambda x: function(x) * np.asarray(factor, x.dtype)
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "silu": jax.nn.silu,
-    "swish": jax.nn.silu,
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "gelu": partial(jax.nn.gelu, approximate=False),
-}
-"""As torch calls and computes them."""
 
 
 def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:

@@ -41,6 +41,11 @@ class LongRange(nn.Module):
     dispersion_scale: float | None
     """Of the damping radius; None: no dispersion."""
 
+    @property
+    def every_pair(self) -> bool:
+        """Whether a term sums over all pairs of a molecule, not only over neighbours."""
+        return self.electrostatic_scale is not None or self.dispersion_scale is not None
+
     @nn.compact
     def __call__(
         self,
@@ -83,7 +88,7 @@ class Charges(nn.Module):
         if self.width is not None:
             x = self.activation(nn.Dense(self.width, name="hidden")(x))
         guess = nn.Dense(1, name="out")(x)[:, 0] + own
-        atoms = graph.mask.sum(1, dtype=guess.dtype)
+        atoms = jnp.maximum(graph.mask.sum(1, dtype=guess.dtype), 1)
         return guess + graph.spread((graph.charge - graph.sum(guess)) / atoms)
 
 

@@ -42,7 +42,7 @@ from cpdjax.models.convolution import (
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import Activation, normalized, polynomial_cutoff, shifted_softplus
-from cpdjax.models.weights import Source, State, packaged, translate
+from cpdjax.models.weights import Source, State, packaged, require, translate
 
 
 class NequIP(nn.Module):
@@ -393,6 +393,9 @@ def _module(config: Mapping[str, Any]) -> NequIP:
     Raises:
         InputError: an option that sevenn offers and this port does not.
     """
+    require(config, "_type_map", "version", "cutoff")
+    if not config.get("irreps_manual"):
+        require(config, "channel", "num_convolution_layer")
     types = {int(number): index for number, index in config["_type_map"].items()}
     scalar, gates = (config.get(key, _SILU) for key in ("act_scalar", "act_gate"))
     if config.get("is_parity", True) and scalar["o"] != "tanh":

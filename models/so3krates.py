@@ -26,16 +26,10 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, LayerNorm, cosine_cutoff, polynomial_cutoff
+from cpdjax.models.layers import ACTIVATIONS, LayerNorm, cosine_cutoff, polynomial_cutoff
 from cpdjax.models.long_range import LongRange, long_range_table
-from cpdjax.models.weights import Source, State, packaged, translate, transpose
+from cpdjax.models.weights import Source, State, packaged, require, translate, transpose
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": jax.nn.silu,
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "identity": lambda x: x,
-}
 _CUTOFFS = ("phys", "polynomial", "cosine")
 _BASES = ("bernstein", "gaussian")
 _NORMS = ("avg_num_neighbors", "sqrt_num_features", "identity")
@@ -64,7 +58,7 @@ class So3krates(nn.Module):
     """By what attention is divided: "avg_num_neighbors", "sqrt_num_features" or "identity"."""
     initialize_ev_to_zeros: bool = True
     """Whether Euclidean variables begin as zeros or as the sum of the neighbours' harmonics."""
-    radial_basis_fn: str = "bernstein"
+    radial_basis_fn: str = "gaussian"
     """"bernstein" or "gaussian"."""
     layer_normalization_1: bool = False
     layer_normalization_2: bool = False
@@ -95,7 +89,7 @@ class So3krates(nn.Module):
     @property
     def periodic(self) -> bool:
         """Long-range terms are sums over all pairs of a molecule."""
-        return self.long_range is None
+        return self.long_range is None or not self.long_range.every_pair
 
     @property
     def parity(self) -> bool:
@@ -143,7 +137,7 @@ class So3krates(nn.Module):
             transformer = Transformer(options, name=f"interaction_{i}")
             x, ev = transformer(graph, x, ev, radial, harmonics, envelope)
             states[f"interaction_{i}"] = jnp.hstack([x, ev])
-        hidden, act = x, _ACTIVATIONS[self.energy_activation_fn]
+        hidden, act = x, ACTIVATIONS[self.energy_activation_fn]
         for i in range(self.final_mlp_layers - 1):
             hidden = act(nn.Dense(self._readout_width, name=f"readout_{i}")(hidden))
             states["readout"] = hidden
@@ -206,7 +200,7 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Scalars) -> Scalars:
-        act = _ACTIVATIONS[self.activation]
+        act = ACTIVATIONS[self.activation]
         x = nn.Dense(self.channels, self.biases, name="dense_0")(act(x))
         return nn.Dense(self.channels, self.biases, name="dense_1")(act(x))
 
@@ -295,11 +289,11 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph, x: Scalars, radial: Edges, invariants: Edges) -> Edges:
-        of, act = self.of, _ACTIVATIONS[self.of.activation_fn]
+        of, act = self.of, ACTIVATIONS[self.of.activation_fn]
         f = of.num_features
         w = nn.Dense(f, name="radial_1")(act(nn.Dense(f, name="radial_0")(radial)))
         w = w + nn.Dense(f, name="ev_1")(act(nn.Dense(f // 4, name="ev_0")(invariants)))
-        non_linearity = _ACTIVATIONS[of.qk_non_linearity]
+        non_linearity = ACTIVATIONS[of.qk_non_linearity]
         query = non_linearity(Heads(self.heads, name="query")(x))
         key = non_linearity(Heads(self.heads, name="key")(x))
         norm = {
@@ -331,20 +325,23 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
         InputError: a long-range cutoff (`r_max_lr`), which is not ported, or another architecture's
             state dict; UnknownNameError: an option that is not ported.
     """
-    fields = {k: config[k] for k in So3krates.__dataclass_fields__ if k in config}
+    require(config, "r_max", "degrees")
+    known = set(So3krates.__dataclass_fields__) - {"parent", "name", "long_range"}
+    fields = {k: v for k, v in config.items() if k in known}
     fields["degrees"] = tuple(config["degrees"])
     fields["avg_num_neighbors"] = float(config.get("avg_num_neighbors") or 1)
-    module = So3krates(**fields, long_range=_long_range(config, state))
-    for what, found, known in (
-        ("activation", module.activation_fn, _ACTIVATIONS),
-        ("activation", module.energy_activation_fn, _ACTIVATIONS),
-        ("activation", module.qk_non_linearity, _ACTIVATIONS),
+    module = So3krates(**fields)
+    for what, found, offered in (
+        ("activation", module.activation_fn, ACTIVATIONS),
+        ("activation", module.energy_activation_fn, ACTIVATIONS),
+        ("activation", module.qk_non_linearity, ACTIVATIONS),
         ("cutoff function", module.cutoff_fn, _CUTOFFS),
         ("radial basis", module.radial_basis_fn, _BASES),
         ("message normalization", module.message_normalization, _NORMS),
     ):
-        if found not in known:
-            raise UnknownNameError(what, found, known)
+        if found not in offered:
+            raise UnknownNameError(what, found, offered)
+    module = module.clone(long_range=_long_range(module, config, state))
     ignore = ["*.degree_repeats", "*.segment_ids", "*.segment_sum_matrix", "*_basis_fn.k*"]
     # The filters and the coupling under their other names.
     ignore += ["*.euclidean_attention_block.filter_net_*", "*_attention_block.so3_conv_*"]
@@ -355,14 +352,12 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
     return module, translate(module, state, _table(module), ignore)
 
 
-def _long_range(config: Mapping[str, Any], state: State) -> LongRange | None:
+def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> LongRange | None:
     if "zbl_repulsion.a1_raw" not in state:
         return None
-    if config.get("r_max_lr") is not None or config.get("use_pme"):
-        raise InputError("long-range terms with a cutoff or a mesh are not ported: r_max_lr=None")
-    return LongRange(
-        width=config.get("energy_regression_dim"),
-        activation=_ACTIVATIONS[config.get("energy_activation_fn", "silu")],
+    terms = LongRange(
+        width=module.energy_regression_dim,
+        activation=ACTIVATIONS[module.energy_activation_fn],
         zbl=config.get("zbl_repulsion_bool", True),
         electrostatic_scale=(
             config.get("electrostatic_energy_scale", 4.0)
@@ -375,6 +370,10 @@ def _long_range(config: Mapping[str, Any], state: State) -> LongRange | None:
             else None
         ),
     )
+    cut = config.get("r_max_lr", 12.0) is not None or config.get("use_pme")
+    if terms.every_pair and cut:
+        raise InputError("long-range terms with a cutoff or a mesh are not ported: r_max_lr=None")
+    return terms
 
 
 def _table(module: So3krates) -> dict[str, Source]:

@@ -35,6 +35,13 @@ def transpose(kernel: np.ndarray) -> np.ndarray:
     return kernel.T
 
 
+def require(config: Mapping[str, Any], *names: str) -> None:
+    """Refuse hyperparameters that lack one without which there is no model."""
+    for name in names:
+        if name not in config:
+            raise InputError(f"the config lacks {name!r}; it has {sorted(config)}")
+
+
 def translate(
     module: nn.Module, state: State, table: Mapping[str, Source], ignore: Sequence[str] = ()
 ) -> dict[str, Any]:

@@ -9,20 +9,20 @@ import pytest
 
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import ani, from_state_dict
-from cpdjax.models.weights import example
+from cpdjax.models.weights import shapes
 
 
 def test_blocks_give_what_all_networks_on_all_atoms_give():
     """Whatever the elements: none of one, more than a block of another, padding between."""
     module = ani.ANI(hidden=((5, 4), (4, 6), (3, 2), (7, 3)), members=2)
-    params = jax.jit(module.init)(jax.random.key(0), example())["params"]
-    both = [jax.jit(f) for f in (ani._dense, ani._blockwise)]
+    params = shapes(module)["params"]
     weights = [
-        [(of[f"kernel{i}"], of[f"bias{i}"] + 0.1) for i in range(3)]
+        [(of[f"kernel{i}"], of[f"bias{i}"]) for i in range(3)]
         for of in (params[f"element_{number}"] for number in module.elements)
     ]
-    weights = jax.tree.map(lambda x: x.astype(np.float64), weights)
     rng = np.random.default_rng(0)
+    weights = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) / 9, weights)
+    both = [jax.jit(f) for f in (ani._dense, ani._blockwise)]
     for choices in ([0, 1, 3, -1], [0] * 9 + [3], [-1], [1]):
         species = np.asarray(rng.choice(choices, 70))
         x = jax.numpy.asarray(rng.normal(size=(70, 384)))
@@ -56,3 +56,5 @@ def test_a_state_dict_of_something_else_is_refused():
     config = {"species": ["H"], "Rcr": 5.2, "Rca": 3.5}
     with pytest.raises(InputError, match="species"):
         from_state_dict("ani", config, {"weight": np.zeros(3)})
+    with pytest.raises(InputError, match="lacks 'Rca'"):
+        from_state_dict("ani", {"species": ["H"], "Rcr": 5.2}, {})

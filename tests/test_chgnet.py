@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from cpdjax import Structures
-from cpdjax.errors import InputError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.extraction import padded
 from cpdjax.models import Encoder, chgnet, from_state_dict
 from cpdjax.models.weights import example, shapes
@@ -40,36 +40,62 @@ def batch_of(encoder, frames):
     return padded(encoder, structures, np.arange(len(frames)), atoms)
 
 
-@pytest.mark.parametrize(
-    "frames", [[molecule("CH3CONH2"), molecule("H2O")], [bulk("Fe", "bcc", a=2.87)]]
-)
-def test_room_for_angles_does_not_matter(small, frames, monkeypatch):
-    """Every branch that has room for all bonds within the bond cutoff gives the same."""
-    batch, found = batch_of(small, frames), []
-    for sizes in ((), (5, 14)):
-        monkeypatch.setattr(chgnet, "_NEAR", sizes)
-        features = jax.jit(lambda e, b: Encoder.features.__wrapped__(e, b))(small, batch)
-        found.append({k: np.asarray(f.array)[batch.mask] for k, f in features.items()})
-    for layer, expected in found[0].items():
-        np.testing.assert_allclose(found[1][layer], expected, rtol=1e-11, atol=1e-12)
+def test_room_for_angles_does_not_matter(small, monkeypatch):
+    """Every branch that has room for all angles gives the same, in molecules and in crystals."""
+    frames = [molecule("CH3CONH2"), molecule("H2O"), bulk("Fe", "bcc", a=2.87)]
+    batch = batch_of(small, frames)
+
+    def features(sizes):
+        monkeypatch.setattr(chgnet, "_ANGLES", sizes)
+        run = Encoder.features_and_output.__wrapped__  # anew, not what was compiled before
+        found, _ = jax.jit(lambda e, b: run(e, b))(small, batch)
+        return {k: np.asarray(f.array)[batch.mask] for k, f in found.items()}
+
+    found = features((1, 60, 9999))
+    for layer, expected in features((9999,)).items():
+        np.testing.assert_allclose(found[layer], expected, rtol=1e-11, atol=1e-12)
+    assert np.isnan(features((1, 2))["readout"]).all()  # no room: seen, not silently wrong
 
 
-def test_trains_from_its_initial_weights(small):
+def test_trains_from_its_initial_weights(small, monkeypatch):
+    monkeypatch.setattr(chgnet, "_ANGLES", (9999,))  # one branch compiles faster than three
     batch = batch_of(small, [molecule("H2O")])
     start = jax.jit(small.architecture.init)(jax.random.key(1), example())
 
     def loss(variables):
         return (Encoder("small", small.architecture, variables).output(batch) ** 2).sum()
 
-    value, gradient = jax.jit(jax.value_and_grad(loss))(start)
+    both = jax.jit(jax.value_and_grad(loss))
+    value, gradient = both(start)
     step = jax.tree.map(lambda w, g: w - np.float32(1e-4) * g, start, gradient)
-    assert 0 < loss(step) < value
+    assert 0 < both(step)[0] < value
 
 
-@pytest.mark.parametrize("option", [{"mlp_first": False}, {"gMLP_norm": "batch"}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"mlp_first": False},
+        {"update_bond": False},
+        {"update_angle": False},
+        {"conv_norm": "layer"},
+        {"gMLP_norm": "batch"},
+        {"readout_norm": "batch"},
+        {"atom_conv_hidden_dim": [64, 32]},
+    ],
+)
 def test_options_that_are_not_ported_are_refused(option):
     with pytest.raises(InputError, match=next(iter(option))):
         from_state_dict("chgnet", option, {})
+
+
+def test_unknown_activations_and_other_state_dicts_are_refused():
+    rows = {"atom_embedding.embedding.weight": np.ones((94, 64))}
+    with pytest.raises(UnknownNameError, match="activation 'mish'"):
+        from_state_dict("chgnet", {"non_linearity": "mish"}, rows)
+    with pytest.raises(InputError, match="no CHGNet"):
+        from_state_dict("chgnet", {}, {"weight": np.ones(3)})
+    with pytest.raises(InputError, match="lacks"):
+        from_state_dict("chgnet", {}, rows)
 
 
 def test_bonds_find_their_reverse():
@@ -77,11 +103,25 @@ def test_bonds_find_their_reverse():
     frames = [bulk("NaCl", "rocksalt", a=5.64)]
     encoder = Encoder("cutoffs", chgnet.CHGNet(), {})
     batch = batch_of(encoder, frames)
-    bonds = chgnet.Bonds.of(chgnet.Graph.of(batch))
-    place, found = map(np.asarray, bonds.reverse)
-    mask, vectors = np.asarray(bonds.mask), np.asarray(bonds.vectors)
+    graph = chgnet.Graph.of(batch)
+    mask, vectors = np.asarray(graph.edge_mask), np.asarray(graph.vectors)
+    place, found = map(np.asarray, graph.reverse(graph.edge_mask))
     np.testing.assert_array_equal(found, mask)
     back = vectors.reshape(-1, 3)[place]
     np.testing.assert_allclose(back[mask], -vectors[mask], rtol=0, atol=1e-12)
     atoms = np.broadcast_to(np.arange(len(mask))[:, None], mask.shape)
-    np.testing.assert_array_equal(np.asarray(bonds.neighbours).ravel()[place][mask], atoms[mask])
+    np.testing.assert_array_equal(np.asarray(graph.neighbours).ravel()[place][mask], atoms[mask])
+
+
+def test_angles_are_all_ordered_pairs_of_an_atoms_bonds():
+    short = np.array([[1, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]], bool)
+    angles = chgnet.Angles.of(jax.numpy.asarray(short), room=11)
+    found = [tuple(map(int, row)) for row in zip(*angles[:3], strict=True)]
+    assert [bool(m) for m in angles.mask] == [True] * 8 + [False] * 3
+    assert found[:8] == [
+        (4 * a + i, 4 * a + j, a)
+        for a in range(4)
+        for i in range(4)
+        for j in range(4)
+        if i != j and short[a, i] and short[a, j]
+    ]

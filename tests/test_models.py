@@ -100,7 +100,7 @@ def test_asking_for_an_early_layer_computes_no_later_one():
 def test_a_model_of_random_weights_has_gradients():
     """A complete model: from `init` to a loss and its derivatives."""
     module = schnet.SchNet(**CONFIG)
-    variables = module.init(jax.random.key(0), weights.example())
+    variables = jax.jit(module.init)(jax.random.key(0), weights.example())
     encoder = models.Encoder("mine", module, variables)
     structures = Structures.from_atoms([molecule("CH4"), molecule("H2O")])
     batch = padded(encoder, structures, np.arange(2), 5)
@@ -108,6 +108,6 @@ def test_a_model_of_random_weights_has_gradients():
     def loss(variables):
         return (models.Encoder("mine", module, variables).output(batch) ** 2).sum()
 
-    gradients = jax.tree.leaves(jax.grad(loss)(variables)["params"])
+    gradients = jax.tree.leaves(jax.jit(jax.grad(loss))(variables)["params"])
     assert all(np.isfinite(gradient).all() for gradient in gradients)
     assert any((gradient != 0).any() for gradient in gradients)

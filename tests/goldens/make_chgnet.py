@@ -1,7 +1,8 @@
 """Goldens of CHGNet from chgnet 0.4.2; environment_chgnet.txt pins what it ran in.
 
-Real weights as the wheel holds them. All in float64: the reference's graphs and its composition
-model are float32 by constants of their own, replaced here. Molecules stand in a cube of 30 Å.
+Real weights as the wheel holds them, and a seeded model of other options. All in float64: the
+reference's graphs and its composition model are float32 by constants of their own, replaced here.
+Molecules stand in a cube of 30 Å.
 """
 
 import warnings
@@ -11,6 +12,7 @@ import chgnet.model.model
 import common
 import numpy as np
 import torch
+from ase.build import bulk
 from chgnet.graph.converter import CrystalGraphConverter
 from chgnet.model import CHGNet
 from chgnet.model.composition_model import AtomRef
@@ -79,9 +81,59 @@ def real(name, case, frames):
     common.save(case, frames, layers, output, model=f"chgnet-{name}")
 
 
+def seeded(case, frames, scale, **config):
+    """A golden of seeded weights: other widths and options than those of the published."""
+    model = CHGNet(**config, composition_model="MPtrj").double().eval()
+    shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    fixed = {k: v.numpy() for k, v in model.state_dict().items() if "frequencies" in k}
+    shapes = {k: shape for k, shape in shapes.items() if k not in fixed}
+    weights = common.seeded(shapes, scale) | fixed
+    model.load_state_dict({k: torch.tensor(v) for k, v in weights.items()}, strict=True)
+    layers, output = run(model, frames)
+    print(case, {k: (v.shape, round(float(np.abs(v).max()), 3)) for k, v in layers.items()})
+    print(output)
+    common.save(
+        case,
+        frames,
+        layers,
+        output,
+        architecture="chgnet",
+        config=config,
+        shapes=shapes,
+        scale=scale,
+        state=fixed,
+    )
+
+
+def iron():
+    """One atom in its cell: every bond is to an image of itself."""
+    return bulk("Fe", "bcc", a=2.87)
+
+
 if __name__ == "__main__":
     molecules = common.molecules()
     real("0.3.0", "chgnet_030_molecules", molecules)
     real("0.3.0", "chgnet_030_crystals", common.crystals())
     real("0.2.0", "chgnet_020_molecules", molecules[:6])
     real("r2scan", "chgnet_r2scan_crystals", common.crystals()[::2])
+    seeded(
+        "chgnet_seeded",
+        [*common.crystals()[1:], iron()],
+        {"*embedding*": 1.0, "*mlp_out*": 0.1, "*bias": 0.3},
+        atom_fea_dim=12,
+        bond_fea_dim=10,
+        angle_fea_dim=8,
+        num_radial=7,
+        num_angular=5,
+        n_conv=3,
+        atom_conv_hidden_dim=0,
+        bond_conv_hidden_dim=6,
+        angle_layer_hidden_dim=9,
+        mlp_hidden_dims=[11, 7],
+        non_linearity="gelu",
+        atom_graph_cutoff=4.2,
+        bond_graph_cutoff=3,
+        cutoff_coeff=6,
+        readout_norm=None,
+        mlp_out_bias=True,
+    )

@@ -1,8 +1,8 @@
 """Goldens of SO3krates and SO3LR; environment_so3krates.txt pins what it ran in.
 
 so3krates-torch's own models in float64: SO3LR with the weights of its wheel, charged and open-shell
-molecules included, and plain SO3krates with seeded weights. Euclidean variables are turned from the
-reference's order of m, (y, z, x) with z polar, to e3nn's.
+molecules included, plain SO3krates and SO3LR of other options with seeded weights. Euclidean
+variables are turned from the reference's order of m, (y, z, x) with z polar, to e3nn's.
 """
 
 from pathlib import Path
@@ -13,11 +13,15 @@ import so3krates_torch
 import torch
 from ase.neighborlist import neighbor_list
 from e3nn import o3
-from so3krates_torch.modules.models import So3krates
+from so3krates_torch.modules.models import SO3LR, So3krates
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 FILE = Path(so3krates_torch.__file__).parent / "pretrained/so3lr/so3lr.model"
+
+
+# Euclidean variables begin as zeros, so the first layer's filters have nothing to read there.
+UNUSED = ["params/interaction_0/*/ev_0/kernel"]
 
 
 def inputs(frames, cutoff, elements):
@@ -76,7 +80,8 @@ def run(model, frames):
             )
         )
     head = model.atomic_energy_output_block
-    head.final_layer.register_forward_pre_hook(lambda _, given: layers.update(readout=given[0]))
+    if len(head.layers):
+        head.final_layer.register_forward_pre_hook(lambda _, given: layers.update(readout=given[0]))
     out = model(inputs(frames, model.r_max, model.num_elements), compute_force=False)
     layers = {k: v.detach().numpy() for k, v in layers.items()}
     return layers, out["energy"].detach().numpy()
@@ -102,13 +107,11 @@ def real(case, frames):
     torch.set_default_dtype(torch.float64)
     layers, output = run(model, frames)
     report(case, layers, output)
-    # Euclidean variables begin as zeros, so the first layer's filters have nothing to read there.
-    unused = ["params/interaction_0/*/ev_0/kernel"]
-    common.save(case, frames, layers, output, model="so3lr", unused=unused)
+    common.save(case, frames, layers, output, model="so3lr", unused=UNUSED)
 
 
-def seeded(case, frames, scale, **config):
-    model = So3krates(**config, dtype=torch.float64).eval()
+def seeded(case, frames, kind, scale, **config):
+    model = kind(**config, dtype=torch.float64).eval()
     dictionary = model.state_dict()
     derived = ("degree_repeats", "segment", "_basis_fn", "cg_rep")
     state = {k: v.numpy() for k, v in dictionary.items() if any(d in k for d in derived)}
@@ -133,6 +136,7 @@ def seeded(case, frames, scale, **config):
         shapes=shapes,
         scale=scale,
         state=state,
+        unused=UNUSED if model.initialize_ev_to_zeros else [],
     )
 
 
@@ -140,6 +144,7 @@ real("so3lr", common.molecules() + charged())
 seeded(
     "so3krates",
     common.crystals(),
+    So3krates,
     {"*embedding.weight": 1.0, "*energy_s*": 0.7, "*.W_*": 0.2, "*filter*.weight": 0.3},
     r_max=4.0,
     num_radial_basis_fn=9,
@@ -156,4 +161,29 @@ seeded(
     cutoff_fn="polynomial",
     avg_num_neighbors=7.5,
     activation_fn="tanh",
+)
+seeded(
+    "so3lr_seeded",
+    common.molecules()[:5] + charged(),
+    SO3LR,
+    {"*embedding.weight": 1.0, "*.W?": 1.0, "*.W_*": 0.3, "*filter*.weight": 0.3},
+    r_max=4.5,
+    r_max_lr=None,
+    num_radial_basis_fn=6,
+    degrees=[1, 3],
+    num_features=16,
+    num_heads=2,
+    num_layers=2,
+    num_elements=12,
+    message_normalization="identity",
+    radial_basis_fn="bernstein",
+    layer_normalization_1=True,
+    residual_mlp_1=True,
+    use_spin_embed=True,
+    interaction_bias=False,
+    activation_fn="gelu",
+    energy_activation_fn="tanh",
+    final_mlp_layers=1,
+    electrostatic_energy_scale=2.5,
+    dispersion_energy_bool=False,
 )

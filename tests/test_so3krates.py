@@ -1,0 +1,87 @@
+"""SO3krates beside its goldens: options refused, charge and spin, cells where sums end."""
+
+import jax
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from cpdjax import Structures
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.extraction import padded
+from cpdjax.models import Encoder, from_state_dict
+from cpdjax.models.long_range import LongRange
+from cpdjax.models.so3krates import So3krates
+from cpdjax.models.weights import shapes
+
+CONFIG = {"r_max": 4.0, "degrees": [1, 2], "num_features": 8, "num_heads": 2}
+WITH_TERMS = {"zbl_repulsion.a1_raw": np.ones(1)}
+
+
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ({"cutoff_fn": "exponential"}, "cutoff function 'exponential'"),
+        ({"radial_basis_fn": "bessel"}, "radial basis 'bessel'"),
+        ({"activation_fn": "mish"}, "activation 'mish'"),
+        ({"energy_activation_fn": "mish"}, "activation 'mish'"),
+        ({"qk_non_linearity": "mish"}, "activation 'mish'"),
+        ({"message_normalization": "degree"}, "message normalization 'degree'"),
+    ],
+)
+def test_options_that_are_not_ported_are_refused(option, match):
+    for state in ({}, WITH_TERMS):
+        with pytest.raises(UnknownNameError, match=match) as caught:
+            from_state_dict("so3krates", CONFIG | option, state)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "state", "match"),
+    [
+        (CONFIG | {"r_max_lr": 12.0}, WITH_TERMS, "r_max_lr"),
+        (CONFIG, WITH_TERMS, "r_max_lr"),  # 12 Å is the reference's default
+        (CONFIG | {"r_max_lr": None, "use_pme": True}, WITH_TERMS, "mesh"),
+        ({"r_max": 4.0}, {}, "lacks 'degrees'"),
+        (CONFIG, {"embedding.weight": np.ones((3, 3))}, "another architecture"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(config, state, match):
+    with pytest.raises(InputError, match=match) as caught:
+        from_state_dict("so3krates", config, state)
+    assert "\n" not in str(caught.value)
+
+
+def test_cells_are_known_where_all_sums_end_at_the_cutoff():
+    def terms(electrostatic, dispersion):
+        return So3krates(long_range=LongRange(None, jax.nn.silu, True, electrostatic, dispersion))
+
+    assert So3krates().periodic
+    assert terms(None, None).periodic
+    assert not terms(4.0, None).periodic
+    assert not terms(None, 1.2).periodic
+
+
+def test_charge_and_unpaired_electrons_are_read():
+    """Also a batch with a row of nothing but padding stays finite, derivatives included."""
+    module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,
+                       num_radial_basis_fn=4, use_charge_embed=True, use_spin_embed=True,
+                       long_range=LongRange(6, jax.nn.silu, True, 4.0, 1.2))  # fmt: skip
+    draw = np.random.default_rng(1)
+    variables = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape) / 3, shapes(module))
+    structures = Structures.from_atoms([molecule("H2O")] * 4)
+    encoder = Encoder("mine", module, variables)
+    batch = padded(encoder, structures, np.arange(4), 3)
+    mask, edges = batch.mask.copy(), batch.edges
+    mask[3] = False
+    edges = edges._replace(mask=edges.mask & mask[:, :, None])
+    batch = batch._replace(mask=mask, edges=edges, charge=np.array([0, 1, 0, 0]),
+                           unpaired=np.array([0, 0, 1, 0]))  # fmt: skip
+
+    def energy(positions):
+        output = encoder.output(batch._replace(positions=positions))
+        return output.sum(), output
+
+    gradient, output = jax.jit(jax.grad(energy, has_aux=True))(batch.positions)
+    assert len(set(np.round(output[:3], 6).tolist())) == 3
+    assert output[3] == 0
+    assert np.isfinite(gradient).all()
