@@ -36,10 +36,10 @@ def primal(
     def defect(w: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
         def of_fold(rows: Rows) -> Array:
             z, y = residual.features(rows), residual.targets(rows)
-            rest = lambda w: einsum("dn,tn->dt", z, y - w.T @ z)  # noqa: E731
+            rest = lambda w: einsum("tn,dn->td", y - w.T @ z, z).T  # noqa: E731
             return _where_needed(needed, rest, w)
 
-        return training.map(of_fold).sum(0) - alphas[:, None] * w
+        return training.sum(of_fold) - alphas[:, None] * w
 
     def errors(s: ridge.Spectrum) -> Array:
         def of_fold(rows: Rows) -> Array:
@@ -53,7 +53,7 @@ def primal(
 
             return lax.map(error, alphas)
 
-        return training.map(of_fold).sum(0)
+        return training.sum(of_fold)
 
     z = residual.features(held_out)
     fit = _fit(residual.gram(m), cross, z, alphas, defect, residual, errors if loo else None)

@@ -74,8 +74,8 @@ def probe(
 
     def one_repeat(layout: tuple[Array, Array]) -> Scores:
         index, rank = layout
-        c_, x_, y_ = (jnp.moveaxis(a.T[:, index], 0, 1) for a in (c, x, y))
-        rows = Rows(c_, x_, y_, (rank < sizes[-1]).astype(x.dtype))
+        by_fold = (a[index].swapaxes(1, 2) for a in (c, x, y))
+        rows = Rows(*by_fold, (rank < sizes[-1]).astype(x.dtype))
         curve, blocks, done = [], None, 0
         for size, (first, last) in zip(sizes, bounds, strict=True):
             seen = _select(rows, 0, last, rank < size)

@@ -31,6 +31,11 @@ class TrainingRows(NamedTuple):
         """A function of one fold's rows, fold by fold: results have a leading axis (fold,)."""
         return lax.map(lambda k: function(Rows(*(a[k] for a in self.rows))), self.folds)
 
+    def sum(self, function: Callable[[Rows], Array]) -> Array:
+        """The same, summed over folds."""
+        found = self.map(function)
+        return jnp.tensordot(jnp.ones(len(found), found.dtype), found, 1, precision="highest")
+
 
 class Residual(NamedTuple):
     """Z = ((X − mean) − (C − mean) B) · scale, fitted on training rows, applied to any."""

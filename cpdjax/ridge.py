@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -125,41 +126,47 @@ def _implicit(gram: Array, alphas: Array, solve: Solve) -> Solve:
     return lambda b: lax.custom_linear_solve(multiply, b, lambda _, rhs: solve(rhs), symmetric=True)
 
 
-def _cholesky(gram: Array, alphas: Array, each: Callable[..., Array] = lax.map) -> Solve:
-    # α below the rounding of S, column by column, could leave a pivot negative.
-    rounding = len(gram) * jnp.finfo(gram.dtype).eps * jnp.diagonal(gram)
-
-    def factorise(alpha: Array) -> Array:
-        shift = jnp.diag(jnp.maximum(alpha, rounding))
-        return jnp.linalg.cholesky(gram + shift, symmetrize_input=False)
-
-    lower = each(factorise, alphas)
-    return lambda b: each(lambda args: cho_solve((args[0], True), args[1]), (lower, b))
+def _cholesky(gram: Array, alphas: Array) -> Solve:
+    if len(alphas) < LONG_GRID:  # one by one: to stack the factors would copy them
+        few = [_shifted_cholesky(gram, alpha) for alpha in alphas]
+        return lambda b: jnp.stack([cho_solve((f, True), x) for f, x in zip(few, b, strict=True)])
+    lower = lax.map(partial(_shifted_cholesky, gram), alphas)
+    return lambda b: lax.map(lambda args: cho_solve((args[0], True), args[1]), (lower, b))
 
 
 def _batched_cholesky(gram: Array, alphas: Array) -> Solve:
-    return _cholesky(gram, alphas, each=lambda f, xs: jax.vmap(f)(xs))
+    lower = jax.vmap(partial(_shifted_cholesky, gram))(alphas)
+    return lambda b: jax.vmap(lambda f, x: cho_solve((f, True), x))(lower, b)
+
+
+def _shifted_cholesky(gram: Array, alpha: Array) -> Array:
+    # α below the rounding of S, column by column, could leave a pivot negative.
+    rounding = len(gram) * jnp.finfo(gram.dtype).eps * jnp.diagonal(gram)
+    shift = jnp.diag(jnp.maximum(alpha, rounding))
+    return jnp.linalg.cholesky(gram + shift, symmetrize_input=False)
 
 
 def _tridiagonal(gram: Array, alphas: Array) -> Solve:
     packed, diagonal, off, taus = linalg.tridiagonal(gram, lower=True)
     # LAPACK leaves the reflectors below the subdiagonal: Q acts on all rows but the first.
-    reflectors = packed[1:, :-1]
-    alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * jnp.trace(gram))
+    q = linalg.householder_product(packed[1:, :-1], taus)
+    alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * jnp.diagonal(gram).sum())
     zero = jnp.zeros((1,), gram.dtype)
     below, above = jnp.concatenate([zero, off]), jnp.concatenate([off, zero])
 
-    def turn(b: Array, *, transpose: bool) -> Array:
-        shape = (len(reflectors), len(b), b.shape[-1])
-        columns = b[:, 1:].swapaxes(0, 1).reshape(shape[0], shape[1] * shape[2])
-        turned = linalg.ormqr(reflectors, taus, columns, transpose=transpose)
-        return jnp.concatenate([b[:, :1], turned.reshape(shape).swapaxes(0, 1)], axis=1)
-
     def solve(b: Array) -> Array:
+        shape = (len(b), b.shape[-1], len(gram))
+
+        def turn(b: Array, matrix: Array) -> Array:
+            # All columns at once, as rows: the order in which products are fast.
+            rows = b.swapaxes(1, 2).reshape(-1, len(gram))
+            rows = jnp.concatenate([rows[:, :1], rows[:, 1:] @ matrix], axis=1)
+            return rows.reshape(shape).swapaxes(1, 2)
+
         def one(args: tuple[Array, Array]) -> Array:
             alpha, b = args
             return linalg.tridiagonal_solve(below, diagonal + alpha, above, b)
 
-        return turn(lax.map(one, (alphas, turn(b, transpose=True))), transpose=False)
+        return turn(lax.map(one, (alphas, turn(b, q))), q.T)
 
     return solve
