@@ -85,9 +85,9 @@ def moments(
         explained = einsum("...er,...en->...rn", b[..., where], c)
         return ((r - mean[..., where, None]) - explained) * weight[..., None, :]
 
-    cr = first[..., 1:, :] - einsum("...ef,...fr->...er", cc, b)
     features = x.shape[-2]
     x, y = residual(x, slice(None, features)), residual(y, slice(features, None))
+    cr = jnp.concatenate([einsum("...en,...rn->...er", c, r) for r in (x, y)], -1)
     if dual:
         xx, xy = (x * x).sum(-1), jnp.zeros((*n.shape, 0, 0), x.dtype)
     else:
