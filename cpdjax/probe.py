@@ -74,8 +74,8 @@ def probe(
 
     def one_repeat(layout: tuple[Array, Array]) -> Scores:
         index, rank = layout
-        by_fold = (a[index].swapaxes(1, 2) for a in (c, x, y))
-        rows = Rows(*by_fold, (rank < sizes[-1]).astype(x.dtype))
+        in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
+        rows = Rows(in_c, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
         curve, blocks, done = [], None, 0
         for size, (first, last) in zip(sizes, bounds, strict=True):
             seen = _select(rows, 0, last, rank < size)
