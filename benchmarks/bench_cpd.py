@@ -456,7 +456,7 @@ def main() -> int:
         "--workers",
         type=int,
         nargs="+",
-        default=[1],
+        default=[1, 2],
         help="feature sets of the sweep run at a time; the fastest number counts",
     )
     options = parser.parse_args()

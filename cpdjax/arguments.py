@@ -136,7 +136,8 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
 
 
 def _check_range(name: str, a: Any, dtype: np.dtype) -> None:
-    largest = float(np.abs(np.asarray(a)).max(initial=0))
+    a = np.asarray(a)  # two passes without the temporary of abs
+    largest = max(float(a.max(initial=0)), -float(a.min(initial=0)))
     bound = float(np.sqrt(jnp.finfo(dtype).max / max(len(a), 1))) / 4
     if largest > bound:
         raise InputError(

@@ -7,62 +7,63 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cpdjax import ridge
-from cpdjax.moments import einsum
-from cpdjax.residual import Residual, Rows, Training
+from cpdjax.moments import Moments, einsum
+from cpdjax.residual import Residual, Rows, TrainingRows
 
 
 class Fit(NamedTuple):
     """Held-out predictions, and the α that made them."""
 
-    prediction: Float[Array, "alpha row target"]
+    prediction: Float[Array, "alpha target row"]
     alpha: Float[Array, "alpha target"]
 
 
 def primal(
     residual: Residual,
-    train: Training,
-    rows: Callable[[], Rows],
+    m: Moments,
+    training: TrainingRows,
     held_out: Rows,
     alphas: Float[Array, " alpha"],
     *,
     loo: bool,
 ) -> Fit:
-    """(ZᵀZ + αI) w = ZᵀY from the moments.
+    """(ZᵀZ + αI) w = ZᵀY from the moments; a grid of well-conditioned α visits no row."""
+    cross = residual.cross(m)
 
-    `rows` makes the training rows: a function, since a grid of well-conditioned α never asks.
-    """
-    gram, cross = residual.gram(train), residual.cross(train)
+    def defect(w: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
+        def of_fold(rows: Rows) -> Array:
+            z, y = residual.features(rows), residual.targets(rows)
+            rest = lambda w: einsum("tn,dn->td", y - w.T @ z, z).T  # noqa: E731
+            return _where_needed(needed, rest, w)
 
-    def fetch() -> ridge.Rows:
-        seen = rows()
-        z, y = residual.features(seen), residual.targets(seen)
+        return training.sum(of_fold) - alphas[:, None] * w
 
-        def defect(w: Array, alpha: Array, y: Array) -> Array:
-            return einsum("nd,nt->dt", z, y - z @ w) - alpha[None] * w
+    def errors(s: ridge.Spectrum) -> Array:
+        def of_fold(rows: Rows) -> Array:
+            u = s.vectors.T @ residual.features(rows)
+            y = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
 
-        return ridge.Rows(y, lambda w: z @ w, defect)
+            def error(alpha: Array) -> Array:
+                shrunk = 1 / (s.eigenvalues + alpha)
+                left = y - (shrunk[:, None] * (s.vectors.T @ cross)).T @ u
+                return _loo_error(left, 1 - 1 / m.n - shrunk @ jnp.square(u), rows.weight)
 
-    def errors(s: ridge.Spectrum, alpha: Array) -> Array:
-        seen = rows()
-        u = residual.features(seen) @ s.vectors
-        shrunk = 1 / (s.eigenvalues + alpha)
-        centred = (seen.y - train.mean_y[None]) * seen.weight[:, None]
-        left = centred - u @ (shrunk[:, None] * (s.vectors.T @ cross))
-        return _loo_error(left, 1 - 1 / train.n - jnp.square(u) @ shrunk, seen.weight)
+            return lax.map(error, alphas)
 
-    share = len(gram) / train.n
-    weights, alpha = _solve(gram, cross, alphas, fetch, residual, share, errors if loo else None)
+        return training.sum(of_fold)
+
     z = residual.features(held_out)
-    return Fit(train.mean_y[None, None] + einsum("nd,adt->ant", z, weights), alpha)
+    fit = _fit(residual.gram(m), cross, z, alphas, defect, residual, errors if loo else None)
+    return fit._replace(prediction=residual.mean_y[None, :, None] + fit.prediction)
 
 
 def dual(
     residual: Residual,
-    train: Training,
-    rows: Callable[[], Rows],
+    m: Moments,
+    training: TrainingRows,
     held_out: Rows,
     alphas: Float[Array, " alpha"],
     *,
@@ -73,47 +74,74 @@ def dual(
     Y's own composition part is projected out first: Zᵀ does not see it, but a would be of size
     1/α along it.
     """
-    seen = rows()
-    z, y = residual.features(seen), residual.targets(seen)
+
+    def seen(rows: Rows) -> tuple[Array, ...]:
+        centred = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
+        z, y = residual.features(rows), residual.targets(rows)
+        return z.T, y.T, centred.T, rows.weight
+
+    z, y, centred, weight = (a.reshape(-1, *a.shape[2:]) for a in training.map(seen))
     gram = einsum("nd,md->nm", z, z)
 
-    def fetch() -> ridge.Rows:
-        def defect(a: Array, alpha: Array, y: Array) -> Array:
-            return y - z @ (z.T @ a) - alpha[None] * a
+    def defect(a: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
+        return _where_needed(needed, lambda a: y - z @ (z.T @ a), a) - alphas[:, None] * a
 
-        return ridge.Rows(y, lambda a: z @ (z.T @ a), defect)
+    def errors(s: ridge.Spectrum) -> Array:
+        def error(alpha: Array) -> Array:
+            shrunk = 1 / (s.eigenvalues + alpha)
+            left = alpha * (s.vectors @ (shrunk[:, None] * (s.vectors.T @ y))) + (centred - y)
+            kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / m.n
+            return _loo_error(left.T, kept, weight)
 
-    def errors(s: ridge.Spectrum, alpha: Array) -> Array:
-        shrunk = 1 / (s.eigenvalues + alpha)
-        centred = (seen.y - train.mean_y[None]) * seen.weight[:, None]
-        left = alpha * (s.vectors @ (shrunk[:, None] * (s.vectors.T @ y))) + (centred - y)
-        kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / train.n
-        return _loo_error(left, kept, seen.weight)
+        return lax.map(error, alphas)
 
-    share = jnp.ones_like(train.n)
-    weights, alpha = _solve(gram, y, alphas, fetch, residual, share, errors if loo else None)
-    held = residual.features(held_out) @ z.T
-    return Fit(train.mean_y[None, None] + einsum("nm,amt->ant", held, weights), alpha)
+    held = z @ residual.features(held_out)
+    fit = _fit(gram, y, held, alphas, defect, residual, errors if loo else None)
+    return fit._replace(prediction=residual.mean_y[None, :, None] + fit.prediction)
 
 
-def _solve(
-    gram: Array,
-    rhs: Array,
-    alphas: Array,
-    rows: Callable[[], ridge.Rows],
+def _fit(
+    gram: Float[Array, "n n"],
+    rhs: Float[Array, "n target"],
+    held: Float[Array, "n row"],
+    alphas: Float[Array, " alpha"],
+    defect: ridge.Defect,
     residual: Residual,
-    share: Array,
-    errors: Callable[[ridge.Spectrum, Array], Array] | None,
-) -> tuple[Array, Array]:
-    """Weights (alpha, n, target) and their α (alpha, target)."""
-    if errors is None:
-        refine = ridge.Refinement(rows, alphas[:, None], residual.trace, share, residual.scaled)
-        weights = ridge.solve_grid(gram, rhs, alphas, refine, scaled=residual.scaled)
-        return weights, jnp.broadcast_to(alphas[:, None], (len(alphas), rhs.shape[-1]))
-    s = ridge.spectrum(gram)
-    best = alphas[jnp.argmin(lax.map(lambda a: errors(s, a), alphas), axis=0)][None]
-    refine = ridge.Refinement(rows, best, residual.trace, share, residual.scaled)
-    return ridge.solve_spectral(gram, s, rhs, best, refine), best
+    errors: Callable[[ridge.Spectrum], Float[Array, "alpha target"]] | None,
+) -> Fit:
+    """rhsᵀ (S + αI)⁻¹ held, for a grid of α or for what leave-one-out errors choose."""
+
+    def by_weights(refine: ridge.Refinement, solve: ridge.Solve) -> Array:
+        weights = refine(solve(ridge.tile(rhs, len(refine.alphas))), solve)
+        return einsum("adt,dn->atn", weights, held)
+
+    if errors is not None:
+        s = ridge.spectrum(gram)
+        best = alphas[jnp.argmin(errors(s), axis=0)][None]
+        refine = ridge.Refinement(defect, best, residual.trace)
+        return Fit(by_weights(refine, ridge.spectral(gram, s, best)), best)
+
+    refine = ridge.Refinement(defect, alphas[:, None], residual.trace)
+
+    def use(solve: ridge.Solve) -> Array:
+        by_rows = lambda: einsum("dt,adn->atn", rhs, solve(ridge.tile(held, len(alphas))))  # noqa: E731
+        if rhs.shape[-1] <= held.shape[-1]:
+            return by_weights(refine, solve)
+        # Fewer held-out rows than targets: solve for those, unless weights must be refined.
+        return lax.cond(refine.needed.any(), lambda: by_weights(refine, solve), by_rows)
+
+    prediction = ridge.on_grid(gram, alphas, use, scaled=residual.scaled)
+    return Fit(prediction, jnp.broadcast_to(alphas[:, None], (len(alphas), rhs.shape[-1])))
+
+
+def _where_needed(needed: Bool[Array, " alpha"], f: Callable[[Array], Array], w: Array) -> Array:
+    """f of the weights of every α, or zeros."""
+
+    def one(args: tuple[Array, Array]) -> Array:
+        needed, w = args
+        return lax.cond(needed, lambda: f(w), lambda: jnp.zeros_like(w))
+
+    return lax.map(one, (needed, w))
 
 
 def _loo_error(left: Array, kept: Array, weight: Array) -> Float[Array, " target"]:
@@ -122,5 +150,5 @@ def _loo_error(left: Array, kept: Array, weight: Array) -> Float[Array, " target
     `left` holds its residuals r, `kept` its 1 − h (Golub, Heath and Wahba, 1979).
     """
     floor = jnp.finfo(kept.dtype).eps
-    loo = left / jnp.maximum(kept, floor)[:, None]
-    return einsum("n,nt->t", weight, loo * loo)
+    loo = left / jnp.maximum(kept, floor)[None]
+    return einsum("n,tn->t", weight, loo * loo)

@@ -8,7 +8,6 @@ caller's jit, vmap and grad.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,9 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.fit import Fit, dual, primal
-from cpdjax.moments import Moments, einsum, merge, moments
+from cpdjax.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.projection import least_squares
-from cpdjax.residual import Residual, Rows, Training
+from cpdjax.residual import Residual, Rows, TrainingRows
 from cpdjax.scores import r2_score
 
 
@@ -75,19 +74,18 @@ def probe(
 
     def one_repeat(layout: tuple[Array, Array]) -> Scores:
         index, rank = layout
-        rows = Rows(c[index], x[index], y[index], (rank < sizes[-1]).astype(x.dtype))
+        in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
+        rows = Rows(in_c, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
         curve, blocks, done = [], None, 0
         for size, (first, last) in zip(sizes, bounds, strict=True):
             seen = _select(rows, 0, last, rank < size)
-            dual = last * (folds - 1) < x.shape[1]
-            if dual:
-                moment_blocks = moments(seen.c, jnp.concatenate([seen.x, seen.y], -1), seen.weight)
-            else:
-                new = _select(rows, first if done else 0, last, (rank >= done) & (rank < size))
-                fresh = moments(jnp.concatenate([new.c, new.x], -1), new.y, new.weight)
-                blocks = fresh if blocks is None else jax.vmap(_union)(blocks, fresh)
-                moment_blocks, done = blocks, size
-            curve.append(_cross_validate(seen, moment_blocks, alphas, options))
+            if last * (folds - 1) < x.shape[1]:
+                curve.append(_cross_validate(seen, moments(*seen, dual=True), alphas, options))
+                continue
+            new = _select(rows, first if done else 0, last, (rank >= done) & (rank < size))
+            fresh = moments(*new)
+            blocks, done = fresh if blocks is None else jax.vmap(_union)(blocks, fresh), size
+            curve.append(_cross_validate(seen, blocks, alphas, options))
         return jax.tree.map(lambda *a: jnp.stack(a), *curve)
 
     scores = lax.map(one_repeat, (index, rank), batch_size=options.batch_size)
@@ -98,72 +96,63 @@ def probe(
 
 
 def _select(rows: Rows, first: int, last: int, where: Array) -> Rows:
-    c, x, y, weight = (a[:, first:last] for a in rows)
+    c, x, y, weight = (a[..., first:last] for a in rows)
     return Rows(c, x, y, jnp.where(where[:, first:last], weight, 0))
 
 
 def _union(a: Moments, b: Moments) -> Moments:
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
-    return merge(both, jnp.ones_like(both.n))
+    return merge(both, jnp.ones_like(both.n), eliminate)
 
 
 def _cross_validate(rows: Rows, blocks: Moments, alphas: Array, options: Options) -> Scores:
-    folds, elements = rows.c.shape[0], rows.c.shape[-1]
+    folds = len(rows.weight)
 
     def hold_out(fold: Array) -> Scores:
         others = (fold + 1 + jnp.arange(folds - 1)) % folds
         include = jnp.ones(folds, rows.x.dtype).at[fold].set(0)
-        train = Training.of(merge(blocks, include), elements, rows.x.shape[-1])
+        train = merge(blocks, include, least_squares)
         held_out = Rows(*(a[fold] for a in rows))
-        return _probe_fold(train, lambda: _gather(rows, others), held_out, alphas, options)
+        return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options)
 
     return lax.map(hold_out, jnp.arange(folds), batch_size=options.batch_size)
 
 
-def _gather(rows: Rows, others: Array) -> Rows:
-    return Rows(*(a[others].reshape(-1, *a.shape[2:]) for a in rows))
-
-
 def _probe_fold(
-    train: Training,
-    rows: Callable[[], Rows],
-    held_out: Rows,
-    alphas: Array,
-    options: Options,
+    train: Moments, rows: TrainingRows, held_out: Rows, alphas: Array, options: Options
 ) -> Scores:
-    features = train.cx.shape[-1]
-    coefficients = least_squares(train.cc, jnp.concatenate([train.cx, train.cy], -1))
-    b_x, b_y = jnp.split(coefficients, [features], axis=-1)
-    fit = dual if train.dual else primal
+    untouched = about_mean(train)
+    fit = partial(dual if train.dual else primal, loo=options.loo)
 
-    def ridge(b_x: Array, b_y: Array) -> tuple[Residual, Fit]:
-        residual = Residual.of(train, b_x, b_y, standardize=options.standardize)
-        return residual, fit(residual, train, rows, held_out, alphas, loo=options.loo)
+    def ridge(m: Moments) -> tuple[Residual, Fit]:
+        residual = Residual.of(m, untouched.variance, standardize=options.standardize)
+        return residual, fit(residual, m, rows, held_out, alphas)
 
-    _, geom = ridge(b_x, b_y)
-    untouched, full = ridge(jnp.zeros_like(b_x), jnp.zeros_like(b_y))
-    composition = train.mean_y[None] + (held_out.c - train.mean_c[None]) @ b_y
+    residual, geom = ridge(train)
+    as_is, full = ridge(untouched)
+    composition = residual.b_y.T @ (held_out.c - residual.mean_c[:, None])
+    composition = residual.mean_y[:, None] + composition
     return Scores(
         r2_geom=r2_score(held_out.y, geom.prediction, held_out.weight),
         r2_full=r2_score(held_out.y, full.prediction, held_out.weight),
         r2_comp=r2_score(held_out.y, composition, held_out.weight),
-        composition_share=_explained_share(train, b_x, untouched.scale),
+        composition_share=_explained_share(train.variance, untouched.variance, as_is.scale),
         alpha_geom=geom.alpha,
         alpha_full=full.alpha,
         prediction=geom.prediction if options.predictions else None,
     )
 
 
-def _explained_share(train: Training, b_x: Array, scale: Array) -> Float[Array, ""]:
-    weight = scale * scale / train.n
-    explained = (einsum("ed,ed->d", train.cx, b_x) * weight).sum()
-    total = (train.variance * scale * scale).sum()
+def _explained_share(left: Array, variance: Array, scale: Array) -> Float[Array, ""]:
+    weight = scale * scale
+    total = (variance * weight).sum()
+    explained = total - (left * weight).sum()
     return jnp.where(total > 0, explained / jnp.where(total > 0, total, 1), jnp.nan)
 
 
 def _by_molecule(prediction: Array, place: Array, molecules: int) -> Array:
-    """(fold, alpha, slot, target) → (alpha, molecule, target)."""
-    _, alphas, _, targets = prediction.shape
-    rows = prediction.swapaxes(0, 1).reshape(alphas, -1, targets)
+    """(fold, alpha, target, slot) → (alpha, molecule, target)."""
+    _, alphas, targets, _ = prediction.shape
+    rows = prediction.transpose(1, 0, 3, 2).reshape(alphas, -1, targets)
     empty = jnp.zeros((alphas, molecules, targets), prediction.dtype)
     return empty.at[:, place.reshape(-1)].set(rows, mode="drop")

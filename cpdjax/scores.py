@@ -9,8 +9,8 @@ from cpdjax.moments import einsum
 
 
 def r2_score(
-    y: Float[Array, "row target"],
-    prediction: Float[Array, "*alpha row target"],
+    y: Float[Array, "target row"],
+    prediction: Float[Array, "*alpha target row"],
     weight: Float[Array, " row"],
 ) -> Float[Array, "*alpha target"]:
     """R² = 1 − Σ(y − ŷ)² / Σ(y − ȳ)² over the rows of weight 1, about their own mean.
@@ -18,12 +18,12 @@ def r2_score(
     As scikit-learn's `r2_score`, except for a target without variance: NaN, not 0 or 1.
     """
     count = jnp.maximum(weight.sum(), 1)
-    mean = einsum("n,nt->t", weight, y) / count
-    centred = (y - mean[None]) * weight[:, None]
-    total = (centred * centred).sum(0)
+    mean = y @ weight / count
+    centred = (y - mean[:, None]) * weight[None]
+    total = (centred * centred).sum(-1)
     rounding = jnp.finfo(y.dtype).eps * jnp.abs(mean) * 4
     varies = total > count * rounding * rounding
     expand = (None,) * (prediction.ndim - y.ndim)
-    error = einsum("n,...nt->...t", weight, jnp.square(y[expand] - prediction))
+    error = einsum("n,...tn->...t", weight, jnp.square(y[expand] - prediction))
     ratio = error / jnp.where(varies, total, 1)[expand]
     return jnp.where(varies[expand], 1 - ratio, jnp.nan)

@@ -1,5 +1,7 @@
 """What must hold whatever the data: orthogonality, invariances, algebra of moments, no leakage."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +14,9 @@ import cpdjax
 from cpdjax import ridge
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, group_folds, kfold, nested
-from cpdjax.moments import Moments, merge, moments
+from cpdjax.moments import about_mean, eliminate, merge, moments
 from cpdjax.projection import least_squares
-from cpdjax.residual import Residual, Rows, Training
+from cpdjax.residual import Residual, Rows
 from cpdjax.scores import r2_score
 
 N, D, Q, T, K = 200, 12, 3, 3, 5
@@ -44,15 +46,15 @@ def close(a, b, atol=1e-9):
 def fitted(X, C, Y, ids, fold):
     """Everything fitted on the training rows of one fold, from the blocks of all folds."""
     rows = np.stack([np.flatnonzero(ids == k) for k in range(K)])
-    return fit(jnp.asarray(np.hstack([C, X])[rows]), jnp.asarray(Y[rows]), fold)
+    return fit(*(jnp.asarray(a[rows].swapaxes(1, 2)) for a in (C, X, Y)), fold)
 
 
 @jax.jit
-def fit(p, y, fold):
+def fit(c, x, y, fold):
     include = jnp.ones(K).at[fold].set(0)
-    train = Training.of(merge(moments(p, y, jnp.ones(p.shape[:2])), include), Q, D)
-    b = least_squares(train.cc, jnp.concatenate([train.cx, train.cy], -1))
-    return train, Residual.of(train, b[:, :D], b[:, D:], standardize=True)
+    train = merge(moments(c, x, y, jnp.ones((K, N // K))), include, least_squares)
+    untouched = about_mean(train)
+    return train, untouched, Residual.of(train, untouched.variance, standardize=True)
 
 
 # What CPD promises
@@ -60,13 +62,13 @@ def fit(p, y, fold):
 
 def test_residual_is_orthogonal_to_composition_on_training_rows(data):
     X, C, Y, ids = data
-    _, residual = fitted(X, C, Y, ids, fold=1)
+    *_, residual = fitted(X, C, Y, ids, fold=1)
     train = ids != 1
-    rows = Rows(*(jnp.asarray(a[train]) for a in (C, X, Y)), jnp.ones(train.sum()))
+    rows = Rows(*(jnp.asarray(a[train].T) for a in (C, X, Y)), jnp.ones(train.sum()))
     with_intercept = np.column_stack([np.ones(train.sum()), C[train]])
-    close(with_intercept.T @ np.asarray(residual.features(rows)), 0, atol=1e-11 * N)
-    close(with_intercept.T @ np.asarray(residual.targets(rows)), 0, atol=1e-11 * N)
-    close(np.asarray(residual.features(rows)).std(0), 1)
+    close(residual.features(rows) @ with_intercept, 0, atol=1e-11 * N)
+    close(residual.targets(rows) @ with_intercept, 0, atol=1e-11 * N)
+    close(np.asarray(residual.features(rows)).std(1), 1)
 
 
 def test_planted_signal_is_recovered():
@@ -111,9 +113,9 @@ def test_projecting_twice_changes_nothing(data):
     X, C, Y, ids = data
     first = scores(X, C, Y, ids)
     for fold in range(K):
-        _, residual = fitted(X, C, Y, ids, fold)
-        rows = Rows(*(jnp.asarray(a) for a in (C, X, Y)), jnp.ones(N))
-        again = scores(np.asarray(residual.features(rows)), C, Y, ids)
+        *_, residual = fitted(X, C, Y, ids, fold)
+        rows = Rows(*(jnp.asarray(a.T) for a in (C, X, Y)), jnp.ones(N))
+        again = scores(np.asarray(residual.features(rows)).T, C, Y, ids)
         close(again.r2_geom[fold], first.r2_geom[fold])
         close(again.composition_share[fold], 0)
 
@@ -233,25 +235,28 @@ def test_garbage_held_out_leaves_what_was_chosen_and_explained(data):
 def blocks(draw):
     """Rows in four blocks of six, some of weight 0, with means far from zero."""
     rng = np.random.default_rng(draw(SEEDS))
-    p = rng.normal(size=(4, 6, 3)) + 10.0 ** draw(st.integers(-3, 4))
-    y = rng.normal(size=(4, 6, 2)) * 10.0 ** draw(st.integers(-3, 3))
+    c = rng.integers(0, 5, (4, 2, 6)).astype(float)
+    x = rng.normal(size=(4, 3, 6)) + 10.0 ** draw(st.integers(-3, 4))
+    x = x + c[:, :1] * 10.0 ** draw(st.integers(-3, 4))
+    y = rng.normal(size=(4, 2, 6)) * 10.0 ** draw(st.integers(-3, 3))
     weight = (rng.random((4, 6)) < draw(st.sampled_from([0.5, 1.0]))).astype(float)
-    return p, y, weight
+    return c, x, y, weight
 
 
-union = jax.jit(merge)
+union = jax.jit(partial(merge, regress=eliminate))
 
 
-def assert_same_moments(a: Moments, b: Moments, scale):
-    for name, x, z in zip(Moments._fields, a, b, strict=True):
+def assert_same_moments(a, b, scale):
+    """Whatever regression they are about."""
+    for name, x, z in zip(a._fields, about_mean(a), about_mean(b), strict=True):
         np.testing.assert_allclose(x, z, rtol=1e-9, atol=1e-12 * scale, err_msg=name)
 
 
 @settings(max_examples=30, deadline=None)
 @given(blocks())
 def test_merge_is_a_commutative_monoid(rows):
-    p, y, weight = rows
-    scale = 24 * max(np.abs(p).max(), np.abs(y).max(), 1) ** 2
+    c, x, y, weight = rows
+    scale = 24 * max(np.abs(a).max() for a in (x, y, np.ones(1))) ** 2
     m = moments(*(jnp.asarray(a) for a in rows))
     pick = lambda *which: union(m, jnp.zeros(4).at[jnp.array(which)].set(1))  # noqa: E731
     both = lambda a, b: union(jax.tree.map(lambda *x: jnp.stack(x), a, b), jnp.ones(2))  # noqa: E731
@@ -261,11 +266,26 @@ def test_merge_is_a_commutative_monoid(rows):
     assert_same_moments(both(pick(0), both(pick(1), both(pick(2), pick(3)))), everything, scale)
 
     kept = weight.astype(bool)
-    p, y = p[kept], y[kept]
-    if len(p):
-        dp, dy = p - p.mean(0), y - y.mean(0)
-        direct = Moments(len(p), p.mean(0), y.mean(0), dp.T @ dp, dp.T @ dy, (dy * dy).sum(0))
-        assert_same_moments(everything, direct, scale)
+    c, x, y = (a.swapaxes(1, 2)[kept].T for a in (c, x, y))
+    if kept.any():
+        found = about_mean(everything)
+        c, r = (a - a.mean(1, keepdims=True) for a in (c, np.concatenate([x, y])))
+        for a, b in ((found.cc, c @ c.T), (found.cr, c @ r.T)):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12 * scale)
+        np.testing.assert_allclose(found.xx, r[:3] @ r[:3].T, rtol=1e-9, atol=1e-12 * scale)
+        np.testing.assert_allclose(found.xy, r[:3] @ r[3:].T, rtol=1e-9, atol=1e-12 * scale)
+
+
+def test_moments_keep_a_residual_far_smaller_than_composition(data):
+    """Where a Schur complement would keep no digit: 1e-9 of the features is not composition."""
+    _, C, Y, _ = data
+    hidden = np.random.default_rng(9).normal(size=(N, D))
+    X = C @ np.random.default_rng(3).normal(size=(Q, D)) + 1e-9 * hidden
+    folds = [jnp.asarray(a.reshape(K, N // K, -1).swapaxes(1, 2)) for a in (C, X, Y)]
+    train = merge(moments(*folds, jnp.ones((K, N // K))), jnp.ones(K), least_squares)
+    with_intercept = np.column_stack([np.ones(N), C])
+    left = hidden - with_intercept @ np.linalg.lstsq(with_intercept, hidden)[0]
+    np.testing.assert_allclose(train.xx * 1e18, left.T @ left, rtol=0, atol=1e-5 * N)
 
 
 @settings(max_examples=60, deadline=None)
@@ -297,14 +317,17 @@ def test_every_ridge_solver_gives_the_solution(n, seed):
     gram, rhs = factor @ factor.T, rng.normal(size=(n, 2))
     alphas = np.logspace(-3, 3, 6)
     expected = np.stack([np.linalg.solve(gram + a * np.eye(n), rhs) for a in alphas])
-    keep = lambda w, solve: w  # noqa: E731
-    arrays = jnp.asarray(gram), jnp.asarray(rhs)
     assert len(alphas) >= ridge.LONG_GRID > len(alphas[:2])
-    long = ridge.solve_grid(*arrays, jnp.asarray(alphas), keep, scaled=True)
-    short = ridge.solve_grid(*arrays, jnp.asarray(alphas[:2]), keep, scaled=True)
-    spectral = ridge.solve_spectral(
-        arrays[0], ridge.spectrum(arrays[0]), arrays[1], jnp.asarray(alphas)[:, None]
-    )
+
+    def on_grid(alphas):
+        tiled = ridge.tile(jnp.asarray(rhs), len(alphas))
+        grid = jnp.asarray(alphas)
+        return ridge.on_grid(jnp.asarray(gram), grid, lambda solve: solve(tiled), scaled=True)
+
+    s = ridge.spectrum(jnp.asarray(gram))
+    solve = ridge.spectral(jnp.asarray(gram), s, jnp.asarray(alphas)[:, None])
+    spectral = solve(ridge.tile(jnp.asarray(rhs), len(alphas)))
+    long, short = on_grid(alphas), on_grid(alphas[:2])
     for found, wanted in ((long, expected), (short, expected[:2]), (spectral, expected)):
         np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-9)
 
@@ -315,13 +338,13 @@ def test_r2_is_that_of_scikit_learn(seed, mean):
     rng = np.random.default_rng(seed)
     y, prediction = rng.normal(size=(9, 2)) + mean, rng.normal(size=(3, 9, 2)) + mean
     weight = (np.arange(9) < 7).astype(float)
-    found = r2_score(jnp.asarray(y), jnp.asarray(prediction), jnp.asarray(weight))
+    found = r2_score(jnp.asarray(y.T), jnp.asarray(prediction.swapaxes(1, 2)), jnp.asarray(weight))
     expected = [sklearn_r2(y[:7], p[:7], multioutput="raw_values") for p in prediction]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_r2_of_a_constant_is_undefined():
-    y = jnp.full((5, 1), 0.1)
+    y = jnp.full((1, 5), 0.1)
     assert np.isnan(r2_score(y, y, jnp.ones(5)))
 
 
