@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class Graph:
     def dtype(self) -> jnp.dtype:
         """The precision of everything computed from this graph."""
         return self.vectors.dtype
+
+    def species(self, elements: tuple[int, ...]) -> Int[Array, " atom"]:
+        """Index of each atom's element among `elements`; 0 for padding, whose rows nobody reads."""
+        lookup = np.zeros(119, np.int32)
+        lookup[list(elements)] = np.arange(len(elements))
+        return jnp.asarray(lookup)[self.numbers]
 
     def sum(self, atoms: Float[Array, "atom *channel"]) -> Float[Array, "molecule *channel"]:
         """Sum over the atoms of each molecule, padding left out."""
