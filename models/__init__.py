@@ -41,6 +41,7 @@ _ARCHITECTURES: dict[str, str] = {
     "chgnet": "cpdjax.models.chgnet",
     "schnet": "cpdjax.models.schnet",
     "painn": "cpdjax.models.painn",
+    "mace": "cpdjax.models.mace",
     "nequip": "cpdjax.models.nequip",
     "so3krates": "cpdjax.models.so3krates",
 }
