@@ -82,16 +82,22 @@ def run(model, config, frames):
 BLOCK = "RealAgnostic{}InteractionBlock"
 
 
-def make(case, frames, config, scale, energies=None, **scale_shift):
-    count = len(config["atomic_numbers"]), len(config.get("heads", ["Default"]))
-    if energies is None:
-        energies = np.linspace(-3, 2, count[0] * count[1]).reshape(count[::-1])
+def make(case, frames, config, messages, **scale_shift):
+    """Write a golden; `messages` is the scale of what is multiplied, for terms of like size."""
+    elements, heads = len(config["atomic_numbers"]), len(config.get("heads", ["Default"]))
+    energies = np.linspace(-3, 2, elements * heads).reshape(heads, elements)
+    scale = {
+        "node_embedding*": elements**0.5,
+        "*skip_tp*": elements**0.5,
+        "interactions.*.linear.weight": messages,
+        "*": 1.0,
+    }
     model = build(config, energies, **scale_shift).eval()
     state = {k: v.numpy() for k, v in model.state_dict().items()}
     seeded = {k for k, _ in model.named_parameters() if state[k].size}
     shapes = {k: state[k].shape for k in state if k in seeded}
     stored = {k: v for k, v in state.items() if k not in seeded and not k.endswith("output_mask")}
-    weights = common.seeded(shapes, scale | {"*": 1.0})
+    weights = common.seeded(shapes, scale)
     model.load_state_dict({k: torch.tensor(v) for k, v in weights.items()}, strict=False)
     layers, output = run(model, config, frames)
     for layer, values in layers.items():
@@ -111,7 +117,7 @@ def make(case, frames, config, scale, energies=None, **scale_shift):
         architecture="mace",
         config=config,
         shapes=shapes,
-        scale=scale | {"*": 1.0},
+        scale=scale,
         state=stored,
     )
 
@@ -141,7 +147,7 @@ def main():
             "avg_num_neighbors": 8.5,
             "radial_MLP": [8, 12],
         },
-        {},
+        5.0,
         atomic_inter_scale=0.8,
         atomic_inter_shift=0.15,
     )
@@ -167,7 +173,7 @@ def main():
             "apply_cutoff": False,
             "radial_MLP": [7],
         },
-        {},
+        0.5,
     )
     make(
         "mace_heads",
@@ -190,7 +196,7 @@ def main():
             "keep_last_layer_irreps": True,
             "use_agnostic_product": True,
         },
-        {},
+        6.0,
         atomic_inter_scale=[0.7, 1.2, 0.4],
         atomic_inter_shift=[0.1, -0.2, 0.3],
     )
@@ -208,7 +214,7 @@ def main():
             "hidden_irreps": "8x0e",
             "avg_num_neighbors": 5.0,
         },
-        {},
+        8.0,
     )
     small = base | {
         "r_max": 6.0,
@@ -222,7 +228,7 @@ def main():
         "atomic_numbers": [z for z in range(1, 95) if z not in (84, 85, 86, 87, 88)],
     }
     frames = [common.crystals()[2], common.molecules()[5]]
-    make("mace_small", frames, small, {}, atomic_inter_scale=0.8, atomic_inter_shift=0.16)
+    make("mace_small", frames, small, 20.0, atomic_inter_scale=0.8, atomic_inter_shift=0.16)
 
 
 if __name__ == "__main__":
