@@ -2,9 +2,13 @@
 
 mace-torch's own MACE and ScaleShiftMACE in float64, with seeded weights, all scaled so that no term
 is small beside the others. `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 python make_mace.py`.
+
+Run with e3nn 0.6.0 instead of mace-torch's own 0.4.4, it makes the first case again, as
+`mace_e3nn_06`: the same weights, but other signs in the coupling tensors of the state dict.
 """
 
 import common
+import e3nn
 import numpy as np
 import torch
 from ase.neighborlist import neighbor_list
@@ -133,8 +137,9 @@ def main():
     }
     salts = {"atomic_numbers": [6, 8, 11, 12, 17]}
     organic = {"atomic_numbers": [1, 6, 7, 8, 9]}
+    newer = e3nn.__version__.startswith("0.6")
     make(
-        "mace",
+        "mace_e3nn_06" if newer else "mace",
         common.crystals(),
         base
         | salts
@@ -151,6 +156,8 @@ def main():
         atomic_inter_scale=0.8,
         atomic_inter_shift=0.15,
     )
+    if newer:
+        return
     make(
         "mace_density",
         common.molecules(),
@@ -158,7 +165,7 @@ def main():
         | organic
         | {
             "r_max": 3.5,
-            "max_ell": 3,
+            "max_ell": 2,
             "num_interactions": 3,
             "num_polynomial_cutoff": 6,
             "correlation": [2, 3, 2],
@@ -173,7 +180,7 @@ def main():
             "apply_cutoff": False,
             "radial_MLP": [7],
         },
-        0.5,
+        0.6,
     )
     make(
         "mace_heads",
