@@ -8,9 +8,10 @@ Layers: `embedding` (scalars of the element), `interaction_i` (after each produc
 `readout` (the hidden layer of the last readout; models of one interaction have none). The output is
 each atom's energy in eV.
 
-Every product of irreps here conserves parity, with l₁ + l₂ + l₃ even, so the nine Wigner 3j symbols
-whose sign changed with e3nn 0.6, (1, l, l) among them, never act; the coupling tensors, where they
-do, are read from the file (`cpdjax.models.symmetric`).
+Models of e3nn 0.4.4 and of 0.6 are read alike. The Wigner 3j symbols whose sign differs, (1, l, l)
+among them, all have l₁ + l₂ + l₃ odd, which no product of irreps of parity (−1)^l has; in coupling
+tensors they occur between irreps of the other parity, and these tensors are read with the weights
+(`cpdjax.models.symmetric`).
 """
 
 from __future__ import annotations
@@ -474,8 +475,10 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
         "num_polynomial_cutoff": "radial_embedding.cutoff_fn.p",
     }
     for option, name in buffers.items():
-        given, held = np.asarray(config[option], float), np.asarray(state.get(name, np.nan), float)
-        if held.shape == given.shape and not np.allclose(held, given, rtol=1e-6):
+        if name not in state:
+            continue
+        given, held = np.asarray(config[option], float), np.asarray(state[name], float)
+        if held.shape != given.shape or not np.allclose(held, given, rtol=1e-6):
             raise InputError(
                 f"{option} is {config[option]} in the configuration, but {held.tolist()} in the "
                 "state dict"
