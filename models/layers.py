@@ -46,7 +46,9 @@ def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
     return jnp.where(r < cutoff, 0.5 * (jnp.cos(r * (np.pi / cutoff)) + 1), 0)
 
 
-def polynomial_cutoff(r: Float[Array, "*n"], cutoff: float, p: int = 6) -> Float[Array, "*n"]:
+def polynomial_cutoff(
+    r: Float[Array, "*n"], cutoff: float | Float[Array, "*n"], p: int = 6
+) -> Float[Array, "*n"]:
     """DimeNet's envelope 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2), x = r / cutoff.
 
     Computed as (1 − x)³ Σ_k<p (k+1)(k+2)/2 x^k, whose terms are positive: the powers above cancel

@@ -140,8 +140,9 @@ class MACE(nn.Module):
         envelope = polynomial_cutoff(graph.distances, self.cutoff, self.cutoff_power)
         r = AgnesiTransform(name="agnesi")(graph, numbers) if self.agnesi else graph.distances
         radial = Radial(self.radial_basis, self.radial_functions, self.cutoff, name="radial")(r)
-        if not self.cutoff_after_network:
-            radial, envelope = radial * envelope[:, :, None], None
+        after_network = envelope if self.cutoff_after_network else None
+        if after_network is None:
+            radial = radial * envelope[:, :, None]
         # The reference's edges point from the neighbour to the centre.
         harmonics = spherical_harmonics(graph, self.lmax, unit_vectors=True)
         harmonics = [y if degree % 2 == 0 else -y for degree, y in enumerate(harmonics)]
@@ -151,7 +152,8 @@ class MACE(nn.Module):
         layers = {"embedding": to_irreps_array(self._scalars, x)}
         energy = jnp.zeros_like(graph.positions[:, 0])
         for i, after in enumerate(map(Irreps, self.hidden)):
-            message, own = self._interaction(i)(graph, x, species, radial, envelope, harmonics)
+            interact = self._interaction(i)
+            message, own = interact(graph, x, species, radial, after_network, harmonics)
             x = self._product(i)(message, own, species)
             layers[f"interaction_{i}"] = to_irreps_array(after, x)
             if i > 0 and i == len(self.hidden) - 1:
@@ -202,10 +204,10 @@ class Radial(nn.Module):
 
     @nn.compact
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n radial"]:
-        if self.basis == "gaussian":
-            first, name = np.linspace(0, self.cutoff, self.count), "centres"
-        else:
-            first, name = np.arange(1, self.count + 1) * (np.pi / self.cutoff), "frequencies"
+        name = "centres" if self.basis == "gaussian" else "frequencies"
+        first = np.linspace(0, self.cutoff, self.count)
+        if self.basis == "bessel":
+            first = np.linspace(1, self.count, self.count) * (np.pi / self.cutoff)
         values = self.variable("constants", name, lambda: jnp.asarray(first, r.dtype)).value
         values = jnp.broadcast_to(values, (*r.shape, self.count))
         if self.basis == "gaussian":
@@ -537,13 +539,12 @@ def _table(module: MACE, state: State) -> dict[str, Source]:
             table["params/readout/energy/weight"] = f"readouts.{place}.linear_2.weight"
         else:
             table[f"params/readout_{i}/weight"] = f"readouts.{place}.linear.weight"
-    pairs = {
-        "agnesi": (module.agnesi, "radial_embedding.distance_transform", AGNESI),
-        "repulsion": (module.repulsion, "pair_repulsion_fn", ZBL),
-    }
-    for ours, (there, theirs, names) in pairs.items():
-        for name in (*names, "covalent_radii") if there else ():
-            table[f"constants/{ours}/{name}"] = f"{theirs}.{name}"
+    if module.agnesi:
+        for name in (*AGNESI, "covalent_radii"):
+            table[f"constants/agnesi/{name}"] = f"radial_embedding.distance_transform.{name}"
+    if module.repulsion:
+        for name in (*ZBL, "covalent_radii"):
+            table[f"constants/repulsion/{name}"] = f"pair_repulsion_fn.{name}"
     return table
 
 

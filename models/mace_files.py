@@ -48,7 +48,7 @@ def config_of(model: Module) -> dict[str, Any]:
     """The arguments of the constructor; what older versions did not know has its default."""
     interactions, products = _items(model.interactions), _items(model.products)
     embedding = model.radial_embedding
-    config = {
+    config: dict[str, Any] = {
         "r_max": float(model.r_max),
         "num_bessel": int(embedding.out_dim),
         "num_polynomial_cutoff": int(embedding.cutoff_fn.p),

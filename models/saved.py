@@ -55,10 +55,11 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
         "aggregate": encoder.aggregate,
         "origin": dict(origin or {}),
     }
-    arrays = flatten_dict(encoder.variables, sep="/")
+    leaves = flatten_dict(encoder.variables, sep="/")
+    arrays: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in leaves.items()}
     with atomic(folder) as temporary:
         temporary.mkdir()
-        np.savez(temporary / _WEIGHTS, **{path: np.asarray(leaf) for path, leaf in arrays.items()})
+        np.savez(temporary / _WEIGHTS, **arrays)
         record["sha256"] = _sha256(temporary / _WEIGHTS)
         try:
             text = json.dumps(record, indent=1)
