@@ -284,7 +284,60 @@ def ani() -> Reference:
     return Reference(lambda x: model(x).energies, prepare)
 
 
+def mace() -> Reference:
+    """mace-torch, with the sizes that its training command has by default, for QM9's elements."""
+    from e3nn import o3
+    from mace import modules
+
+    block = "RealAgnosticResidualInteractionBlock"
+    config = {
+        "r_max": 5.0,
+        "num_bessel": 8,
+        "num_polynomial_cutoff": 5,
+        "max_ell": 3,
+        "interaction_cls": block,
+        "interaction_cls_first": block,
+        "num_interactions": 2,
+        "hidden_irreps": "128x0e + 128x1o",
+        "MLP_irreps": "16x0e",
+        "avg_num_neighbors": 15.0,
+        "atomic_numbers": [1, 6, 7, 8, 9],
+        "correlation": 3,
+        "gate": "silu",
+    }
+    options = config | {
+        "interaction_cls": modules.interaction_classes[block],
+        "interaction_cls_first": modules.interaction_classes[block],
+        "hidden_irreps": o3.Irreps(config["hidden_irreps"]),
+        "MLP_irreps": o3.Irreps("16x0e"),
+        "gate": torch.nn.functional.silu,
+        "num_elements": 5,
+        "atomic_energies": np.zeros(5),
+    }
+    scale = {"atomic_inter_scale": 1.0, "atomic_inter_shift": 0.0}
+    model = modules.ScaleShiftMACE(**options, **scale).eval()
+
+    def prepare(frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        x = flat(frames, 5.0)
+        species = torch.tensor([config["atomic_numbers"].index(int(z)) for z in x["numbers"]])
+        return {
+            "positions": x["positions"],
+            "node_attrs": torch.eye(5)[species],
+            "edge_index": torch.stack([x["j"], x["i"]]),
+            "shifts": torch.zeros(len(x["i"]), 3),
+            "cell": torch.zeros(3 * len(frames), 3),
+            "batch": x["batch"],
+            "ptr": torch.tensor([0, *torch.cumsum(x["sizes"], 0)]),
+        }
+
+    def call(x: dict[str, torch.Tensor]) -> torch.Tensor:
+        return model(dict(x), compute_force=False)["energy"].detach()
+
+    return Reference(call, prepare, config, model.state_dict())
+
+
 REFERENCES = {
+    "mace": mace,
     "schnet": schnet,
     "dimenet++": dimenet,
     "painn": painn,

@@ -158,6 +158,22 @@ def list_models(context: typer.Context) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
+@models_app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A model of mace-torch, NAME.model.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; a model's name from then on.")],
+    head: Annotated[str | None, typer.Option(help="Which head to keep, of several.")] = None,
+) -> None:
+    """Make a folder of a MACE of your own that every command takes in place of a model's name.
+
+    The file is read without torch, and nothing in it is run.
+    """
+    encoder = models.convert(file, out, head=head)
+    for layer, irreps in encoder.irreps.items():
+        print(f"{layer}  {irreps}")
+    print(f"saved {out}, {encoder.parameters:,} parameters")
+
+
 def _facts(name: str) -> tuple[str, ...]:
     card = CARDS[name]
     if not card.at_hand:

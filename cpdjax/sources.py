@@ -96,6 +96,8 @@ def _open(name: str, source: Any, pool: str) -> Model | Features:
         return source
     if isinstance(source, str) and source in models.names():
         return models.load(source)
+    if isinstance(source, str | Path) and models.is_saved(source):
+        return models.load(source)
     if isinstance(source, str | Path) and Path(source).suffix == ".zarr" and is_store(Path(source)):
         return read_features(source)
     if callable(getattr(source, "features", None)):  # a table may have a column of that name

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from cpdjax.errors import UnknownNameError
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.models import saved
 from cpdjax.models.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -19,7 +21,17 @@ if TYPE_CHECKING:
 
     from cpdjax.structures import Batch
 
-__all__ = ["Encoder", "Model", "architectures", "from_state_dict", "load", "names"]
+__all__ = [
+    "Encoder",
+    "Model",
+    "architectures",
+    "convert",
+    "from_state_dict",
+    "is_saved",
+    "load",
+    "names",
+    "save",
+]
 
 # name: the module whose `load(name)` makes it
 _REGISTRY = {
@@ -42,6 +54,7 @@ _ARCHITECTURES: dict[str, str] = {
     "dimenet++": "cpdjax.models.dimenet",
     "schnet": "cpdjax.models.schnet",
     "painn": "cpdjax.models.painn",
+    "mace": "cpdjax.models.mace",
     "nequip": "cpdjax.models.nequip",
     "so3krates": "cpdjax.models.so3krates",
     "visnet": "cpdjax.models.visnet",
@@ -117,19 +130,54 @@ def names() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
-def load(name: str) -> Model:
-    """The model called `name`.
+def load(name: str | Path) -> Model:
+    """The model called `name`, or the one in the folder that `save` or `convert` wrote.
 
     Raises:
         UnknownNameError: no such model.
-        FileError: its weights are not installed, or are not the published ones.
+        FileError: its weights are not installed, or are not the published or saved ones.
 
     >>> load("ani-2x-aev").irreps["aev"]
     1008x0e
     """
-    if name not in _REGISTRY:
-        raise UnknownNameError("model", name, _REGISTRY)
-    return import_module(_REGISTRY[name]).load(name)
+    if name in _REGISTRY:
+        return import_module(_REGISTRY[str(name)]).load(name)
+    if saved.is_saved(name):
+        return saved.load(name, _ARCHITECTURES)
+    if Path(name).is_file():
+        raise InputError(
+            f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
+            "that can be loaded, if it is a model of mace-torch"
+        )
+    raise UnknownNameError("model", str(name), _REGISTRY)
+
+
+is_saved = saved.is_saved
+save = saved.save
+
+
+def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> Encoder:
+    """Save a model of mace-torch, as `torch.save(model, path)` wrote it, in the folder `out`.
+
+    Nothing in the file is run, and torch is not needed.
+
+    Args:
+        path: a MACE or ScaleShiftMACE.
+        head: which of several heads to keep.
+
+    Returns:
+        The model, which `load(out)` gives from now on.
+
+    Raises:
+        FileError: the file cannot be read or holds anything else, or `out` is something else.
+        InputError: the model has an option that is not supported.
+    """
+    from cpdjax.models import mace_files
+
+    config, state = mace_files.read(path)
+    encoder = from_state_dict("mace", {**config, "head": head}, state, name=Path(out).name)
+    saved.save(out, encoder, {"file": Path(path).name, "head": head})
+    return encoder
 
 
 def architectures() -> tuple[str, ...]:

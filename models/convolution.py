@@ -7,6 +7,7 @@ next to each other in memory and linear maps are plain matrix products.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ import numpy as np
 from e3nn_jax import Irrep, Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
+
+from cpdjax.models.graph import Graph
 
 Blocks = list[Array]
 
@@ -158,6 +161,88 @@ def linear_paths(irreps: Irreps, irreps_out: Irreps) -> list[tuple[int, int]]:
     ]
 
 
+class Embedding(nn.Module):
+    """A linear map of the one-hot element, divided by the root of the number of elements."""
+
+    elements: int
+    channels: int
+    biases: bool
+
+    @nn.compact
+    def __call__(self, species: Int[Array, " atom"], dtype: jnp.dtype) -> Blocks:
+        size = self.elements * self.channels
+        weight = self.param("weight", nn.initializers.normal(1.0), (size,), dtype)
+        table = weight.reshape(self.elements, self.channels) / np.sqrt(self.elements).item()
+        if self.biases:
+            bias = self.param("bias", nn.initializers.zeros, (self.channels,), dtype)
+            table = table + bias[None, :]
+        return [table[species][:, None, :]]
+
+
+class ElementLinear(nn.Module):
+    """A linear map of each element's own: e3nn's full tensor product with the one-hot element."""
+
+    irreps: Irreps
+    irreps_out: Irreps
+    elements: int
+
+    @nn.compact
+    def __call__(self, x: Blocks, species: Int[Array, " atom"]) -> Blocks:
+        paths = linear_paths(self.irreps, self.irreps_out)
+        shapes = [(self.irreps[i].mul, self.elements, self.irreps_out[o].mul) for i, o in paths]
+        sizes = [math.prod(shape) for shape in shapes]
+        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),), x[0].dtype)
+        parts = jnp.split(weight, np.cumsum(sizes)[:-1])
+        atoms, dtype = len(species), x[0].dtype
+        out = [jnp.zeros((atoms, ir.dim, mul), dtype) for mul, ir in self.irreps_out]
+        groups = ElementGroups.of(species, self.elements)
+        for (i, o), shape, part in zip(paths, shapes, parts, strict=True):
+            fan_in = sum(self.irreps[k].mul for k, to in paths if to == o) * self.elements
+            matrices = part.reshape(shape).swapaxes(0, 1) / np.sqrt(fan_in).item()
+            out[o] = out[o] + groups.multiply(x[i], matrices)
+        return out
+
+
+class ElementGroups(NamedTuple):
+    """Atoms in groups of one size and one element each, so that a group shares one matrix.
+
+    A matrix gathered for every atom would be read from memory once for every atom.
+    """
+
+    rows: Int[Array, "group member"]
+    """The atom of each place; any atom where the place is empty."""
+    elements: Int[Array, " group"]
+    places: Int[Array, " atom"]
+    """Where each atom stands, counted through all groups."""
+
+    @classmethod
+    def of(cls, species: Int[Array, " atom"], elements: int, size: int = 16) -> ElementGroups:
+        """Sort atoms by element, and begin a new group with every element and every `size`."""
+        atoms = len(species)
+        if atoms < size:  # too few to share: a group for each
+            each = jnp.arange(atoms, dtype=jnp.int32)
+            return cls(each[:, None], species, each)
+        order = jnp.argsort(species)
+        counts = jnp.bincount(species, length=elements).astype(jnp.int32)
+        needed = (counts + (size - 1)) // size
+        first = (jnp.cumsum(needed) - needed) * size - (jnp.cumsum(counts) - counts)
+        places = first[species[order]] + jnp.arange(atoms, dtype=jnp.int32)
+        groups = atoms // size + elements
+        rows = jnp.zeros(groups * size, jnp.int32).at[places].set(order.astype(jnp.int32))
+        held = jnp.searchsorted(jnp.cumsum(needed), jnp.arange(groups, dtype=jnp.int32), "right")
+        back = jnp.zeros(atoms, jnp.int32).at[order].set(places)
+        return cls(rows.reshape(groups, size), jnp.minimum(held, elements - 1), back)
+
+    def multiply(
+        self, x: Float[Array, "atom m in"], matrices: Float[Array, "element in out"]
+    ) -> Float[Array, "atom m out"]:
+        """Every atom's features by its element's matrix."""
+        groups, size = self.rows.shape
+        stacked = x[self.rows].reshape(groups, size * x.shape[1], x.shape[2])
+        out = stacked @ matrices[self.elements]
+        return out.reshape(groups * size, x.shape[1], -1)[self.places]
+
+
 def gate_irreps(irreps: Irreps) -> Irreps:
     """What `gate` needs to give `irreps`: a further scalar 0e for every channel of l > 0."""
     counts = {Irrep("0e"): sum(mul for mul, ir in irreps if ir.l > 0)}
@@ -191,6 +276,13 @@ def gate(
         else:
             out.append(odd(blocks[ir]))
     return out
+
+
+def spherical_harmonics(graph: Graph, lmax: int, unit_vectors: bool) -> list[Array]:
+    """Component-normalised harmonics (atom, neighbour, m) by degree, zero where no neighbour is."""
+    harmonics = e3nn_jax.sh(list(range(lmax + 1)), graph.vectors, unit_vectors, "component")
+    harmonics = jnp.where(graph.edge_mask[:, :, None], harmonics, 0)
+    return [harmonics[:, :, degree**2 : (degree + 1) ** 2] for degree in range(lmax + 1)]
 
 
 def to_irreps_array(irreps: Irreps, blocks: Blocks) -> IrrepsArray:

@@ -90,6 +90,12 @@ class Graph:
         place = self.neighbours * slots + jnp.argmin(gap, -1).astype(np.int32)
         return place, mask & back.any(-1)
 
+    def species(self, elements: tuple[int, ...]) -> Int[Array, " atom"]:
+        """Index of each atom's element among `elements`; 0 for padding, whose rows nobody reads."""
+        lookup = np.zeros(119, np.int32)
+        lookup[list(elements)] = np.arange(len(elements))
+        return jnp.asarray(lookup)[self.numbers]
+
     def sum(self, atoms: Float[Array, "atom *channel"]) -> Float[Array, "molecule *channel"]:
         """Sum over the atoms of each molecule, padding left out."""
         rows = atoms.reshape(*self.mask.shape, *atoms.shape[1:])

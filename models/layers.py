@@ -35,12 +35,20 @@ ACTIVATIONS: dict[str, Activation] = {
 
 # Roots of the second moment of f(z), z normal, as e3nn (torch) computes them: by sampling, so that
 # they differ from the integral in the fourth digit. Weights were trained with these.
-_MOMENTS = {"silu": 1.6791767923989418, "tanh": 1.5937334472592345}
+_MOMENTS: dict[str, tuple[float, Activation]] = {
+    "silu": (1.6791767923989418, jax.nn.silu),
+    "tanh": (1.5937334472592345, jnp.tanh),
+    "ssp": (1.878204668541552, shifted_softplus),
+    "relu": (1.4163393446331365, jax.nn.relu),
+    "sigmoid": (1.8467055342154763, jax.nn.sigmoid),
+    "elu": (1.2467863885570512, jax.nn.elu),
+    "abs": (1.001110600838467, jnp.abs),
+}
 
 
 def normalized(name: str) -> Activation:
     """An activation scaled as e3nn (torch) scales it, for weights trained there."""
-    factor, function = _MOMENTS[name], getattr(jax.nn, name)
+    factor, function = _MOMENTS[name]
     return lambda x: function(x) * np.asarray(factor, x.dtype)
 
 
@@ -49,7 +57,9 @@ def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
     return jnp.where(r < cutoff, 0.5 * (jnp.cos(r * (np.pi / cutoff)) + 1), 0)
 
 
-def polynomial_cutoff(r: Float[Array, "*n"], cutoff: float, p: int = 6) -> Float[Array, "*n"]:
+def polynomial_cutoff(
+    r: Float[Array, "*n"], cutoff: float | Float[Array, "*n"], p: int = 6
+) -> Float[Array, "*n"]:
     """DimeNet's envelope 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2), x = r / cutoff.
 
     Computed as (1 − x)³ Σ_k<p (k+1)(k+2)/2 x^k, whose terms are positive: the powers above cancel
@@ -60,6 +70,26 @@ def polynomial_cutoff(r: Float[Array, "*n"], cutoff: float, p: int = 6) -> Float
     for k in reversed(range(p - 1)):
         series = series * x + (k + 1) * (k + 2) / 2
     return jnp.where(r < cutoff, (1 - x) ** 3 * series, 0)
+
+
+class Perceptron(nn.Module):
+    """e3nn's fully connected network: no biases, weights over the root of the inputs."""
+
+    widths: tuple[int, ...]
+    activation: str
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*n in"]
+    ) -> tuple[Float[Array, "*n hidden"], Float[Array, "*n out"]]:
+        """The last hidden layer and the output."""
+        hidden = x
+        for i, width in enumerate(self.widths):
+            hidden = x if i == 0 else normalized(self.activation)(x)
+            fan_in = hidden.shape[-1]
+            weight = self.param(f"layer{i}", nn.initializers.normal(1.0), (fan_in, width), x.dtype)
+            x = hidden @ (weight / np.sqrt(fan_in).item())
+        return hidden, x
 
 
 class Linear(nn.Module):

@@ -9,12 +9,9 @@ hidden scalars before the energy). The output is each atom's energy in eV.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import e3nn_jax
-import jax
 import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
@@ -27,13 +24,15 @@ from cpdjax.models.convolution import (
     BlockLinear,
     Blocks,
     Convolution,
+    ElementLinear,
+    Embedding,
     Path,
     gate,
     gate_irreps,
-    linear_paths,
     product_irreps,
     product_paths,
     sorted_order,
+    spherical_harmonics,
     to_irreps_array,
     torch_order,
     visible_irreps,
@@ -41,7 +40,7 @@ from cpdjax.models.convolution import (
 )
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation, normalized, polynomial_cutoff, shifted_softplus
+from cpdjax.models.layers import Perceptron, normalized, polynomial_cutoff
 from cpdjax.models.weights import Source, State, packaged, require, translate
 
 
@@ -135,7 +134,7 @@ class NequIP(nn.Module):
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
         """Layers, and every atom's energy in eV."""
         count = len(self.elements)
-        species = jnp.asarray(_lookup(self.elements))[graph.numbers]
+        species = graph.species(self.elements)
         radial = Bessel(
             self.radial_functions, self.cutoff, self.cutoff_start, self.cutoff_power, name="radial"
         )(graph.distances)
@@ -201,74 +200,6 @@ def _harmonic_irreps(lmax: int, odd: bool) -> Irreps:
     return Irreps([(1, (degree, (-1) ** (degree * odd))) for degree in range(lmax + 1)])
 
 
-def spherical_harmonics(graph: Graph, lmax: int, unit_vectors: bool) -> list[Array]:
-    """Component-normalised harmonics (atom, neighbour, m) by degree, zero where no neighbour is."""
-    harmonics = e3nn_jax.sh(list(range(lmax + 1)), graph.vectors, unit_vectors, "component")
-    harmonics = jnp.where(graph.edge_mask[:, :, None], harmonics, 0)
-    return [harmonics[:, :, degree**2 : (degree + 1) ** 2] for degree in range(lmax + 1)]
-
-
-class Embedding(nn.Module):
-    """A linear map of the one-hot element, divided by the root of the number of elements."""
-
-    elements: int
-    channels: int
-    biases: bool
-
-    @nn.compact
-    def __call__(self, species: Int[Array, " atom"], dtype: jnp.dtype) -> Blocks:
-        size = self.elements * self.channels
-        weight = self.param("weight", nn.initializers.normal(1.0), (size,), dtype)
-        table = weight.reshape(self.elements, self.channels) / np.sqrt(self.elements).item()
-        if self.biases:
-            bias = self.param("bias", nn.initializers.zeros, (self.channels,), dtype)
-            table = table + bias[None, :]
-        return [table[species][:, None, :]]
-
-
-class Perceptron(nn.Module):
-    """e3nn's fully connected network: no biases, weights over the root of the inputs."""
-
-    widths: tuple[int, ...]
-    activation: str
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "*n in"]
-    ) -> tuple[Float[Array, "*n hidden"], Float[Array, "*n out"]]:
-        """The last hidden layer and the output."""
-        hidden = x
-        for i, width in enumerate(self.widths):
-            hidden = x if i == 0 else _activation(self.activation)(x)
-            fan_in = hidden.shape[-1]
-            weight = self.param(f"layer{i}", nn.initializers.normal(1.0), (fan_in, width), x.dtype)
-            x = hidden @ (weight / np.sqrt(fan_in).item())
-        return hidden, x
-
-
-class ElementLinear(nn.Module):
-    """A linear map of each element's own: e3nn's full tensor product with the one-hot element."""
-
-    irreps: Irreps
-    irreps_out: Irreps
-    elements: int
-
-    @nn.compact
-    def __call__(self, x: Blocks, species: Int[Array, " atom"]) -> Blocks:
-        paths = linear_paths(self.irreps, self.irreps_out)
-        shapes = [(self.irreps[i].mul, self.elements, self.irreps_out[o].mul) for i, o in paths]
-        sizes = [math.prod(shape) for shape in shapes]
-        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),), x[0].dtype)
-        parts = jnp.split(weight, np.cumsum(sizes)[:-1])
-        atoms, dtype = len(species), x[0].dtype
-        out = [jnp.zeros((atoms, ir.dim, mul), dtype) for mul, ir in self.irreps_out]
-        for (i, o), shape, part in zip(paths, shapes, parts, strict=True):
-            fan_in = sum(self.irreps[k].mul for k, to in paths if to == o) * self.elements
-            matrices = part.reshape(shape).swapaxes(0, 1) / np.sqrt(fan_in).item()
-            out[o] = out[o] + x[i] @ matrices[species]
-        return out
-
-
 class Interaction(nn.Module):
     """Linear map, convolution, linear map, plus a map of the atom itself; then the gate."""
 
@@ -309,8 +240,8 @@ class Interaction(nn.Module):
         x = [block / denominator[:, None, None] for block in x]
         x = BlockLinear(summed, wanted, self.biases, name="linear_out")(x)
         x = [block + more for block, more in zip(x, own, strict=True)]
-        even, gates = _activation(self.activation), _activation(self.gate_activation)
-        return gate(self.irreps_out, x, even, _activation("tanh"), gates)
+        even, gates = normalized(self.activation), normalized(self.gate_activation)
+        return gate(self.irreps_out, x, even, normalized("tanh"), gates)
 
 
 class Readout(nn.Module):
@@ -347,30 +278,6 @@ class Rescale(nn.Module):
         scale = self.variable("constants", "scale", jnp.ones, shape, energy.dtype).value
         shift = self.variable("constants", "shift", jnp.zeros, shape, energy.dtype).value
         return energy * scale[species] + shift[species]
-
-
-# Roots of second moments as in `cpdjax.models.layers.normalized`, for what only SevenNet offers.
-_FURTHER: dict[str, tuple[float, Activation]] = {
-    "ssp": (1.878204668541552, shifted_softplus),
-    "relu": (1.4163393446331365, jax.nn.relu),
-    "sigmoid": (1.8467055342154763, jax.nn.sigmoid),
-    "elu": (1.2467863885570512, jax.nn.elu),
-    "abs": (1.001110600838467, jnp.abs),
-}
-
-
-def _activation(name: str) -> Activation:
-    if name not in _FURTHER:
-        return normalized(name)
-    factor, function = _FURTHER[name]
-    return lambda x: function(x) * factor
-
-
-def _lookup(elements: tuple[int, ...]) -> Int[np.ndarray, " number"]:
-    """Index of an element by atomic number; 0 for padding, whose rows nobody reads."""
-    lookup = np.zeros(119, np.int32)
-    lookup[list(elements)] = np.arange(len(elements))
-    return lookup
 
 
 # -- SevenNet's checkpoints ----------------------------------------------------------------------

@@ -138,6 +138,15 @@ def _tensor(storage: np.ndarray, offset: int, size: Any, stride: Any, *_: Any) -
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
 
 
+def _member(owner: Any, name: str) -> str:
+    """In place of `getattr`, which pickle writes for torch's built-in functions: the name alone."""
+    if not (isinstance(owner, type) and issubclass(owner, Module) and isinstance(name, str)):
+        raise FileError(
+            "it holds builtins.getattr, which is neither a tensor nor a plain container"
+        )
+    return name
+
+
 def _parameter(tensor: np.ndarray, *_: Any) -> np.ndarray:
     return tensor
 
@@ -150,6 +159,8 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 _ALLOWED: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
+    "builtins.getattr": _member,
+    "__builtin__.getattr": _member,
     "builtins.set": set,
     "__builtin__.set": set,
     "builtins.slice": slice,

@@ -1,0 +1,119 @@
+"""Models of the user's own, in a folder: one file of hyperparameters, one of weights; no pickle.
+
+model.json     name, architecture, the Flax module's fields, where the weights came from
+weights.npz    every array of the Flax variables by its path, such as "params/readout/weight"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from cpdjax.errors import FileError, InputError
+from cpdjax.files import atomic
+from cpdjax.models.encoder import Encoder
+from cpdjax.models.weights import shapes
+
+_RECORD, _WEIGHTS, _FORMAT = "model.json", "weights.npz", 1
+
+
+def is_saved(path: str | Path) -> bool:
+    """Whether `path` is a folder that `save` wrote."""
+    return (Path(path) / _RECORD).is_file()
+
+
+def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None = None) -> None:
+    """Write an encoder to a folder, whole or not at all.
+
+    Args:
+        origin: what to note of where the weights came from.
+
+    Raises:
+        InputError: a field of the architecture cannot be written as JSON.
+        FileError: there is something else in this place.
+    """
+    folder = Path(folder)
+    if folder.exists() and not is_saved(folder):
+        raise FileError(f"{folder} exists and is no saved model: choose another name or remove it")
+    module: Any = encoder.architecture
+    kept = [field.name for field in fields(module) if field.name not in ("parent", "name")]
+    record = {
+        "format": _FORMAT,
+        "cpdjax": version("cpdjax"),
+        "name": encoder.name,
+        "module": f"{type(module).__module__}.{type(module).__qualname__}",
+        "fields": {name: getattr(module, name) for name in kept},
+        "aggregate": encoder.aggregate,
+        "origin": dict(origin or {}),
+    }
+    leaves = flatten_dict(encoder.variables, sep="/")
+    arrays: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in leaves.items()}
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        np.savez(temporary / _WEIGHTS, **arrays)
+        record["sha256"] = _sha256(temporary / _WEIGHTS)
+        try:
+            text = json.dumps(record, indent=1)
+        except TypeError as error:
+            raise InputError(f"{record['module']} cannot be saved: {error}") from None
+        (temporary / _RECORD).write_text(text)
+
+
+def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
+    """The encoder in a folder.
+
+    Args:
+        known: architectures and their modules; a class of any other module is refused.
+
+    Raises:
+        FileError: a file is missing, damaged or altered, or of a newer format.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+        if record["format"] > _FORMAT:
+            raise FileError(f"{folder} was written by cpdjax {record['cpdjax']}, newer than this")
+        if _sha256(folder / _WEIGHTS) != record["sha256"]:
+            raise FileError(f"{folder / _WEIGHTS} is not the file that was saved with {_RECORD}")
+        with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
+            arrays = {path: stored[path] for path in stored.files}
+        module = _module(record, known)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot read {error.filename}: {error.strerror}") from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(f"{folder} is no saved model, or it is damaged: {reason}") from None
+    expected = {path: leaf.shape for path, leaf in flatten_dict(shapes(module), sep="/").items()}
+    if {path: array.shape for path, array in arrays.items()} != expected:
+        raise FileError(f"{folder}: the weights are not those of the hyperparameters")
+    return Encoder(record["name"], module, unflatten_dict(arrays, sep="/"), record["aggregate"])
+
+
+def _module(record: Mapping[str, Any], known: Mapping[str, str]) -> Any:
+    path, _, name = record["module"].rpartition(".")
+    if path not in known.values():
+        raise FileError(f"its architecture {record['module']!r} is not known")
+    return getattr(import_module(path), name)(
+        **{k: _frozen(v) for k, v in record["fields"].items()}
+    )
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
