@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -213,7 +213,7 @@ def _blockwise(
     def padding(y: Array) -> States:
         return [jnp.zeros((len(y), members, w), y.dtype) for w in widest]
 
-    branches = [*(partial(run, of) for of in weights), padding]
+    branches: list[Callable[[Array], States]] = [*(partial(run, of) for of in weights), padding]
     states = jax.lax.map(
         lambda block: jax.lax.switch(block[0], branches, block[1]),
         (kind, rows.reshape(most, _BLOCK, -1)),
