@@ -183,7 +183,7 @@ def test_models_are_listed():
             name = cells[0] or name
             rows.setdefault(name, []).append(cells)
     for name in cpdjax.models.names():
-        row = [" ".join(cell for cell in column if cell) for column in zip(*rows[name], strict=True)]
+        row = [" ".join(filter(None, column)) for column in zip(*rows[name], strict=True)]
         card = CARDS[name]
         assert card.licence in row
         assert card.data in row
