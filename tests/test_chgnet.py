@@ -57,6 +57,7 @@ def test_room_for_angles_does_not_matter(small, monkeypatch):
     assert np.isnan(features((2,))["readout"]).all()  # no room: seen, not silently wrong
 
 
+@pytest.mark.slow
 def test_trains_from_its_initial_weights(small, monkeypatch):
     monkeypatch.setattr(chgnet, "_ANGLES", (9999,))  # one branch compiles faster than three
     batch = batch_of(small, [molecule("H2O")])

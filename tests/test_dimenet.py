@@ -69,6 +69,7 @@ def test_the_basis_is_orthonormal_in_its_sphere():
     np.testing.assert_allclose(gram, np.broadcast_to(np.eye(4), gram.shape), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_trains_from_its_initial_weights(small):
     """The last maps begin at zero, as in the reference: they move first, all others then."""
     batch = batch_of(small, [molecule("H2O")])

@@ -131,6 +131,7 @@ def random_model():
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_random_weights_has_gradients(random_model):
     structures = Structures.from_atoms([molecule("CH4"), molecule("C2H2")])
     batch = padded(random_model, structures, np.arange(2), 5)

@@ -244,11 +244,12 @@ def blocks(draw):
 
 
 union = jax.jit(partial(merge, regress=eliminate))
+of_rows, centred = jax.jit(moments), jax.jit(about_mean)
 
 
 def assert_same_moments(a, b, scale):
     """Whatever regression they are about."""
-    for name, x, z in zip(a._fields, about_mean(a), about_mean(b), strict=True):
+    for name, x, z in zip(a._fields, centred(a), centred(b), strict=True):
         np.testing.assert_allclose(x, z, rtol=1e-9, atol=1e-12 * scale, err_msg=name)
 
 
@@ -257,7 +258,7 @@ def assert_same_moments(a, b, scale):
 def test_merge_is_a_commutative_monoid(rows):
     c, x, y, weight = rows
     scale = 24 * max(np.abs(a).max() for a in (x, y, np.ones(1))) ** 2
-    m = moments(*(jnp.asarray(a) for a in rows))
+    m = of_rows(*(jnp.asarray(a) for a in rows))
     pick = lambda *which: union(m, jnp.zeros(4).at[jnp.array(which)].set(1))  # noqa: E731
     both = lambda a, b: union(jax.tree.map(lambda *x: jnp.stack(x), a, b), jnp.ones(2))  # noqa: E731
     everything = union(m, jnp.ones(4))
@@ -268,7 +269,7 @@ def test_merge_is_a_commutative_monoid(rows):
     kept = weight.astype(bool)
     c, x, y = (a.swapaxes(1, 2)[kept].T for a in (c, x, y))
     if kept.any():
-        found = about_mean(everything)
+        found = centred(everything)
         c, r = (a - a.mean(1, keepdims=True) for a in (c, np.concatenate([x, y])))
         for a, b in ((found.cc, c @ c.T), (found.cr, c @ r.T)):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12 * scale)

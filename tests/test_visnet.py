@@ -61,6 +61,7 @@ def test_inner_products_of_rejections_as_written_out(lmax):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_trains_from_its_initial_weights():
     """A lone atom has vectors of zero, whose norm has no derivative."""
     module = visnet.ViSNet(
