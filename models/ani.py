@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -151,7 +151,8 @@ States = list[Float[Array, "atom member channel"]]
 
 def _apply(weights: Weights, x: Float[Array, "atom channel"]) -> States:
     """Hidden layers and the energy."""
-    states, spec = [], "ai,mio->mao"
+    states: States = []
+    spec = "ai,mio->mao"
     for kernel, bias in weights:
         x = jnp.einsum(spec, x, kernel) + bias[:, None, :]
         if len(states) < len(weights) - 1:
@@ -205,8 +206,14 @@ def _blockwise(
     rows = x[jnp.zeros(most * _BLOCK, order.dtype).at[slot].set(order)]
 
     widest, members = _widest(weights), weights[0][0][0].shape[0]
-    branches = [lambda y, of=of: _widened(_apply(of, y), widest) for of in weights]
-    branches.append(lambda y: [jnp.zeros((len(y), members, w), y.dtype) for w in widest])
+
+    def own(of: Weights, y: Float[Array, "atom channel"]) -> States:
+        return _widened(_apply(of, y), widest)
+
+    def nothing(y: Float[Array, "atom channel"]) -> States:
+        return [jnp.zeros((len(y), members, w), y.dtype) for w in widest]
+
+    branches: list[Callable[..., States]] = [*(partial(own, of) for of in weights), nothing]
     states = jax.lax.map(
         lambda block: jax.lax.switch(block[0], branches, block[1]),
         (kind, rows.reshape(most, _BLOCK, -1)),
@@ -355,7 +362,7 @@ def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:
             f"the networks in {folder} are not those these weights were published in "
             f"(SHA-256 {found[:12]}…, expected {_NETWORKS[:12]}…): {INSTALL}"
         )
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for k, (member, symbol, layer) in enumerate(names):
         bias, weight = (np.frombuffer(content, "<f4") for content in contents[2 * k : 2 * k + 2])
         name = f"neural_networks.{member}.{symbol}.{2 * layer}"

@@ -161,7 +161,7 @@ class Angles(NamedTuple):
         flat = flat.astype(np.int32)
         first = flat // slots
         centre = first // slots
-        mask = np.arange(room, dtype=np.int32) < pairs.sum(dtype=np.int32)
+        mask = jnp.arange(room, dtype=np.int32) < pairs.sum(dtype=np.int32)
         return cls(first, centre * slots + flat % slots, centre, mask)
 
 

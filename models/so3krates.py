@@ -223,8 +223,8 @@ class RadialBasis(nn.Module):
             scaled = (r[..., None] - constant("centres", centres)[None, None]) / widths[None, None]
             return jnp.exp(-0.5 * scaled * scaled)
         k = np.arange(self.count)
-        binomials = np.cumsum(np.log(np.maximum(self.count - k, 1) / np.maximum(k, 1)))
-        binomials = constant("binomials", binomials - binomials[0])
+        logs = np.cumsum(np.log(np.maximum(self.count - k, 1) / np.maximum(k, 1)))
+        binomials = constant("binomials", logs - logs[0])
         x = jnp.exp(-constant("gamma", 0.944863062918464) * r)
         x = jnp.clip(x, 1e-6, 1 - 1e-6)[..., None]
         k = k.astype(r.dtype)[None, None]
