@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cpdjax.errors import FileError, InputError
@@ -87,6 +88,11 @@ def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
         with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
             arrays = {path: stored[path] for path in stored.files}
         module = _module(record, known)
+        expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
+        if {path: array.shape for path, array in arrays.items()} != expected:
+            raise FileError(f"{folder}: the weights are not those of the hyperparameters")
+        name, aggregate = record["name"], record["aggregate"]
+        return Encoder(name, module, unflatten_dict(arrays, sep="/"), aggregate)
     except FileError:
         raise
     except OSError as error:
@@ -94,19 +100,15 @@ def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{folder} is no saved model, or it is damaged: {reason}") from None
-    expected = {path: leaf.shape for path, leaf in flatten_dict(shapes(module), sep="/").items()}
-    if {path: array.shape for path, array in arrays.items()} != expected:
-        raise FileError(f"{folder}: the weights are not those of the hyperparameters")
-    return Encoder(record["name"], module, unflatten_dict(arrays, sep="/"), record["aggregate"])
 
 
 def _module(record: Mapping[str, Any], known: Mapping[str, str]) -> Any:
     path, _, name = record["module"].rpartition(".")
-    if path not in known.values():
+    found = getattr(import_module(path), name, None) if path in known.values() else None
+    own = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == path
+    if not own:
         raise FileError(f"its architecture {record['module']!r} is not known")
-    return getattr(import_module(path), name)(
-        **{k: _frozen(v) for k, v in record["fields"].items()}
-    )
+    return found(**{k: _frozen(v) for k, v in record["fields"].items()})
 
 
 def _frozen(value: Any) -> Any:

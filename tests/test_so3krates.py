@@ -53,7 +53,7 @@ def test_bad_input_is_refused_in_one_line(config, state, match):
 
 def test_cells_are_known_where_all_sums_end_at_the_cutoff():
     def terms(electrostatic, dispersion):
-        return So3krates(long_range=LongRange(None, jax.nn.silu, True, electrostatic, dispersion))
+        return So3krates(long_range=LongRange(None, "silu", True, electrostatic, dispersion))
 
     assert So3krates().periodic
     assert terms(None, None).periodic
@@ -65,7 +65,7 @@ def test_charge_and_unpaired_electrons_are_read():
     """Also a batch with a row of nothing but padding stays finite, derivatives included."""
     module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,
                        num_radial_basis_fn=4, use_charge_embed=True, use_spin_embed=True,
-                       long_range=LongRange(6, jax.nn.silu, True, 4.0, 1.2))  # fmt: skip
+                       long_range=LongRange(6, "silu", True, 4.0, 1.2))  # fmt: skip
     draw = np.random.default_rng(1)
     variables = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape) / 3, shapes(module))
     structures = Structures.from_atoms([molecule("H2O")] * 4)
