@@ -6,9 +6,9 @@ import pytest
 from ase.build import molecule
 
 from cpdjax import Structures
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import padded
-from cpdjax.models import Encoder, from_state_dict
+from cpdjax.models import Encoder, from_state_dict, load, save
 from cpdjax.models.long_range import LongRange
 from cpdjax.models.so3krates import So3krates
 from cpdjax.models.weights import shapes
@@ -49,6 +49,25 @@ def test_bad_input_is_refused_in_one_line(config, state, match):
     with pytest.raises(InputError, match=match) as caught:
         from_state_dict("so3krates", config, state)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_with_long_range_terms_is_saved(tmp_path):
+    module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,
+                       long_range=LongRange(6, "tanh", True, 4.0, None))  # fmt: skip
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape), shapes(module))
+    save(tmp_path / "mine", Encoder("mine", module, variables))
+    assert load(tmp_path / "mine").architecture == module
+    record = (tmp_path / "mine" / "model.json").read_text()
+    (tmp_path / "mine" / "model.json").write_text(record.replace("LongRange", "Pairs"))
+    with pytest.raises(FileError, match=r"'cpdjax\.models\.long_range\.Pairs' is not known"):
+        load(tmp_path / "mine")
+
+
+def test_what_is_no_hyperparameter_is_not_saved(tmp_path):
+    module = So3krates(long_range=jax.nn.silu)
+    with pytest.raises(InputError, match="cannot be saved"):
+        save(tmp_path / "mine", Encoder("mine", module, {}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cells_are_known_where_all_sums_end_at_the_cutoff():
