@@ -113,7 +113,7 @@ def load(folder: str | Path, known: Collection[str]) -> Encoder:
 
 def _module(record: Mapping[str, Any], known: Collection[str]) -> Any:
     path, _, name = record["module"].rpartition(".")
-    found = getattr(import_module(path), name, None) if path in known else None
+    found: Any = getattr(import_module(path), name, None) if path in known else None
     own = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == path
     if not own:
         raise FileError(f"its architecture {record['module']!r} is not known")

@@ -162,7 +162,8 @@ class _Array(np.ndarray):
             raise FileError("it holds an array that is not made of numbers")
         if math.prod(shape) * kind.dtype.itemsize != len(raw):
             raise FileError(f"an array of shape {shape} has {len(raw)} bytes")
-        super().__setstate__((1, shape, kind.dtype, bool(fortran), raw))
+        checked: Any = (1, shape, kind.dtype, bool(fortran), raw)
+        super().__setstate__(checked)
 
 
 def _array(*_: Any) -> _Array:
