@@ -8,7 +8,7 @@ from ase.build import molecule
 from cpdjax import Structures
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import padded
-from cpdjax.models import Encoder, from_state_dict, load, save
+from cpdjax.models import Encoder, from_state_dict, load, save, so3krates
 from cpdjax.models.long_range import LongRange
 from cpdjax.models.so3krates import So3krates
 from cpdjax.models.weights import shapes
@@ -61,6 +61,15 @@ def test_a_model_with_long_range_terms_is_saved(tmp_path):
     (tmp_path / "mine" / "model.json").write_text(record.replace("LongRange", "Pairs"))
     with pytest.raises(FileError, match=r"'cpdjax\.models\.long_range\.Pairs' is not known"):
         load(tmp_path / "mine")
+
+
+def test_the_hash_of_the_terms_holds_no_address():
+    """As Flax prints a function without a name, such as that of "gelu"."""
+    module = So3krates(energy_activation_fn="gelu")
+    terms = so3krates._long_range(module, {"r_max_lr": None}, WITH_TERMS)
+    structure = jax.tree.structure(Encoder("mine", module.clone(long_range=terms), {}))
+    assert "zbl = True" in str(structure)
+    assert " at 0x" not in str(structure)
 
 
 def test_what_is_no_hyperparameter_is_not_saved(tmp_path):
