@@ -84,7 +84,9 @@ def collect(
 
 def _name(source: Any, position: int) -> str:
     if isinstance(source, str | Path):
-        return str(source) if str(source) in models.names() else Path(source).stem
+        if str(source) in models.names():
+            return str(source)
+        return Path(source).name if models.is_saved(source) else Path(source).stem
     for name in (getattr(source, "name", None), getattr(source, "model", None)):
         if isinstance(name, str) and name:
             return name

@@ -60,9 +60,10 @@ def extract_to(
         _check_same(path, facts)
         return path
     growing = path.with_name(f".{path.stem}-unfinished.zarr")
-    if growing.exists():
+    if is_store(growing):
         _check_same(growing, facts)
     else:
+        remove(growing)  # killed while it was created
         _create(growing, run, facts)
     root = zarr.open_group(growing, mode="r+")
     with bar(progress) as shown:
@@ -123,7 +124,7 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
     structures = run.structures
     rows = len(structures.numbers) if run.per_atom else len(structures)
     try:
-        root = zarr.create_group(path, attributes={**facts, "molecules_done": 0})
+        root = zarr.create_group(path, attributes=facts)
         if run.per_atom:
             root.create_array("offsets", data=structures.offsets)
         for layer in run.layers:
@@ -134,6 +135,7 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
                     chunks=(min(PART, rows), *shape),
                     dtype=run.dtype,
                 )
+        root.attrs["molecules_done"] = 0  # last: from now on it is a store
     except BaseException:
         remove(path)
         raise

@@ -60,6 +60,9 @@ _ARCHITECTURES: dict[str, str] = {
     "visnet": "cpdjax.models.visnet",
 }
 
+# what a saved model may be made of
+_SAVED = {*_ARCHITECTURES.values(), "cpdjax.models.long_range"}
+
 
 class Model(Protocol):
     """What `cpdjax.extract` needs of a model.
@@ -143,7 +146,7 @@ def load(name: str | Path) -> Model:
     if name in _REGISTRY:
         return import_module(_REGISTRY[str(name)]).load(name)
     if saved.is_saved(name):
-        return saved.load(name, _ARCHITECTURES)
+        return saved.load(name, _SAVED)
     if Path(name).is_file():
         raise InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "

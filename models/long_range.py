@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from cpdjax.models.graph import Graph
-from cpdjax.models.layers import Activation
+from cpdjax.models.layers import ACTIVATIONS
 from cpdjax.models.weights import Source, transpose
 
 COULOMB = 14.399645351950548
@@ -34,7 +34,7 @@ class LongRange(nn.Module):
 
     width: int | None
     """Of the hidden layer of charges; half of it, of volume ratios; None: no hidden layer."""
-    activation: Activation
+    activation: str
     zbl: bool
     electrostatic_scale: float | None
     """Å, within which charges are smeared; None: no electrostatics."""
@@ -80,13 +80,13 @@ class Charges(nn.Module):
     """Partial charges (e): a guess for each atom, shifted to sum to the total charge."""
 
     width: int | None
-    activation: Activation
+    activation: str
 
     @nn.compact
     def __call__(self, graph: Graph, x: Float[Array, "atom channel"]) -> Float[Array, " atom"]:
         own = nn.Embed(_ROWS, 1, name="elements")(graph.numbers)[:, 0]
         if self.width is not None:
-            x = self.activation(nn.Dense(self.width, name="hidden")(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(self.width, name="hidden")(x))
         guess = nn.Dense(1, name="out")(x)[:, 0] + own
         atoms = jnp.maximum(graph.mask.sum(1, dtype=guess.dtype), 1)
         return guess + graph.spread((graph.charge - graph.sum(guess)) / atoms)
@@ -96,7 +96,7 @@ class Ratios(nn.Module):
     """Volumes of atoms in molecules beside free atoms (Hirshfeld)."""
 
     width: int | None
-    activation: Activation
+    activation: str
 
     @nn.compact
     def __call__(self, graph: Graph, x: Float[Array, "atom channel"]) -> Float[Array, " atom"]:
@@ -104,7 +104,7 @@ class Ratios(nn.Module):
         shift = nn.Embed(_ROWS, 1, name="elements")(graph.numbers)[:, 0]
         query = nn.Embed(_ROWS, channels, name="query")(graph.numbers)
         if self.width is not None:
-            x = self.activation(nn.Dense(self.width // 2, name="hidden")(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(self.width // 2, name="hidden")(x))
         key = nn.Dense(channels, name="out")(x)
         return jnp.abs(shift + (query * key).sum(-1) / np.sqrt(channels).item())
 

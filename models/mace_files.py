@@ -19,6 +19,8 @@ from cpdjax.models.torch_files import Module
 _KINDS = ("mace.modules.models.MACE", "mace.modules.models.ScaleShiftMACE")
 _TRUSTED = ("mace", "e3nn", "torch")
 _BASES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
+# What the records of another version, or of a damaged file, can raise.
+_UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 _TRANSFORMS = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 
 
@@ -37,7 +39,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         )
     try:
         return config_of(model), torch_files.state_dict(model)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except _UNEXPECTED as error:
         reason = " ".join(str(error).split())
         raise FileError(
             f"{path} is of a version of mace-torch that is not read: {reason}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cpdjax.errors import FileError, InputError
@@ -45,13 +46,11 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
     if folder.exists() and not is_saved(folder):
         raise FileError(f"{folder} exists and is no saved model: choose another name or remove it")
     module: Any = encoder.architecture
-    kept = [field.name for field in fields(module) if field.name not in ("parent", "name")]
     record = {
         "format": _FORMAT,
         "cpdjax": version("cpdjax"),
         "name": encoder.name,
-        "module": f"{type(module).__module__}.{type(module).__qualname__}",
-        "fields": {name: getattr(module, name) for name in kept},
+        **_described(module),
         "aggregate": encoder.aggregate,
         "origin": dict(origin or {}),
     }
@@ -62,17 +61,28 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
         np.savez(temporary / _WEIGHTS, **arrays)
         record["sha256"] = _sha256(temporary / _WEIGHTS)
         try:
-            text = json.dumps(record, indent=1)
+            text = json.dumps(record, indent=1, default=_described)
         except TypeError as error:
             raise InputError(f"{record['module']} cannot be saved: {error}") from None
         (temporary / _RECORD).write_text(text)
 
 
-def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
+def _described(module: Any) -> dict[str, Any]:
+    """A Flax module as its class and fields, which may be modules themselves."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{type(module).__name__} is no type of JSON")
+    kept = [field.name for field in fields(module) if field.name not in ("parent", "name")]
+    return {
+        "module": f"{type(module).__module__}.{type(module).__qualname__}",
+        "fields": {name: getattr(module, name) for name in kept},
+    }
+
+
+def load(folder: str | Path, known: Collection[str]) -> Encoder:
     """The encoder in a folder.
 
     Args:
-        known: architectures and their modules; a class of any other module is refused.
+        known: the Python modules of architectures and their parts; a class of any other is refused.
 
     Raises:
         FileError: a file is missing, damaged or altered, or of a newer format.
@@ -87,6 +97,11 @@ def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
         with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
             arrays = {path: stored[path] for path in stored.files}
         module = _module(record, known)
+        expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
+        if {path: array.shape for path, array in arrays.items()} != expected:
+            raise FileError(f"{folder}: the weights are not those of the hyperparameters")
+        name, aggregate = record["name"], record["aggregate"]
+        return Encoder(name, module, unflatten_dict(arrays, sep="/"), aggregate)
     except FileError:
         raise
     except OSError as error:
@@ -94,24 +109,22 @@ def load(folder: str | Path, known: Mapping[str, str]) -> Encoder:
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{folder} is no saved model, or it is damaged: {reason}") from None
-    expected = {path: leaf.shape for path, leaf in flatten_dict(shapes(module), sep="/").items()}
-    if {path: array.shape for path, array in arrays.items()} != expected:
-        raise FileError(f"{folder}: the weights are not those of the hyperparameters")
-    return Encoder(record["name"], module, unflatten_dict(arrays, sep="/"), record["aggregate"])
 
 
-def _module(record: Mapping[str, Any], known: Mapping[str, str]) -> Any:
+def _module(record: Mapping[str, Any], known: Collection[str]) -> Any:
     path, _, name = record["module"].rpartition(".")
-    if path not in known.values():
+    found: Any = getattr(import_module(path), name, None) if path in known else None
+    own = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == path
+    if not own:
         raise FileError(f"its architecture {record['module']!r} is not known")
-    return getattr(import_module(path), name)(
-        **{k: _frozen(v) for k, v in record["fields"].items()}
-    )
+    return found(**{k: _restored(v, known) for k, v in record["fields"].items()})
 
 
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples that they were."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _restored(value: Any, known: Collection[str]) -> Any:
+    """JSON's lists as the tuples that they were, its objects as modules."""
+    if isinstance(value, list):
+        return tuple(_restored(v, known) for v in value)
+    return _module(value, known) if isinstance(value, dict) else value
 
 
 def _sha256(path: Path) -> str:

@@ -357,7 +357,7 @@ def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> L
         return None
     terms = LongRange(
         width=module.energy_regression_dim,
-        activation=ACTIVATIONS[module.energy_activation_fn],
+        activation=module.energy_activation_fn,
         zbl=config.get("zbl_repulsion_bool", True),
         electrostatic_scale=(
             config.get("electrostatic_energy_scale", 4.0)

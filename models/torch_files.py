@@ -1,13 +1,17 @@
 """Files of `torch.save` without torch: a restricted unpickler that runs nothing.
 
-It knows tensors, plain containers and NumPy arrays. Objects of module classes in `trusted`
-packages become inert `Module` records, from which `state_dict` collects the tensors; anything
-else is refused. The format is that of torch ≥ 1.6: a zip of one pickle and raw storages.
+It knows tensors, plain containers and NumPy arrays of numbers. Objects of module classes in
+`trusted` packages become inert `Module` records, from which `state_dict` collects the tensors;
+anything else is refused. The format is that of torch ≥ 1.6: a zip of one pickle and raw storages.
+
+No `np.dtype` is within a pickle's reach, since its `__setstate__` takes any size and flags, with
+which raw bytes pass for pointers: names and checked stand-ins take its place.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -31,6 +35,16 @@ _STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+_DTYPES = {
+    *("float64", "float32", "float16", "bfloat16", "complex128", "complex64"),
+    *("int64", "int32", "int16", "int8", "uint8", "bool"),
+}
+"""Of torch, as attributes of its modules."""
+_CODES = {
+    *("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"),
+    *("f2", "f4", "f8", "c8", "c16"),
+}
+"""Of NumPy's booleans and numbers."""
 
 
 def read(path: str | Path, trusted: tuple[str, ...] = ()) -> Any:
@@ -112,24 +126,67 @@ class _Unpickler(pickle.Unpickler):
         path = f"{module}.{name}"
         if path in _ALLOWED:
             return _ALLOWED[path]
-        if module == "torch" and name in _STORAGES:
-            return np.dtype(_STORAGES[name])
-        if module == "torch" and hasattr(np, name.removesuffix("Storage")):
-            return name  # a dtype such as torch.float32, by its name
+        if module == "torch" and (name in _STORAGES or name in _DTYPES):
+            return name
         if module.split(".")[0] in self._trusted:
             return self._records.setdefault(path, type(name, (Module,), {"path": path}))
         raise FileError(f"it holds {path}, which is neither a tensor nor a plain container")
 
     def persistent_load(self, pid: Any) -> np.ndarray:
         kind, dtype, key, *_ = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        if kind != "storage" or dtype not in _STORAGES:
             raise FileError(f"it holds an object of kind {kind!r}, which is no tensor")
-        return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype)
+        return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), _STORAGES[dtype])
 
 
-def _tensor(storage: np.ndarray, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
-    if (np.array([offset, *size, *stride]) < 0).any():
-        raise FileError("a tensor has a negative size or stride")
+class _Dtype:
+    """In place of `np.dtype`: one of `_CODES`, and of what it is told later the byte order."""
+
+    dtype: np.dtype
+
+    def __init__(self, code: str, *_: Any):
+        if code not in _CODES:
+            raise FileError(f"it holds an array of dtype {code!r}, which is no plain number")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array that takes its content once, and only as bytes of numbers."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, raw = state
+        if self.size or not (isinstance(kind, _Dtype) and type(raw) is bytes and _counts(*shape)):
+            raise FileError("it holds an array that is not made of numbers")
+        if math.prod(shape) * kind.dtype.itemsize != len(raw):
+            raise FileError(f"an array of shape {shape} has {len(raw)} bytes")
+        checked: Any = (1, shape, kind.dtype, bool(fortran), raw)
+        super().__setstate__(checked)
+
+
+def _array(*_: Any) -> _Array:
+    """Empty, until its `__setstate__`."""
+    return _Array(0)
+
+
+def _scalar(kind: Any, raw: Any) -> Any:
+    if not (isinstance(kind, _Dtype) and type(raw) is bytes and len(raw) == kind.dtype.itemsize):
+        raise FileError("it holds a NumPy scalar that is no number")
+    return np.frombuffer(raw, kind.dtype)[0]
+
+
+def _counts(*numbers: Any) -> bool:
+    """Whether all are plain integers, which do not overflow, from zero up."""
+    return all(type(n) is int and n >= 0 for n in numbers)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    if not (isinstance(storage, np.ndarray) and storage.ndim == 1):
+        raise FileError("a tensor has no storage")
+    if not _counts(offset, *size, *stride):
+        raise FileError("a tensor has an offset, a size or a stride that is no count")
     reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
     if 0 not in size and reach > storage.size:
         raise FileError("a tensor reaches beyond the end of its storage")
@@ -170,10 +227,11 @@ _ALLOWED: dict[str, Any] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "_codecs.encode": _latin1,
-    "numpy.dtype": np.dtype,
-    "numpy.ndarray": np.ndarray,
-    "numpy.core.multiarray._reconstruct": np.ndarray.__reduce__(np.empty(0))[0],
-    "numpy.core.multiarray.scalar": np.float64(0).__reduce__()[0],
-    "numpy._core.multiarray._reconstruct": np.ndarray.__reduce__(np.empty(0))[0],
-    "numpy._core.multiarray.scalar": np.float64(0).__reduce__()[0],
+    "__builtin__.bytes": lambda: b"",  # the one case that is not encoded
+    "numpy.dtype": _Dtype,
+    "numpy.ndarray": "numpy.ndarray",  # an argument of the next, which heeds none
+    "numpy.core.multiarray._reconstruct": _array,
+    "numpy._core.multiarray._reconstruct": _array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy._core.multiarray.scalar": _scalar,
 }

@@ -249,6 +249,22 @@ def test_what_is_wrong_with_a_file_is_one_line(file, tmp_path):
     assert (status, "is no saved model" in errors) == (2, True)
 
 
+def test_records_that_are_not_those_of_mace(tmp_path, monkeypatch):
+    """A number that is infinite, a module that is its own child: still one line."""
+    kind = mace_files._KINDS[0]
+    for error in (OverflowError("infinity"), RecursionError("too deep"), KeyError("hs")):
+
+        def config_of(model, error=error):
+            raise error
+
+        monkeypatch.setattr(mace_files, "config_of", config_of)
+        module, _, name = kind.rpartition(".")
+        with zipfile.ZipFile(tmp_path / "other.model", "w") as archive:
+            archive.writestr("a/data.pkl", f"\x80\x02c{module}\n{name}\n)\x81.".encode("latin1"))
+        with pytest.raises(FileError, match="of a version of mace-torch that is not read"):
+            mace_files.read(tmp_path / "other.model")
+
+
 class Call:
     """Pickles as a call of `function`."""
 
@@ -318,6 +334,14 @@ def test_damaged_folders_are_one_line(folder, tmp_path):
         ({**record, "format": 99}, arrays, "newer than this"),
         ({**record, "module": "os.system"}, arrays, "is not known"),
         ({**record, "fields": {**record["fields"], "lmax": 1}}, arrays, "not those of"),
+        ({**record, "module": "cpdjax.models.mace.translate"}, arrays, "is not known"),
+        ({**record, "module": "cpdjax.models.mace.partial"}, arrays, "is not known"),
+        ({**record, "module": "cpdjax.models.mace.Repulsion"}, arrays, "is not known"),
+        ({**record, "fields": {**record["fields"], "lmax": "one"}}, arrays, "damaged"),
+        ({**record, "fields": {**record["fields"], "depth": 1}}, arrays, "damaged"),
+        ({**record, "fields": {}}, arrays, "damaged"),
+        ({**record, "fields": None}, arrays, "damaged"),
+        ({k: v for k, v in record.items() if k != "aggregate"}, arrays, "damaged"),
         ({}, arrays, "damaged"),
     ]
     for number, (content, stored, match) in enumerate(cases):

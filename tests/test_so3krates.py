@@ -6,9 +6,9 @@ import pytest
 from ase.build import molecule
 
 from cpdjax import Structures
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import padded
-from cpdjax.models import Encoder, from_state_dict
+from cpdjax.models import Encoder, from_state_dict, load, save, so3krates
 from cpdjax.models.long_range import LongRange
 from cpdjax.models.so3krates import So3krates
 from cpdjax.models.weights import shapes
@@ -51,9 +51,37 @@ def test_bad_input_is_refused_in_one_line(config, state, match):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_with_long_range_terms_is_saved(tmp_path):
+    module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,
+                       long_range=LongRange(6, "tanh", True, 4.0, None))  # fmt: skip
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape), shapes(module))
+    save(tmp_path / "mine", Encoder("mine", module, variables))
+    assert load(tmp_path / "mine").architecture == module
+    record = (tmp_path / "mine" / "model.json").read_text()
+    (tmp_path / "mine" / "model.json").write_text(record.replace("LongRange", "Pairs"))
+    with pytest.raises(FileError, match=r"'cpdjax\.models\.long_range\.Pairs' is not known"):
+        load(tmp_path / "mine")
+
+
+def test_the_hash_of_the_terms_holds_no_address():
+    """As Flax prints a function without a name, such as that of "gelu"."""
+    module = So3krates(energy_activation_fn="gelu")
+    terms = so3krates._long_range(module, {"r_max_lr": None}, WITH_TERMS)
+    structure = jax.tree.structure(Encoder("mine", module.clone(long_range=terms), {}))
+    assert "zbl = True" in str(structure)
+    assert " at 0x" not in str(structure)
+
+
+def test_what_is_no_hyperparameter_is_not_saved(tmp_path):
+    module = So3krates(long_range=jax.nn.silu)
+    with pytest.raises(InputError, match="cannot be saved"):
+        save(tmp_path / "mine", Encoder("mine", module, {}))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_cells_are_known_where_all_sums_end_at_the_cutoff():
     def terms(electrostatic, dispersion):
-        return So3krates(long_range=LongRange(None, jax.nn.silu, True, electrostatic, dispersion))
+        return So3krates(long_range=LongRange(None, "silu", True, electrostatic, dispersion))
 
     assert So3krates().periodic
     assert terms(None, None).periodic
@@ -65,7 +93,7 @@ def test_charge_and_unpaired_electrons_are_read():
     """Also a batch with a row of nothing but padding stays finite, derivatives included."""
     module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,
                        num_radial_basis_fn=4, use_charge_embed=True, use_spin_embed=True,
-                       long_range=LongRange(6, jax.nn.silu, True, 4.0, 1.2))  # fmt: skip
+                       long_range=LongRange(6, "silu", True, 4.0, 1.2))  # fmt: skip
     draw = np.random.default_rng(1)
     variables = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape) / 3, shapes(module))
     structures = Structures.from_atoms([molecule("H2O")] * 4)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import ase.io
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import zarr
 from ase.build import molecule
 from e3nn_jax import IrrepsArray
 
+from cpdjax import models
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features
@@ -96,6 +98,17 @@ def test_names():
     renamed = collect({"one": features, 2: features, "model": "coulomb-spectrum"}, water())
     assert [f.model for f in renamed] == ["one", "2", "model"]
     assert (renamed[0].pool, renamed[0].structures_hash) == ("sum", "h")
+
+
+def test_saved_models_are_called_by_the_whole_name_of_their_folders(tmp_path, monkeypatch):
+    model, names = models.load("coulomb-spectrum"), ["mace-0.1", "mace-0.2"]
+    monkeypatch.setattr(models, "load", lambda _: model)
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text("{}")
+    for kind in (str, Path):
+        found = collect([kind(tmp_path / name) for name in names], water())
+        assert [features.model for features in found] == names
 
 
 def water():

@@ -1,6 +1,9 @@
 """Feature stores: what comes back is what was computed, whenever the writing was interrupted."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import zarr
 from ase.build import molecule
 from test_extraction import Toy, random_structures
 
-from cpdjax import store
+from cpdjax import models, store
 from cpdjax.errors import FileError
 from cpdjax.extraction import extract
 from cpdjax.sources import collect
@@ -83,6 +86,27 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, structures, monkeypa
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("killed_at", ["create_array", "create_group"])
+def test_killed_while_the_store_is_created(tmp_path, structures, monkeypatch, killed_at):
+    """A second call starts anew; nothing had been computed."""
+    path = tmp_path / "f.zarr"
+    with monkeypatch.context() as patch:
+        owner = zarr if killed_at == "create_group" else zarr.Group
+
+        def killed(*arguments, **_):
+            if killed_at == "create_group":
+                arguments[0].mkdir()
+            raise Killed
+
+        patch.setattr(owner, killed_at, killed)
+        patch.setattr(store, "remove", lambda path: None)  # which a SIGKILL does not wait for
+        with pytest.raises(Killed):
+            extract_to(path, Toy(), structures)
+    assert [p.name for p in tmp_path.iterdir()] == [".f-unfinished.zarr"]
+    assert list(read_features(extract_to(path, Toy(), structures))) == ["number", "position"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]
+
+
 def test_a_finished_store_is_left_alone_and_another_configuration_refused(tmp_path, structures):
     path = extract_to(tmp_path / "f.zarr", Toy(), structures)
     before = (path / "zarr.json").stat().st_mtime_ns
@@ -102,6 +126,26 @@ def test_attributes_say_what_it_is(tmp_path, structures):
     assert facts["irreps"] == {"spectrum": "29x0e"}
     assert len(facts["weights_hash"]) == 64
     assert {"pool", "dtype", "dataset", "cpdjax", "parity", "invariants"} <= facts.keys()
+
+
+HASHES = """
+from cpdjax import models
+from cpdjax.store import weights_hash
+for name in models.names():
+    print(name, weights_hash(models.load(name)))
+"""
+
+
+@pytest.mark.slow
+def test_the_hash_of_a_model_is_the_same_in_another_process():
+    processes = [
+        subprocess.Popen([sys.executable, "-c", HASHES], stdout=subprocess.PIPE, text=True,
+                         env=os.environ | {"PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    first, second = (process.communicate()[0].splitlines() for process in processes)
+    assert [line.split()[0] for line in first] == list(models.names())
+    assert first == second
 
 
 def test_unfinished_or_damaged_stores_are_one_line(tmp_path, structures):

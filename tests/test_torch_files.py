@@ -73,6 +73,122 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
     assert not witness.exists()
 
 
+def test_numpy_arrays_and_scalars(tmp_path):
+    arrays = [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3)),
+        np.array([True, False]),
+        np.array(2 + 1j),
+        np.zeros((0, 3), np.float16),
+        np.float32(0.5),
+        np.int64(-3),
+        np.bool_(True),
+    ]
+    for protocol in (2, 4):
+        path = write(tmp_path / "a.pth", pickle.dumps({"mine": [*arrays, arrays[0]]}, protocol))
+        for found, expected in zip(torch_files.read(path)["mine"], arrays, strict=False):
+            np.testing.assert_array_equal(found, expected)
+            assert (found.shape, found.dtype.kind) == (expected.shape, expected.dtype.kind)
+
+
+class Built:
+    """Pickles as a call of NumPy's `function` whose result is then given `state`."""
+
+    def __init__(self, function, arguments, state):
+        self.reduced = function, arguments, state
+
+    def __reduce__(self):
+        return self.reduced
+
+
+DTYPE, RECONSTRUCT = np.dtype, np.empty(0).__reduce__()[0]
+EMPTY = (np.ndarray, (0,), b"b")
+POINTER = b"\x41" * 8
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        # an object dtype whose flags deny that it holds references
+        Built(RECONSTRUCT, EMPTY, (1, (1,), Built(DTYPE, ("O8", False, True),
+              (3, "|", None, None, None, 8, 8, 0)), False, POINTER)),
+        Built(RECONSTRUCT, EMPTY, (1, (1,), np.dtype("O"), False, POINTER)),
+        Call(np.float64(0).__reduce__()[0], np.dtype("O"), POINTER),
+        Call(np.float64(0).__reduce__()[0], np.dtype("f8"), POINTER[:4]),
+        Call(np.float64(0).__reduce__()[0], "f8", POINTER),
+        np.array([{}, None]),
+        np.array(["text"]),
+        np.zeros(2, [("a", "f8")]),
+        Built(RECONSTRUCT, EMPTY, (1, (2,), np.dtype("f8"), False, POINTER)),
+        Built(RECONSTRUCT, EMPTY, (1, (-1,), np.dtype("f8"), False, POINTER)),
+        Built(RECONSTRUCT, EMPTY, (1, (np.int64(1),), np.dtype("f8"), False, POINTER)),
+        Built(RECONSTRUCT, EMPTY, (1, (1,), np.dtype("f8"), False, [POINTER])),
+        Built(RECONSTRUCT, EMPTY, (1, (1,), "f8", False, POINTER)),
+        Call(np.ndarray, (4,), "f8"),
+    ],
+)  # fmt: skip
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path, payload):
+    path = write(tmp_path / "a.pth", pickle.dumps(payload, 2))
+    with pytest.raises(FileError) as caught:
+        torch_files.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dtype_keeps_its_size_and_flags(tmp_path):
+    """What a pickle says of them is not heeded, and NumPy's own dtypes stay what they are."""
+    kind = Built(DTYPE, ("f8", False, True), (3, "<", None, None, None, 999, 999, 63))
+    payload = Built(RECONSTRUCT, EMPTY, (1, (1,), kind, False, np.float64(2.5).tobytes()))
+    found = torch_files.read(write(tmp_path / "a.pth", pickle.dumps(payload, 2)))
+    assert found.tolist() == [2.5]
+    assert (found.dtype, np.dtype("f8").itemsize) == (np.float64, 8)
+
+
+def test_the_content_of_tensors_and_arrays_is_not_replaced(tmp_path):
+    state = pickle.dumps((1, (1,), np.dtype("f8"), False, POINTER), 2)[2:-1]
+    for first in (tensor_pickle((2,), (1,)), pickle.dumps(np.ones(2), 2)):
+        path = write(tmp_path / "a.pth", first[:-1] + state + b"b.", {"0": np.ones(6, np.float32)})
+        with pytest.raises(FileError):
+            torch_files.read(path)
+
+
+def int64(number):
+    """The opcodes of a NumPy scalar."""
+    return pickle.dumps(np.int64(number), 2)[2:-1]
+
+
+@pytest.mark.parametrize("number", [2**62, -1, 3])
+def test_counts_are_plain_integers(tmp_path, number):
+    whole = tensor_pickle((2, 3), (3, 1))
+    for written, changed in (
+        (b"(K\x02K\x03t", b"(K\x02" + int64(number) + b"t"),
+        (b"(K\x03K\x01t", b"(" + int64(number) + b"K\x01t"),
+        (b"QK\x00", b"Q" + int64(number)),
+    ):
+        assert whole.count(written) == 1
+        path = write(tmp_path / "a.pth", whole.replace(written, changed), {"0": np.zeros(6, "f4")})
+        with pytest.raises(FileError, match="no count"):
+            torch_files.read(path)
+
+
+def test_a_storage_is_one_row(tmp_path):
+    whole, storage = tensor_pickle((2, 3), (3, 1)), tensor_pickle((2,), (1,))
+    start, end = storage.index(b"(X\x07"), storage.index(b"Q") + 1
+    for other in (np.zeros((2, 3)), [0.0] * 6):
+        payload = whole.replace(storage[start:end], pickle.dumps(other, 2)[2:-1])
+        with pytest.raises(FileError, match="no storage"):
+            torch_files.read(write(tmp_path / "a.pth", payload))
+
+
+def test_names_of_torch_are_those_of_its_dtypes(tmp_path):
+    for name in ("float32", "bfloat16", "int64"):
+        path = write(tmp_path / "a.pth", f"\x80\x02ctorch\n{name}\n.".encode("latin1"))
+        assert torch_files.read(path) == name
+    for name in ("load", "save", "loadStorage", "UntypedStorage"):
+        path = write(tmp_path / "a.pth", f"\x80\x02ctorch\n{name}\n.".encode("latin1"))
+        with pytest.raises(FileError, match="neither a tensor nor a plain container"):
+            torch_files.read(path)
+
+
 def test_trusted_classes_become_records_and_are_not_imported(tmp_path):
     # An object of class `antigravity.Module`: importing that module would open a browser.
     payload = (
