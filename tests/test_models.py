@@ -57,7 +57,22 @@ def test_unknown_architectures_and_options():
     refused(STATE, "unknown architecture 'shnet'; did you mean schnet", architecture="shnet",
             error=UnknownNameError)  # fmt: skip
     refused(STATE, "dipole", CONFIG | {"dipole": True})
+    refused(STATE, "readout='max' is not ported", CONFIG | {"readout": "max"})
+    refused(STATE, "unknown option of SchNet 'cutof'; did you mean cutoff", CONFIG | {"cutof": 5.0},
+            error=UnknownNameError)  # fmt: skip
+    models.from_state_dict("schnet", CONFIG | {"max_num_neighbors": 32, "atomref": None}, STATE)
     refused({}, "no PaiNN", architecture="painn")
+
+
+def test_the_readout_of_schnet_is_a_sum_or_a_mean():
+    """As torch_geometric's `readout` says."""
+    add, total, mean = (
+        models.from_state_dict("schnet", CONFIG | {"readout": readout}, STATE)
+        for readout in ("add", "sum", "mean")
+    )
+    batch = padded(add, Structures.from_atoms([molecule("CH4"), molecule("H2O")]), np.arange(2), 5)
+    np.testing.assert_array_equal(add.output(batch), total.output(batch))
+    np.testing.assert_allclose(mean.output(batch) * [5, 3], add.output(batch), rtol=1e-6)
 
 
 def test_weights_that_are_not_installed_or_altered(tmp_path, monkeypatch):
