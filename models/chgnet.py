@@ -336,7 +336,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
         InputError: options that are not ported, or the state dict of another architecture.
         UnknownNameError: an activation that is not ported, or an unknown option.
     """
-    only("CHGNet", config, (*_FIELDS, *_FIXED, "mlp_hidden_dims", *_NORMS, *_UNREAD))
+    only("CHGNet", config, (*_FIELDS, *_FIXED, "mlp_hidden_dims", *_NORMS), _UNREAD)
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {value!r}")

@@ -381,12 +381,13 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
     config = _checked(config)
     module = _module(config)
     _compare(config, state)
-    state = _of_one_head(config, {"scale_shift.scale": _ONE, "scale_shift.shift": _ZERO, **state})
+    state = _of_one_head(config, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
     ignore = [*_CARRY_NOTHING, *(name for name, array in state.items() if not array.size)]
     return module, translate(module, state, _table(module, state), ignore)
 
 
-_ONE, _ZERO = np.ones(()), np.zeros(())
+# Of a `MACE`, which has none.
+_SCALES = {"scale_shift.scale": np.ones(()), "scale_shift.shift": np.zeros(())}
 _CARRY_NOTHING = (
     "r_max", "atomic_numbers", "num_interactions", "radial_embedding.cutoff_fn.*",
     "radial_embedding.bessel_fn.r_max", "radial_embedding.bessel_fn.prefactor",
@@ -401,7 +402,7 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         InputError: an option is missing, unknown or not supported.
     """
     require(config, *_REQUIRED)
-    only("MACE", config, (*_REQUIRED, *_OPTIONAL, *_CHOICES, *_UNREAD))
+    only("MACE", config, (*_REQUIRED, *_OPTIONAL, *_CHOICES), _UNREAD)
     full = {**_OPTIONAL, **{name: choices[0] for name, choices in _CHOICES.items()}, **config}
     for name, value in full.items():
         if name in _CHOICES and value not in _CHOICES[name]:
@@ -482,7 +483,7 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
             )
 
 
-def _of_one_head(config: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+def _of_one_head(config: Mapping[str, Any], state: State) -> State:
     """The state dict as it would be with the chosen head alone.
 
     Raises:
@@ -510,7 +511,7 @@ def _of_one_head(config: Mapping[str, Any], state: dict[str, Any]) -> dict[str, 
             ),
         }
     found = {name: p for name in state for p in own if fnmatchcase(name, p)}
-    return state | {name: changed(state, name, own[p]) for name, p in found.items()}
+    return {**state, **{name: changed(state, name, own[p]) for name, p in found.items()}}
 
 
 def _table(module: MACE, state: State) -> dict[str, Source]:

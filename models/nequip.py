@@ -346,7 +346,7 @@ def _check(config: Mapping[str, Any]) -> None:
     require(config, "_type_map", "version", "cutoff")
     if not config.get("irreps_manual"):
         require(config, "channel", "num_convolution_layer")
-    only("NequIP", config, (*_OPTIONS, *_FIXED, *_UNREAD))
+    only("NequIP", config, (*_OPTIONS, *_FIXED), _UNREAD)
     for name, value in _FIXED.items():
         if config.get(name, value) != value:
             raise InputError(f"NequIP with {name}={config[name]!r} is not ported, only {value!r}")

@@ -6,7 +6,7 @@ Nothing here imports the package whose weights it reads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -42,15 +42,19 @@ def require(config: Mapping[str, Any], *names: str) -> None:
             raise InputError(f"the config lacks {name!r}; it has {sorted(config)}")
 
 
-def only(what: str, config: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse hyperparameters of any other name; `known` may hold patterns.
+def only(
+    what: str, config: Mapping[str, Any], known: Sequence[str], unread: Sequence[str] = ()
+) -> None:
+    """Refuse hyperparameters of any other name.
+
+    Args:
+        unread: patterns of names that change neither features nor output.
 
     Raises:
         UnknownNameError: an option that `what` does not have.
     """
-    known = list(known)
     for name in config:
-        if not any(fnmatchcase(name, pattern) for pattern in known):
+        if name not in known and not any(fnmatchcase(name, pattern) for pattern in unread):
             raise UnknownNameError(f"option of {what}", name, known)
 
 

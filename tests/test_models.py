@@ -61,7 +61,7 @@ def test_unknown_architectures_and_options():
     refused(STATE, "unknown option of SchNet 'cutof'; did you mean cutoff", CONFIG | {"cutof": 5.0},
             error=UnknownNameError)  # fmt: skip
     models.from_state_dict("schnet", CONFIG | {"max_num_neighbors": 32, "atomref": None}, STATE)
-    refused({}, "no PaiNN", architecture="painn")
+    refused({}, "no PaiNN", {}, architecture="painn")
 
 
 def test_the_readout_of_schnet_is_a_sum_or_a_mean():
@@ -72,7 +72,9 @@ def test_the_readout_of_schnet_is_a_sum_or_a_mean():
     )
     batch = padded(add, Structures.from_atoms([molecule("CH4"), molecule("H2O")]), np.arange(2), 5)
     np.testing.assert_array_equal(add.output(batch), total.output(batch))
-    np.testing.assert_allclose(mean.output(batch) * [5, 3], add.output(batch), rtol=1e-6)
+    np.testing.assert_allclose(
+        mean.output(batch), np.asarray(add.output(batch)) / [5, 3], rtol=1e-6
+    )
 
 
 def test_weights_that_are_not_installed_or_altered(tmp_path, monkeypatch):

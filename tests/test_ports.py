@@ -163,7 +163,6 @@ def test_equals_reference(name):
     assert error <= golden["tolerance"], ("output", error)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def attempt(architecture, config, state):
     """The model and nothing, or nothing and why not."""
     try:
@@ -172,13 +171,17 @@ def attempt(architecture, config, state):
         return None, str(error)
 
 
+# SevenNet's frequencies: a checkpoint has none where they were not learned.
+DEFAULTED = "edge_embedding.basis_function.coeffs"
+
+
 @pytest.mark.parametrize("name", from_config())
 def test_a_missing_or_truncated_array_is_refused(name, monkeypatch):
     """In one line; arrays that carry nothing of their own may be missing, and nothing changes."""
     golden, encoder, _ = load(name)
     state, config = common.state_of(golden), json.loads(str(golden["config"]))
     monkeypatch.setattr(weights, "shapes", cache(weights.shapes))
-    names = list(state)
+    names = [name for name in state if name != DEFAULTED]
     draw = np.random.default_rng(0)
     chosen = {names[0], names[-1], *draw.choice(names, 4)}
     refused = 0
@@ -204,6 +207,7 @@ def test_unknown_options_are_refused(name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", one_of_each())
 def test_equivariant(name, dtype):
     _, encoder, structures = load(name)
