@@ -291,7 +291,8 @@ def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
     """Of the hidden layers of an element's networks."""
     names = [f"networks.{symbol}.{2 * i}.bias" for i in range(depth - 1)]
     for name in names:
-        if np.ndim(stacked.get(name)) != 2:
+        bias = stacked.get(name)
+        if bias is None or bias.ndim != 2:
             raise InputError(f"the state dict has no {name!r}, a vector of each member")
     return tuple(stacked[name].shape[1] for name in names)
 

@@ -37,7 +37,7 @@ from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, LayerNorm, polynomial_cutoff
-from cpdjax.models.weights import Source, State, dense, only, packaged, translate
+from cpdjax.models.weights import Source, State, dense, only, packaged, rows, translate
 
 _ANGLES = (80, 320, 1600)
 """Numbers of angles per atom that are compiled; the smallest that suffices runs."""
@@ -349,16 +349,13 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only 'layer'")
     fields = {ours: config[theirs] for theirs, ours in _FIELDS.items() if theirs in config}
     widths = config.get("mlp_hidden_dims", (64, 64, 64))
-    rows = state.get("atom_embedding.embedding.weight")
-    if rows is None:
-        raise InputError("the state dict has no 'atom_embedding.embedding.weight': no CHGNet")
     module = CHGNet(
         **fields,
         readout_hidden=(widths,) if isinstance(widths, int) else tuple(widths),
         gate_norm=norms[config.get("gMLP_norm", "layer")],
         readout_norm=norms[config.get("readout_norm", "layer")],
         out_bias="atom_conv_layers.0.mlp_out.layers.1.bias" in state,
-        max_element=len(rows),
+        max_element=rows(state, "atom_embedding.embedding.weight", "CHGNet"),
     )
     if module.activation not in ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, ACTIVATIONS)

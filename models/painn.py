@@ -20,11 +20,11 @@ from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import UnknownNameError
 from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import Activation, cosine_cutoff, shifted_softplus
-from cpdjax.models.weights import Source, State, changed, dense, options, translate, transpose
+from cpdjax.models.weights import Source, State, changed, dense, options, rows, translate, transpose
 
 _ACTIVATIONS: dict[str, Activation] = {"silu": jax.nn.silu, "shifted_softplus": shifted_softplus}
 _BASES = ("gaussian", "bessel")
@@ -198,12 +198,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
             radial basis that is not ported, or an unknown option.
     """
     fields = options(PaiNN, config, ["max_z"], own=["n_embeddings"])
-    rows = state.get("representation.embedding.weight")
-    if rows is None:
-        raise InputError("the state dict has no 'representation.embedding.weight': no PaiNN")
     if _CUTOFF in state:  # rounded to float32 by the reference
         fields["cutoff"] = changed(state, _CUTOFF, lambda stored: stored.reshape(())).item()
-    module = PaiNN(**fields, n_embeddings=len(rows))
+    module = PaiNN(**fields, n_embeddings=rows(state, "representation.embedding.weight", "PaiNN"))
     if module.activation not in _ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
     if module.radial_basis not in _BASES:

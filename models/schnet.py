@@ -151,7 +151,7 @@ def from_state_dict(
             f"expected {' or '.join(map(repr, _AGGREGATES))}"
         )
     fields = options(SchNet, config, _ALSO, own=["atomref"])
-    module = SchNet(**fields, atomref="atomref.weight" in state)
+    module = SchNet(**fields, atomref=not {"atomref.weight", "initial_atomref"}.isdisjoint(state))
     table: dict[str, Source] = {
         "params/embedding/embedding": "embedding.weight",
         "constants/gaussians/centres": "distance_expansion.offset",

@@ -79,6 +79,18 @@ def options(
     return {name: value for name, value in config.items() if name in fields}
 
 
+def rows(state: State, name: str, what: str) -> int:
+    """How many elements an embedding has.
+
+    Raises:
+        InputError: there is no such embedding, so the state dict is not one of `what`.
+    """
+    table = state.get(name)
+    if table is None or table.ndim != 2 or not len(table):
+        raise InputError(f"the state dict has no matrix {name!r}: no {what}")
+    return len(table)
+
+
 def dense(ours: str, theirs: str, bias: bool = True, separator: str = "/") -> dict[str, Source]:
     """Of a torch `Linear`: entries of the table that `translate` takes."""
     table: dict[str, Source] = {f"params/{ours}{separator}kernel": (f"{theirs}.weight", transpose)}

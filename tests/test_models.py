@@ -66,15 +66,14 @@ def test_unknown_architectures_and_options():
 
 def test_the_readout_of_schnet_is_a_sum_or_a_mean():
     """As torch_geometric's `readout` says."""
-    add, total, mean = (
+    add, added, mean = (
         models.from_state_dict("schnet", CONFIG | {"readout": readout}, STATE)
         for readout in ("add", "sum", "mean")
     )
     batch = padded(add, Structures.from_atoms([molecule("CH4"), molecule("H2O")]), np.arange(2), 5)
-    np.testing.assert_array_equal(add.output(batch), total.output(batch))
-    np.testing.assert_allclose(
-        mean.output(batch), np.asarray(add.output(batch)) / [5, 3], rtol=1e-6
-    )
+    total = np.asarray(add.output(batch))
+    np.testing.assert_array_equal(added.output(batch), total)
+    np.testing.assert_allclose(mean.output(batch), total / [5, 3], rtol=1e-6)
 
 
 def test_weights_that_are_not_installed_or_altered(tmp_path, monkeypatch):

@@ -176,26 +176,24 @@ DEFAULTED = "edge_embedding.basis_function.coeffs"
 
 
 @pytest.mark.parametrize("name", from_config())
-def test_a_missing_or_truncated_array_is_refused(name, monkeypatch):
+def test_a_missing_or_misshapen_array_is_refused(name, monkeypatch):
     """In one line; arrays that carry nothing of their own may be missing, and nothing changes."""
     golden, encoder, _ = load(name)
     state, config = common.state_of(golden), json.loads(str(golden["config"]))
     monkeypatch.setattr(weights, "shapes", cache(weights.shapes))
-    names = [name for name in state if name != DEFAULTED]
-    draw = np.random.default_rng(0)
-    chosen = {names[0], names[-1], *draw.choice(names, 4)}
     refused = 0
-    for changed in sorted(chosen):
-        array = state[changed]
+    for changed, array in state.items():
         rest = {k: v for k, v in state.items() if k != changed}
-        short = array[..., :-1] if array.ndim else np.stack([array] * 2)
-        for altered in (rest, rest | {changed: short}):
-            found, error = attempt(str(golden["architecture"]), config, altered)
+        altered = [rest] if changed != DEFAULTED else []
+        for other in (array[..., :-1] if array.ndim else np.stack([array] * 2), np.ones(0)):
+            altered.append(rest | {changed: other})
+        for mine in altered:
+            found, error = attempt(str(golden["architecture"]), config, mine)
             refused += found is None
             assert "\n" not in error
             if found is not None:
                 jax.tree.map(np.testing.assert_array_equal, found.variables, encoder.variables)
-    assert refused >= len(chosen)
+    assert refused > len(state)
 
 
 @pytest.mark.parametrize("name", from_config())
