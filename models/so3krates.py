@@ -485,8 +485,8 @@ def load(name: str) -> Encoder:
     path = packaged("so3krates-torch", file, _SHA256)
     record = torch_files.read(path, trusted=("so3krates_torch", "torch"))
     known = (*So3krates.__dataclass_fields__, *_LONG_RANGE)
-    config = {name: value for name, value in record.attributes.items() if name in known}
+    config = {option: value for option, value in record.attributes.items() if option in known}
     for option in ("cutoff_fn", "activation_fn", "energy_activation_fn"):
-        config[option] = config[f"{option}_name"]
+        config[option] = record.attributes[f"{option}_name"]
     module, variables = from_state_dict(config, torch_files.state_dict(record))
     return Encoder(name, module, variables)
