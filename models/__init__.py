@@ -47,7 +47,8 @@ _REGISTRY = {
     "sevennet-l3i5": "cpdjax.models.nequip",
 }
 
-# architecture: the module whose `from_state_dict(config, state)` makes module and variables
+# architecture: the module whose `from_state_dict(config, state)` makes module and variables and,
+# where the output is not the sum of the atoms' parts, says what it is
 _ARCHITECTURES: dict[str, str] = {
     "ani": "cpdjax.models.ani",
     "chgnet": "cpdjax.models.chgnet",

@@ -42,7 +42,7 @@ from cpdjax.models.aev import (
 from cpdjax.models.convolution import ElementGroups
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
-from cpdjax.models.weights import INSTALL, Source, State, packaged, require, translate
+from cpdjax.models.weights import INSTALL, Source, State, only, packaged, require, translate
 
 _NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "S": 16, "Cl": 17}
 
@@ -239,20 +239,18 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[
             (Å); other constants are in the state dict.
 
     Raises:
-        InputError: the state dict of another architecture, or of uneven shifts.
+        InputError: the state dict of another architecture, or of uneven shifts; an unknown option.
     """
     require(config, "species", "Rcr", "Rca")
+    only("ANI", config, ("species", "Rcr", "Rca"))
     symbols = tuple(config["species"])
     stacked = _stacked(state)
     counts = {len(a) for name, a in stacked.items() if name.startswith("networks.")}
-    if len(counts) != 1 or not set(symbols) <= set(_NUMBERS):
+    if len(counts) != 1 or not symbols or not set(symbols) <= set(_NUMBERS):
         raise InputError("the state dict and `species` are not those of one of torchani's models")
     radial, angular = _constants(config, state)
     depth = sum(name.startswith(f"networks.{symbols[0]}.") for name in stacked) // 2
-    hidden = tuple(
-        tuple(stacked[f"networks.{s}.{2 * i}.bias"].shape[1] for i in range(depth - 1))
-        for s in symbols
-    )
+    hidden = tuple(_widths(stacked, symbol, depth) for symbol in symbols)
     numbers = tuple(_NUMBERS[s] for s in symbols)
     module = ANI(numbers, hidden, counts.pop(), radial, angular)
     table: dict[str, Source] = {"constants/self_energies": "energy_shifter.self_energies"}
@@ -280,6 +278,16 @@ def _stacked(state: State) -> dict[str, np.ndarray]:
         raise InputError("the members of the ensemble are not of one shape") from None
 
 
+def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
+    """Of the hidden layers of an element's networks."""
+    names = [f"networks.{symbol}.{2 * i}.bias" for i in range(depth - 1)]
+    for name in names:
+        bias = stacked.get(name)
+        if bias is None or bias.ndim != 2:
+            raise InputError(f"the state dict has no {name!r}, a vector of each member")
+    return tuple(stacked[name].shape[1] for name in names)
+
+
 def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular]:
     try:
         eta_r, shf_r, eta_a, zeta, shf_a, shf_z = (
@@ -288,6 +296,8 @@ def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular
         )
     except KeyError as missing:
         raise InputError(f"the state dict lacks {missing.args[0]!r}: it is of no ANI") from None
+    if {len(eta_r), len(eta_a), len(zeta)} != {1} or 0 in {len(shf_r), len(shf_a), len(shf_z)}:
+        raise InputError("the state dict has several of EtaR, EtaA or Zeta, or no shifts")
     start_r, start_a = (float(f"{shifts[0]:.6g}") for shifts in (shf_r, shf_a))
     radial = Radial(start_r, float(config["Rcr"]), eta_r.item(), len(shf_r))
     cutoff = float(config["Rca"])

@@ -37,7 +37,7 @@ from cpdjax.models import torch_files
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, LayerNorm, polynomial_cutoff
-from cpdjax.models.weights import Source, State, packaged, translate, transpose
+from cpdjax.models.weights import Source, State, dense, only, packaged, rows, translate
 
 _ANGLES = (80, 320, 1600)
 """Numbers of angles per atom that are compiled; the smallest that suffices runs."""
@@ -334,31 +334,28 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
 
     Raises:
         InputError: options that are not ported, or the state dict of another architecture.
-        UnknownNameError: an activation that is not ported.
+        UnknownNameError: an activation that is not ported, or an unknown option.
     """
-    fixed = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}
-    for key, only in fixed.items():
-        if config.get(key, only) != only:
-            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {only!r}")
+    only("CHGNet", config, (*_FIELDS, *_FIXED, "mlp_hidden_dims", *_NORMS), _UNREAD)
+    for key, value in _FIXED.items():
+        if config.get(key, value) != value:
+            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {value!r}")
     for key in ("atom_conv_hidden_dim", "bond_conv_hidden_dim", "angle_layer_hidden_dim"):
         if not isinstance(config.get(key, 0), int):
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only one width")
     norms = {"layer": True, None: False}
-    for key in ("gMLP_norm", "readout_norm"):
+    for key in _NORMS:
         if config.get(key, "layer") not in norms:
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only 'layer'")
     fields = {ours: config[theirs] for theirs, ours in _FIELDS.items() if theirs in config}
     widths = config.get("mlp_hidden_dims", (64, 64, 64))
-    rows = state.get("atom_embedding.embedding.weight")
-    if rows is None:
-        raise InputError("the state dict has no 'atom_embedding.embedding.weight': no CHGNet")
     module = CHGNet(
         **fields,
         readout_hidden=(widths,) if isinstance(widths, int) else tuple(widths),
         gate_norm=norms[config.get("gMLP_norm", "layer")],
         readout_norm=norms[config.get("readout_norm", "layer")],
         out_bias="atom_conv_layers.0.mlp_out.layers.1.bias" in state,
-        max_element=len(rows),
+        max_element=rows(state, "atom_embedding.embedding.weight", "CHGNet"),
     )
     if module.activation not in ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, ACTIVATIONS)
@@ -367,6 +364,16 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
     return module, translate(module, state, _table(module), unread)
 
 
+_FIXED = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}
+_NORMS = ("gMLP_norm", "readout_norm")
+# What stands in the state dict too, acts in training alone, or says how graphs are made; `read_out`
+# acts where `mlp_first` is False, and `is_intensive` says by what energies are divided. Version
+# 0.2.0 holds the last two.
+_UNREAD = (
+    "composition_model", "learnable_rbf", "mlp_out_bias", "conv_dropout", "mlp_dropout",
+    "graph_converter_algorithm", "converter_verbose", "version", "read_out", "is_intensive",
+    "skip_connection", "cutofff_coeff",
+)  # fmt: skip
 _FIELDS = {
     "atom_fea_dim": "atom_channels",
     "bond_fea_dim": "bond_channels",
@@ -402,7 +409,7 @@ def _table(module: CHGNet) -> dict[str, Source]:
         ("bond_weights", "bond_weights_bg"),
         ("angle_embedding", "angle_embedding"),
     ):
-        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
+        table |= dense(ours, theirs, bias=False)
     for i in range(module.interactions):
         kinds = [("atom", f"atom_conv_layers.{i}", "twoBody_atom", module.atom_hidden)]
         if i < module.interactions - 1:
@@ -410,16 +417,16 @@ def _table(module: CHGNet) -> dict[str, Source]:
         for kind, theirs, gate, hidden in kinds:
             table |= _gate_table(module, f"{kind}_gate_{i}", f"{theirs}.{gate}", hidden)
             out = f"{theirs}.mlp_out.layers.1"
-            table |= _dense_table(f"params/{kind}_out_{i}/", out, module.out_bias)
+            table |= dense(f"{kind}_out_{i}", out, module.out_bias)
         if i < module.interactions - 2:
             theirs = f"angle_layers.{i}.twoBody_bond"
             table |= _gate_table(module, f"angle_gate_{i}", theirs, module.angle_hidden)
     if module.readout_norm:
         table |= _norm_table("readout_norm", "readout_norm")
     for i in range(len(module.readout_hidden)):
-        table |= _dense_table(f"params/readout{i}/", f"mlp.layers.{2 * i}")
+        table |= dense(f"readout{i}", f"mlp.layers.{2 * i}")
     last = 2 * len(module.readout_hidden) + 1  # after the last activation comes a dropout
-    return table | _dense_table("params/energy/", f"mlp.layers.{last}")
+    return table | dense("energy", f"mlp.layers.{last}")
 
 
 def _gate_table(module: CHGNet, ours: str, theirs: str, hidden: int) -> dict[str, Source]:
@@ -428,15 +435,10 @@ def _gate_table(module: CHGNet, ours: str, theirs: str, hidden: int) -> dict[str
     for side, norm in (("core", "bn1"), ("gate", "bn2")):
         for i, place in enumerate(places):
             name = f"{theirs}.mlp_{side}.layers.{place}"
-            table |= _dense_table(f"params/{ours}/{side}{i}_", name)
+            table |= dense(f"{ours}/{side}{i}", name, separator="_")
         if module.gate_norm:
             table |= _norm_table(f"{ours}/{side}_norm", f"{theirs}.{norm}")
     return table
-
-
-def _dense_table(ours: str, theirs: str, bias: bool = True) -> dict[str, Source]:
-    table: dict[str, Source] = {f"{ours}kernel": (f"{theirs}.weight", transpose)}
-    return table | ({f"{ours}bias": f"{theirs}.bias"} if bias else {})
 
 
 def _norm_table(ours: str, theirs: str) -> dict[str, Source]:

@@ -18,6 +18,7 @@ from e3nn_jax import Irrep, Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from cpdjax.errors import InputError
 from cpdjax.models.graph import Graph
 
 Blocks = list[Array]
@@ -29,6 +30,23 @@ class Path(NamedTuple):
     feature: int
     harmonic: int
     ir: Irrep
+
+
+def read_irreps(text: str) -> Irreps:
+    """Irreps as a configuration writes them.
+
+    Raises:
+        InputError: the text is none.
+    """
+    try:
+        return Irreps(text)
+    except ValueError:
+        raise InputError(f"{text!r} are no irreps; expected such as '8x0e + 8x1o'") from None
+
+
+def harmonic_irreps(lmax: int, odd: bool = True) -> Irreps:
+    """0e, 1o, 2e, …; all even unless `odd`."""
+    return Irreps([(1, (degree, (-1) ** (degree * odd))) for degree in range(lmax + 1)])
 
 
 def torch_order(ir: Irrep) -> tuple[int, int]:
@@ -124,7 +142,12 @@ def wigner_3j(l1: int, l2: int, l3: int) -> Float[np.ndarray, "m1 m2 m3"]:
 
 
 class BlockLinear(nn.Module):
-    """`cpdjax.models.layers.Linear` on blocks: the same flat weight, the same normalisation."""
+    """An equivariant linear map, `e3nn.o3.Linear` with its flat weight and its normalisation.
+
+    `weight` holds, for every input irrep and every equal output irrep, in that order of loops, a
+    matrix (channels in, channels out), divided by the root of all channels that reach the output.
+    Output irreps that no input reaches are zero. Biases belong to scalars.
+    """
 
     irreps: Irreps
     irreps_out: Irreps

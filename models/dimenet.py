@@ -35,7 +35,7 @@ from cpdjax.models.bessel import spherical_basis
 from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, polynomial_cutoff
-from cpdjax.models.weights import Source, State, translate, transpose
+from cpdjax.models.weights import Source, State, dense, options, translate, transpose
 
 
 class DimeNetPlusPlus(nn.Module):
@@ -293,16 +293,18 @@ def from_state_dict(
 ) -> tuple[DimeNetPlusPlus, dict[str, Any]]:
     """From the arguments of `torch_geometric.nn.models.DimeNetPlusPlus` and its state dict.
 
+    Of `config`, `max_num_neighbors` and `output_initializer` change nothing.
+
     Raises:
         InputError: several outputs, or another architecture's state dict.
-        UnknownNameError: an activation that is not ported.
+        UnknownNameError: an activation that is not ported, or an unknown option.
     """
     if config.get("out_channels", 1) != 1:
         raise InputError(
             f"DimeNet++ with out_channels={config['out_channels']} is not ported, only 1"
         )
-    known = {f for f in DimeNetPlusPlus.__dataclass_fields__ if f not in ("parent", "name")}
-    module = DimeNetPlusPlus(**{k: v for k, v in config.items() if k in known})
+    also = ("out_channels", "max_num_neighbors", "output_initializer")
+    module = DimeNetPlusPlus(**options(DimeNetPlusPlus, config, also))
     if module.act not in ACTIVATIONS:
         raise UnknownNameError("activation", module.act, ACTIVATIONS)
     return module, translate(module, state, _table(module))
@@ -316,20 +318,20 @@ def _table(module: DimeNetPlusPlus) -> dict[str, Source]:
         "params/embedding/kernel": ("emb.lin.weight", transpose),
         "params/embedding/bias": "emb.lin.bias",
     }
-    table |= _dense("embedding/lin_rbf", "emb.lin_rbf")
+    table |= dense("embedding/lin_rbf", "emb.lin_rbf")
     for i in range(module.num_blocks + 1):
         ours, theirs = f"output_{i}", f"output_blocks.{i}"
-        table |= _dense(f"last_{i}", f"{theirs}.lin", bias=False)
+        table |= dense(f"last_{i}", f"{theirs}.lin", bias=False)
         for name in ("lin_rbf", "lin_up"):
-            table |= _dense(f"{ours}/{name}", f"{theirs}.{name}", bias=False)
+            table |= dense(f"{ours}/{name}", f"{theirs}.{name}", bias=False)
         for k in range(module.num_output_layers):
-            table |= _dense(f"{ours}/lins_{k}", f"{theirs}.lins.{k}")
+            table |= dense(f"{ours}/lins_{k}", f"{theirs}.lins.{k}")
     for i in range(module.num_blocks):
         ours, theirs = f"interaction_{i}", f"interaction_blocks.{i}"
         for name in ("lin_rbf1", "lin_rbf2", "lin_sbf1", "lin_sbf2"):
             table[f"params/{ours}/{name}"] = (f"{theirs}.{name}.weight", transpose)
         for name, bias in _DENSE.items():
-            table |= _dense(f"{ours}/{name}", f"{theirs}.{name}", bias)
+            table |= dense(f"{ours}/{name}", f"{theirs}.{name}", bias)
         for side, count in (
             ("before_skip", module.num_before_skip),
             ("after_skip", module.num_after_skip),
@@ -337,14 +339,9 @@ def _table(module: DimeNetPlusPlus) -> dict[str, Source]:
             for k in range(count):
                 for name in ("lin1", "lin2"):
                     layer = f"{theirs}.layers_{side}.{k}.{name}"
-                    table |= _dense(f"{ours}/{side}_{k}/{name}", layer)
+                    table |= dense(f"{ours}/{side}_{k}/{name}", layer)
     return table
 
 
 #: Linear maps of an interaction block, and whether they have biases.
 _DENSE = {"lin_kj": True, "lin_ji": True, "lin": True, "lin_down": False, "lin_up": False}
-
-
-def _dense(ours: str, theirs: str, bias: bool = True) -> dict[str, Source]:
-    table: dict[str, Source] = {f"params/{ours}/kernel": (f"{theirs}.weight", transpose)}
-    return table | ({f"params/{ours}/bias": f"{theirs}.bias"} if bias else {})

@@ -11,9 +11,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from e3nn_jax import Irreps, IrrepsArray, from_chunks
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from cpdjax.errors import UnknownNameError
 
 Activation = Callable[[Array], Array]
 
@@ -47,7 +48,13 @@ _MOMENTS: dict[str, tuple[float, Activation]] = {
 
 
 def normalized(name: str) -> Activation:
-    """An activation scaled as e3nn (torch) scales it, for weights trained there."""
+    """An activation scaled as e3nn (torch) scales it, for weights trained there.
+
+    Raises:
+        UnknownNameError: one whose scale is not known.
+    """
+    if name not in _MOMENTS:
+        raise UnknownNameError("activation", name, _MOMENTS)
     factor, function = _MOMENTS[name]
     return lambda x: function(x) * np.asarray(factor, x.dtype)
 
@@ -92,46 +99,6 @@ class Perceptron(nn.Module):
         return hidden, x
 
 
-class Linear(nn.Module):
-    """An equivariant linear map, `e3nn.o3.Linear` with its flat weight and its normalisation.
-
-    `weight` holds, for every input irrep and every equal output irrep, in that order of loops, a
-    matrix (channels in, channels out), divided by the root of all channels that reach the output.
-    Output irreps that no input reaches are zero. Biases belong to scalars.
-    """
-
-    irreps_out: Irreps
-    biases: bool = False
-
-    @nn.compact
-    def __call__(self, x: IrrepsArray) -> IrrepsArray:
-        paths = [
-            (i, o)
-            for i, (_, ir_in) in enumerate(x.irreps)
-            for o, (_, ir_out) in enumerate(self.irreps_out)
-            if ir_in == ir_out
-        ]
-        sizes = [x.irreps[i].mul * self.irreps_out[o].mul for i, o in paths]
-        weight = self.param("weight", nn.initializers.normal(1.0), (sum(sizes),))
-        blocks = jnp.split(weight, np.cumsum(sizes)[:-1])
-        out: list[Array | None] = [None] * len(self.irreps_out)
-        for (i, o), block in zip(paths, blocks, strict=True):
-            fan_in = sum(x.irreps[k].mul for k, to in paths if to == o)
-            matrix = block.reshape(x.irreps[i].mul, self.irreps_out[o].mul)
-            term = jnp.einsum("...im,io->...om", x.chunks[i], matrix / np.sqrt(fan_in).item())
-            out[o] = _plus(out[o], term)
-        if self.biases:
-            scalars = [o for o, (_, ir) in enumerate(self.irreps_out) if ir == "0e"]
-            count = sum(self.irreps_out[o].mul for o in scalars)
-            bias = self.param("bias", nn.initializers.zeros, (count,))
-            ends = np.cumsum([self.irreps_out[o].mul for o in scalars])[:-1]
-            for o, part in zip(scalars, jnp.split(bias, ends), strict=True):
-                out[o] = _plus(
-                    out[o], jnp.broadcast_to(part[:, None], (*x.shape[:-1], len(part), 1))
-                )
-        return from_chunks(self.irreps_out, out, x.shape[:-1], x.dtype)
-
-
 class LayerNorm(nn.Module):
     """Channels of mean 0 and variance 1, scaled and shifted; Flax's own needs type promotion."""
 
@@ -146,7 +113,3 @@ class LayerNorm(nn.Module):
         x = x - x.mean(-1, keepdims=True)
         x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + self.epsilon)
         return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
-
-
-def _plus(total: Array | None, term: Array) -> Array:
-    return term if total is None else total + term

@@ -16,7 +16,8 @@ tensors they occur between irreps of the other parity, and these tensors are rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -33,8 +34,10 @@ from cpdjax.models.convolution import (
     Convolution,
     ElementLinear,
     Embedding,
+    harmonic_irreps,
     product_irreps,
     product_paths,
+    read_irreps,
     spherical_harmonics,
     to_irreps_array,
     visible_irreps,
@@ -49,7 +52,7 @@ from cpdjax.models.symmetric import (
     polynomials,
     weight_name,
 )
-from cpdjax.models.weights import Source, State, translate
+from cpdjax.models.weights import Source, State, changed, only, require, translate
 
 
 class MACE(nn.Module):
@@ -188,11 +191,6 @@ class MACE(nn.Module):
             elements=1 if self.agnostic_product else len(self.elements),
             name=f"product_{i}",
         )
-
-
-def harmonic_irreps(lmax: int) -> Irreps:
-    """0e, 1o, 2e, …"""
-    return Irreps([(1, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
 
 
 class Radial(nn.Module):
@@ -383,12 +381,13 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
     config = _checked(config)
     module = _module(config)
     _compare(config, state)
-    state = _of_one_head(config, {"scale_shift.scale": _ONE, "scale_shift.shift": _ZERO, **state})
+    state = _of_one_head(config, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
     ignore = [*_CARRY_NOTHING, *(name for name, array in state.items() if not array.size)]
     return module, translate(module, state, _table(module, state), ignore)
 
 
-_ONE, _ZERO = np.ones(()), np.zeros(())
+# Of a `MACE`, which has none.
+_SCALES = {"scale_shift.scale": np.ones(()), "scale_shift.shift": np.zeros(())}
 _CARRY_NOTHING = (
     "r_max", "atomic_numbers", "num_interactions", "radial_embedding.cutoff_fn.*",
     "radial_embedding.bessel_fn.r_max", "radial_embedding.bessel_fn.prefactor",
@@ -402,13 +401,10 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: an option is missing, unknown or not supported.
     """
-    for name in _REQUIRED:
-        if name not in config:
-            raise InputError(f"the configuration of MACE lacks {name!r}")
+    require(config, *_REQUIRED)
+    only("MACE", config, (*_REQUIRED, *_OPTIONAL, *_CHOICES), _UNREAD)
     full = {**_OPTIONAL, **{name: choices[0] for name, choices in _CHOICES.items()}, **config}
     for name, value in full.items():
-        if name not in (*_REQUIRED, *_OPTIONAL, *_CHOICES, *_UNREAD):
-            raise InputError(f"MACE has no option {name!r}")
         if name in _CHOICES and value not in _CHOICES[name]:
             known = ", ".join(map(repr, _CHOICES[name]))
             raise InputError(f"{name} = {value!r} is not supported in MACE; known: {known}")
@@ -448,7 +444,7 @@ def _module(config: Mapping[str, Any]) -> MACE:
 
 
 def _hidden(text: str) -> Irreps:
-    irreps = Irreps(text)
+    irreps = read_irreps(text)
     degrees = [ir.l for _, ir in irreps]
     natural = all(ir.p == (-1) ** ir.l for _, ir in irreps)
     if not natural or degrees[:1] != [0] or degrees != sorted(set(degrees)):
@@ -462,7 +458,7 @@ def _hidden(text: str) -> Irreps:
 
 
 def _scalars(text: str) -> int:
-    irreps = Irreps(text)
+    irreps = read_irreps(text)
     if len(irreps) != 1 or irreps[0].ir != "0e":
         raise InputError(f"MLP_irreps {text!r} are not supported: expected scalars, such as 16x0e")
     return irreps[0].mul
@@ -487,11 +483,12 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
             )
 
 
-def _of_one_head(config: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+def _of_one_head(config: Mapping[str, Any], state: State) -> State:
     """The state dict as it would be with the chosen head alone.
 
     Raises:
-        InputError: no head is chosen of several, or one that the model does not have.
+        InputError: no head is chosen of several, or one that the model does not have; an array of
+            the wrong shape.
     """
     heads = list(config["heads"] or ["Default"])
     if config["head"] is None and len(heads) > 1:
@@ -499,22 +496,22 @@ def _of_one_head(config: Mapping[str, Any], state: dict[str, Any]) -> dict[str, 
     if config["head"] not in (None, *heads):
         raise InputError(f"this MACE has no head {config['head']!r}; it has {', '.join(heads)}")
     count, head = len(heads), heads.index(config["head"] or heads[0])
-    state = dict(state)
-    for name in ("scale_shift.scale", "scale_shift.shift"):
-        state[name] = np.broadcast_to(np.atleast_1d(state[name]), (count,))[head]
-    energies = "atomic_energies_fn.atomic_energies"
-    if energies in state:
-        state[energies] = np.atleast_2d(state[energies])[head]
-    for name in [name for name in state if name.startswith("readouts.") and count > 1]:
-        weight, hidden = state[name], _scalars(str(config["MLP_irreps"]))
-        if name.endswith(".linear.weight"):
-            state[name] = weight.reshape(-1, count)[:, head]
-        elif name.endswith(".linear_1.weight"):
-            state[name] = weight.reshape(-1, count, hidden)[:, head].reshape(-1)
-        elif name.endswith(".linear_2.weight"):  # divided by the root of all heads' channels
-            own = weight.reshape(count, hidden, count)[head, :, head]
-            state[name] = own / np.sqrt(count).astype(own.dtype)
-    return state
+    hidden = _scalars(str(config["MLP_irreps"]))
+    own: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "scale_shift.s*": lambda x: np.broadcast_to(np.atleast_1d(x), (count,))[head],
+        "atomic_energies_fn.atomic_energies": lambda x: np.atleast_2d(x)[head],
+    }
+    if count > 1:
+        own |= {
+            "readouts.*.linear.weight": lambda w: w.reshape(-1, count)[:, head],
+            "readouts.*.linear_1.weight": lambda w: w.reshape(-1, count, hidden)[:, head].ravel(),
+            # Divided by the root of all heads' channels.
+            "readouts.*.linear_2.weight": lambda w: (
+                w.reshape(count, hidden, count)[head, :, head] / np.sqrt(count).astype(w.dtype)
+            ),
+        }
+    found = {name: p for name in state for p in own if fnmatchcase(name, p)}
+    return {**state, **{name: changed(state, name, own[p]) for name, p in found.items()}}
 
 
 def _table(module: MACE, state: State) -> dict[str, Source]:

@@ -18,7 +18,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from cpdjax.errors import InputError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import torch_files
 from cpdjax.models.convolution import (
     BlockLinear,
@@ -29,8 +29,10 @@ from cpdjax.models.convolution import (
     Path,
     gate,
     gate_irreps,
+    harmonic_irreps,
     product_irreps,
     product_paths,
+    read_irreps,
     sorted_order,
     spherical_harmonics,
     to_irreps_array,
@@ -41,7 +43,7 @@ from cpdjax.models.convolution import (
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import Perceptron, normalized, polynomial_cutoff
-from cpdjax.models.weights import Source, State, packaged, require, translate
+from cpdjax.models.weights import Source, State, only, packaged, require, translate
 
 
 class NequIP(nn.Module):
@@ -102,9 +104,7 @@ class NequIP(nn.Module):
 
     @property
     def _harmonics(self) -> Irreps:
-        return Irreps(
-            [(1, (degree, (-1) ** (degree * self.odd))) for degree in range(self.lmax + 1)]
-        )
+        return harmonic_irreps(self.lmax, self.odd)
 
     @property
     def _steps(self) -> list[tuple[Irreps, Irreps, Irreps]]:
@@ -196,10 +196,6 @@ def xplor_cutoff(r: Float[Array, "*n"], start: float, cutoff: float) -> Float[Ar
     return jnp.where(r < start, 1, jnp.where(r < cutoff, fall, 0))
 
 
-def _harmonic_irreps(lmax: int, odd: bool) -> Irreps:
-    return Irreps([(1, (degree, (-1) ** (degree * odd))) for degree in range(lmax + 1)])
-
-
 class Interaction(nn.Module):
     """Linear map, convolution, linear map, plus a map of the atom itself; then the gate."""
 
@@ -284,7 +280,12 @@ class Rescale(nn.Module):
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, dict[str, Any]]:
-    """From a SevenNet checkpoint: its "config" and its "model_state_dict"."""
+    """From a SevenNet checkpoint: its "config" and its "model_state_dict".
+
+    Raises:
+        InputError: an option that sevenn offers and this port does not, or the state dict of
+            another architecture; UnknownNameError: an unknown option or activation.
+    """
     module = _module(config)
     state = {_renamed(name): array for name, array in state.items()}
     state.setdefault("edge_embedding.basis_function.coeffs", _frequencies(module))
@@ -295,14 +296,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
 
 
 def _module(config: Mapping[str, Any]) -> NequIP:
-    """The architecture of a checkpoint's hyperparameters; what it lacks is as in sevenn's defaults.
-
-    Raises:
-        InputError: an option that sevenn offers and this port does not.
-    """
-    require(config, "_type_map", "version", "cutoff")
-    if not config.get("irreps_manual"):
-        require(config, "channel", "num_convolution_layer")
+    """The architecture that a checkpoint's hyperparameters say, with sevenn's defaults."""
+    _check(config)
     types = {int(number): index for number, index in config["_type_map"].items()}
     scalar, gates = (config.get(key, _SILU) for key in ("act_scalar", "act_gate"))
     if config.get("is_parity", True) and scalar["o"] != "tanh":
@@ -313,9 +308,11 @@ def _module(config: Mapping[str, Any]) -> NequIP:
         connections = [connections] * (len(hidden) - 1)
     if not {"linear", "nequip"}.issuperset(connections):
         raise InputError(f"self_connection_type {connections}: known are 'linear' and 'nequip'")
+    if len(connections) != len(hidden) - 1:
+        raise InputError(f"self_connection_type {connections}: expected {len(hidden) - 1} of them")
     envelope = config.get("cutoff_function", {"cutoff_function_name": "poly_cut"})
     network = config.get("readout_as_fcn", False)
-    return NequIP(
+    module = NequIP(
         elements=tuple(sorted(types, key=lambda number: types[number])),
         hidden=tuple(str(irreps) for irreps in hidden),
         lmax=_lmax(config, "lmax_edge"),
@@ -338,9 +335,61 @@ def _module(config: Mapping[str, Any]) -> NequIP:
         ),
         readout_activation=config.get("readout_fcn_activation") or "relu",
     )
+    for name in (module.activation, module.gate_activation, module.radial_activation,
+                 module.readout_activation):  # fmt: skip
+        normalized(name)  # refuses those that it does not know
+    return module
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Refuse options that are missing, unknown or not ported."""
+    require(config, "_type_map", "version", "cutoff")
+    if not config.get("irreps_manual"):
+        require(config, "channel", "num_convolution_layer")
+    only("NequIP", config, (*_OPTIONS, *_FIXED), _UNREAD)
+    for name, value in _FIXED.items():
+        if config.get(name, value) != value:
+            raise InputError(f"NequIP with {name}={config[name]!r} is not ported, only {value!r}")
+    for group, key, known in (
+        ("radial_basis", "radial_basis_name", ("bessel",)),
+        ("cutoff_function", "cutoff_function_name", ("poly_cut", "XPLOR")),
+    ):
+        found = config.get(group, {}).get(key, known[0])
+        if found not in known:
+            raise UnknownNameError(group.replace("_", " "), found, known)
 
 
 _SILU = {"e": "silu", "o": "tanh"}
+_OPTIONS = (
+    "_type_map", "version", "cutoff", "cutoff_function", "radial_basis", "channel",
+    "num_convolution_layer", "irreps_manual", "lmax", "lmax_edge", "lmax_node", "is_parity",
+    "_normalize_sph", "act_radial", "act_scalar", "act_gate", "weight_nn_hidden_neurons",
+    "self_connection_type", "use_bias_in_linear", "readout_as_fcn", "readout_fcn_hidden_neurons",
+    "readout_fcn_activation",
+)  # fmt: skip
+_FIXED = {
+    "_model_type": "E3_equivariant_model",
+    "interaction_type": "nequip",
+    "use_modality": False,
+    "use_modal_node_embedding": False,
+    "use_modal_self_inter_intro": False,
+    "use_modal_self_inter_outro": False,
+    "use_modal_output_block": False,
+}
+# A checkpoint also holds how it was trained, on what data, and how torch computes; and what stands
+# in the state dict too: shifts, scales, denominators.
+_UNREAD = (
+    "*_cp", "*_config", "*_loss_weight", "*_param", "*_path", "*_record", "_is_*", "_modal_map",
+    "_num_workers", "_number_of_*", "avg_num_neigh", "batch_size", "best_metric",
+    "*chemical_species*", "compute_statistics", "continue", "conv_denominator", "csv_log",
+    "data_*", "dataset_type", "ddp_backend", "default_modal", "device", "dtype", "epoch",
+    "ewc_*", "fisher_information", "format_outputs_for_ase", "is_ddp", "is_train_*", "load_*",
+    "local_rank", "loss", "mem_*", "mliap_*", "modal_list", "num_workers", "opt_params",
+    "optimize_by_reduce", "optimizer", "per_epoch", "preprocess_num_cores", "random_seed", "rank",
+    "rehearsal", "save_*", "scale", "scheduler", "shift", "structure_list", "train_*",
+    "use_flash_tp", "use_mliap", "use_modal_wise_*", "use_oeq", "use_species_wise_shift_scale",
+    "use_testset", "use_weight", "world_size",
+)  # fmt: skip
 
 
 def _lmax(config: Mapping[str, Any], key: str) -> int:
@@ -359,9 +408,9 @@ def _older(config: Mapping[str, Any], minor: int) -> bool:
 def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
     """Irreps of the embedding and after each interaction, given or inferred."""
     if config.get("irreps_manual"):
-        return [Irreps(irreps) for irreps in config["irreps_manual"]]
+        return [read_irreps(irreps) for irreps in config["irreps_manual"]]
     channels, count = config["channel"], config["num_convolution_layer"]
-    harmonics = _harmonic_irreps(_lmax(config, "lmax_edge"), config.get("is_parity", True))
+    harmonics = harmonic_irreps(_lmax(config, "lmax_edge"), config.get("is_parity", True))
     hidden = [Irreps(f"{channels}x0e")]
     for _ in range(count - 1):
         reached = {ir for _, a in hidden[-1] for _, b in harmonics for ir in a * b}

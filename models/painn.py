@@ -20,11 +20,11 @@ from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import UnknownNameError
 from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import Activation, cosine_cutoff, shifted_softplus
-from cpdjax.models.weights import Source, State, translate, transpose
+from cpdjax.models.weights import Source, State, changed, dense, options, rows, translate, transpose
 
 _ACTIVATIONS: dict[str, Activation] = {"silu": jax.nn.silu, "shifted_softplus": shifted_softplus}
 _BASES = ("gaussian", "bessel")
@@ -191,29 +191,28 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
     The state dict has the names of a `NeuralNetworkPotential`: `representation.*` and
     `output_modules.0.outnet.*`. `config` may hold n_atom_basis, n_interactions, n_rbf,
     radial_basis ("gaussian" or "bessel"), cutoff, activation, shared_interactions,
-    shared_filters, epsilon.
+    shared_filters, epsilon, and max_z, which changes nothing.
 
     Raises:
         InputError: the state dict of another architecture; UnknownNameError: an activation or
-            radial basis that is not ported.
+            radial basis that is not ported, or an unknown option.
     """
-    known = set(PaiNN.__dataclass_fields__) - {"parent", "name", "n_embeddings"}
-    rows = state.get("representation.embedding.weight")
-    if rows is None:
-        raise InputError("the state dict has no 'representation.embedding.weight': no PaiNN")
-    fields = {k: v for k, v in config.items() if k in known}
-    if (stored := state.get("representation.cutoff_fn.cutoff")) is not None:
-        fields["cutoff"] = float(stored[0])  # rounded to float32 by the reference
-    module = PaiNN(**fields, n_embeddings=len(rows))
+    fields = options(PaiNN, config, ["max_z"], own=["n_embeddings"])
+    if _CUTOFF in state:  # rounded to float32 by the reference
+        fields["cutoff"] = changed(state, _CUTOFF, lambda stored: stored.reshape(())).item()
+    module = PaiNN(**fields, n_embeddings=rows(state, "representation.embedding.weight", "PaiNN"))
     if module.activation not in _ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
     if module.radial_basis not in _BASES:
         raise UnknownNameError("radial basis", module.radial_basis, _BASES)
-    return module, translate(module, state, _table(module), ("representation.cutoff_fn.cutoff",))
+    return module, translate(module, state, _table(module), [_CUTOFF])
+
+
+_CUTOFF = "representation.cutoff_fn.cutoff"
 
 
 def _table(module: PaiNN) -> dict[str, Source]:
-    dense = {"readout1": "output_modules.0.outnet.0", "readout2": "output_modules.0.outnet.1"}
+    maps = {"readout1": "output_modules.0.outnet.0", "readout2": "output_modules.0.outnet.1"}
     table: dict[str, Source] = {
         "params/embedding/embedding": "representation.embedding.weight",
         "params/filter_kernel": ("representation.filter_net.weight", transpose),
@@ -224,11 +223,10 @@ def _table(module: PaiNN) -> dict[str, Source]:
         table[f"constants/radial_basis/{name}"] = f"representation.radial_basis.{name}"
     for i in range(1 if module.shared_interactions else module.n_interactions):
         inter, mix = f"representation.interactions.{i}", f"representation.mixing.{i}"
-        table[f"params/mixing_{i}/mix/kernel"] = (f"{mix}.mu_channel_mix.weight", transpose)
+        table |= dense(f"mixing_{i}/mix", f"{mix}.mu_channel_mix", bias=False)
         for ours, place in (("context1", 0), ("context2", 1)):
-            dense[f"interaction_{i}/{ours}"] = f"{inter}.interatomic_context_net.{place}"
-            dense[f"mixing_{i}/{ours}"] = f"{mix}.intraatomic_context_net.{place}"
-    for ours, theirs in dense.items():
-        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
-        table[f"params/{ours}/bias"] = f"{theirs}.bias"
+            maps[f"interaction_{i}/{ours}"] = f"{inter}.interatomic_context_net.{place}"
+            maps[f"mixing_{i}/{ours}"] = f"{mix}.intraatomic_context_net.{place}"
+    for ours, theirs in maps.items():
+        table |= dense(ours, theirs)
     return table

@@ -12,7 +12,7 @@ reference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ from cpdjax.errors import InputError
 from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import shifted_softplus
-from cpdjax.models.weights import Source, State, translate, transpose
+from cpdjax.models.weights import Source, State, dense, options, translate
 
 
 class SchNet(nn.Module):
@@ -130,36 +130,50 @@ class Gaussians(nn.Module):
         return jnp.exp(-0.5 * scaled * scaled)
 
 
-def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[SchNet, dict[str, Any]]:
+def from_state_dict(
+    config: Mapping[str, Any], state: State
+) -> tuple[SchNet, dict[str, Any], Literal["sum", "mean"]]:
     """From the arguments and the state dict of `torch_geometric.nn.models.SchNet`.
 
+    Of `config`, `interaction_graph`, `max_num_neighbors` and `atomref` (it is in the state dict)
+    change nothing.
+
     Raises:
-        InputError: a dipole readout, which is not ported, or another architecture's state dict.
+        InputError: a readout of a dipole, or of anything but a sum or a mean, which is not ported;
+            an unknown option; another architecture's state dict.
     """
     if config.get("dipole"):
         raise InputError("SchNet with dipole=True is not ported; expected dipole=False")
-    known = {f for f in SchNet.__dataclass_fields__ if f not in ("parent", "name", "atomref")}
-    fields = {k: v for k, v in config.items() if k in known}
-    module = SchNet(**fields, atomref="atomref.weight" in state)
+    readout = config.get("readout", "add")
+    if readout not in _AGGREGATES:
+        raise InputError(
+            f"SchNet with readout={readout!r} is not ported; "
+            f"expected {' or '.join(map(repr, _AGGREGATES))}"
+        )
+    fields = options(SchNet, config, _ALSO, own=["atomref"])
+    module = SchNet(**fields, atomref=not {"atomref.weight", "initial_atomref"}.isdisjoint(state))
     table: dict[str, Source] = {
         "params/embedding/embedding": "embedding.weight",
         "constants/gaussians/centres": "distance_expansion.offset",
     }
-    dense = {"lin1": "lin1", "lin2": "lin2"}
+    maps = {"lin1": "lin1", "lin2": "lin2"}
     for i in range(module.num_interactions):
         ours, theirs = f"interaction_{i}", f"interactions.{i}"
-        dense |= {
+        maps |= {
             f"{ours}/filter1": f"{theirs}.mlp.0",
             f"{ours}/filter2": f"{theirs}.mlp.2",
             f"{ours}/lin2": f"{theirs}.conv.lin2",
             f"{ours}/lin": f"{theirs}.lin",
         }
-        table[f"params/{ours}/lin1/kernel"] = (f"{theirs}.conv.lin1.weight", transpose)
-    for ours, theirs in dense.items():
-        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
-        table[f"params/{ours}/bias"] = f"{theirs}.bias"
+        table |= dense(f"{ours}/lin1", f"{theirs}.conv.lin1", bias=False)
+    for ours, theirs in maps.items():
+        table |= dense(ours, theirs)
     if module.atomref:
         table["params/atomref/embedding"] = "atomref.weight"
     # The filter network under its second name, and the values that the last begins training with.
     ignore = ("interactions.*.conv.nn.*", "initial_atomref")
-    return module, translate(module, state, table, ignore)
+    return module, translate(module, state, table, ignore), _AGGREGATES[readout]
+
+
+_AGGREGATES: dict[str, Literal["sum", "mean"]] = {"add": "sum", "sum": "sum", "mean": "mean"}
+_ALSO = ("interaction_graph", "max_num_neighbors", "readout", "dipole", "atomref")

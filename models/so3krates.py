@@ -28,7 +28,16 @@ from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import ACTIVATIONS, LayerNorm, cosine_cutoff, polynomial_cutoff
 from cpdjax.models.long_range import LongRange, long_range_table
-from cpdjax.models.weights import Source, State, packaged, require, translate, transpose
+from cpdjax.models.weights import (
+    Source,
+    State,
+    dense,
+    options,
+    packaged,
+    require,
+    translate,
+    transpose,
+)
 
 _CUTOFFS = ("phys", "polynomial", "cosine")
 _BASES = ("bernstein", "gaussian")
@@ -323,11 +332,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
 
     Raises:
         InputError: a long-range cutoff (`r_max_lr`), which is not ported, or another architecture's
-            state dict; UnknownNameError: an option that is not ported.
+            state dict; UnknownNameError: an option that is not ported or not known.
     """
     require(config, "r_max", "degrees")
-    known = set(So3krates.__dataclass_fields__) - {"parent", "name", "long_range"}
-    fields = {k: v for k, v in config.items() if k in known}
+    fields = options(So3krates, config, (*_LONG_RANGE, *_UNREAD), own=["long_range"])
     fields["degrees"] = tuple(config["degrees"])
     fields["avg_num_neighbors"] = float(config.get("avg_num_neighbors") or 1)
     module = So3krates(**fields)
@@ -350,6 +358,21 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
         ignore += ["partial_*"] if module.long_range.electrostatic_scale is None else []
         ignore += ["hirshfeld_*"] if module.long_range.dispersion_scale is None else []
     return module, translate(module, state, _table(module), ignore)
+
+
+# The terms behind `long_range`, and what carries nothing of its own: it begins or steers training,
+# stands in the state dict too, or belongs to sums with a cutoff or a mesh.
+_LONG_RANGE = (
+    "zbl_repulsion_bool", "electrostatic_energy_bool", "electrostatic_energy_scale",
+    "dispersion_energy_bool", "dispersion_energy_scale", "r_max_lr", "use_pme",
+)  # fmt: skip
+_UNREAD = (
+    "trainable_rbf", "atomic_type_shifts", "energy_learn_atomic_type_shifts",
+    "energy_learn_atomic_type_scales", "seed", "device", "dtype", "num_features_head",
+    "layers_behave_like_identity_fn_at_init", "output_is_zero_at_init", "input_convention",
+    "dispersion_energy_cutoff_lr_damping", "neighborlist_format_lr", "pme_smearing",
+    "pme_mesh_spacing",
+)  # fmt: skip
 
 
 def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> LongRange | None:
@@ -382,9 +405,9 @@ def _table(module: So3krates) -> dict[str, Source]:
         "params/scales": "atomic_energy_output_block.energy_scales.weight",
         "params/shifts": "atomic_energy_output_block.energy_shifts",
     }
-    dense = {"energy": "atomic_energy_output_block.final_layer"}
+    maps = {"energy": "atomic_energy_output_block.final_layer"}
     for i in range(module.final_mlp_layers - 1):
-        dense[f"readout_{i}"] = f"atomic_energy_output_block.layers.{i}"
+        maps[f"readout_{i}"] = f"atomic_energy_output_block.layers.{i}"
     names = {"binomials": "b", "gamma": "gamma"}
     if module.radial_basis_fn == "gaussian":
         names = {"centres": "centers", "widths": "widths"}
@@ -397,28 +420,27 @@ def _table(module: So3krates) -> dict[str, Source]:
                 f"params/{name}/query/embedding": (f"{name}_embedding.Wq.weight", transpose),
                 f"params/{name}/key": f"{name}_embedding.Wk",
                 f"params/{name}/value": f"{name}_embedding.Wv",
-                f"params/{name}/mlp/dense_0/kernel": (f"{name}_embedding.mlp.1.weight", transpose),
-                f"params/{name}/mlp/dense_1/kernel": (f"{name}_embedding.mlp.3.weight", transpose),
             }
+            for k, place in ((0, 1), (1, 3)):
+                table |= dense(f"{name}/mlp/dense_{k}", f"{name}_embedding.mlp.{place}", bias=False)
     for i in range(module.num_layers):
         ours, theirs = f"interaction_{i}", f"euclidean_transformers.{i}"
         table |= _transformer_table(module, ours, theirs)
-        dense |= _transformer_dense(module, ours, theirs)
-    for ours, theirs in dense.items():
-        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
-        if not ours.endswith("exchange") or module.interaction_bias:
-            table[f"params/{ours}/bias"] = f"{theirs}.bias"
+        maps |= _transformer_maps(module, ours, theirs)
+    for ours, theirs in maps.items():
+        bias = module.interaction_bias or not ours.endswith("exchange")
+        table |= dense(ours, theirs, bias)
     if module.long_range is not None:
         table |= long_range_table(module.long_range)
     return table
 
 
 def _transformer_table(module: So3krates, ours: str, theirs: str) -> dict[str, Source]:
-    first = np.cumsum([0] + [2 * degree + 1 for degree in module.degrees])[:-1]
+    *first, width = np.cumsum([0] + [2 * degree + 1 for degree in module.degrees])
     table: dict[str, Source] = {
         f"constants/{ours}/coupling": (
             f"{theirs}.interaction_block.so3_conv_invariants.cg_rep",
-            lambda every_m: every_m[first],
+            lambda every_m: every_m.reshape(width)[np.array(first)],
         ),
         f"params/{ours}/value/matrix": f"{theirs}.euclidean_attention_block.W_v_inv",
     }
@@ -433,11 +455,11 @@ def _transformer_table(module: So3krates, ours: str, theirs: str) -> dict[str, S
     return table
 
 
-def _transformer_dense(module: So3krates, ours: str, theirs: str) -> dict[str, str]:
-    dense = {f"{ours}/exchange": f"{theirs}.interaction_block.linear_layer"}
+def _transformer_maps(module: So3krates, ours: str, theirs: str) -> dict[str, str]:
+    maps = {f"{ours}/exchange": f"{theirs}.interaction_block.linear_layer"}
     for attention, kind in (("attention", "inv"), ("attention_ev", "ev")):
         net = f"{theirs}.filter_net_{kind}"
-        dense |= {
+        maps |= {
             f"{ours}/{attention}/radial_0": f"{net}.mlp_rbf.0",
             f"{ours}/{attention}/radial_1": f"{net}.mlp_rbf.mlp_rbf_layer_1.0",
             f"{ours}/{attention}/ev_0": f"{net}.mlp_ev.0",
@@ -445,9 +467,9 @@ def _transformer_dense(module: So3krates, ours: str, theirs: str) -> dict[str, s
         }
     for k, used in ((1, module.residual_mlp_1), (2, module.residual_mlp_2)):
         if used:
-            dense[f"{ours}/mlp_{k}/dense_0"] = f"{theirs}.mlp_{k}.1"
-            dense[f"{ours}/mlp_{k}/dense_1"] = f"{theirs}.mlp_{k}.3"
-    return dense
+            maps[f"{ours}/mlp_{k}/dense_0"] = f"{theirs}.mlp_{k}.1"
+            maps[f"{ours}/mlp_{k}/dense_1"] = f"{theirs}.mlp_{k}.3"
+    return maps
 
 
 _SHA256 = "b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"
@@ -462,8 +484,9 @@ def load(name: str) -> Encoder:
     file = "so3krates_torch/pretrained/so3lr/so3lr.model"
     path = packaged("so3krates-torch", file, _SHA256)
     record = torch_files.read(path, trusted=("so3krates_torch", "torch"))
-    config = dict(record.attributes)
+    known = (*So3krates.__dataclass_fields__, *_LONG_RANGE)
+    config = {option: value for option, value in record.attributes.items() if option in known}
     for option in ("cutoff_fn", "activation_fn", "energy_activation_fn"):
-        config[option] = config[f"{option}_name"]
+        config[option] = record.attributes[f"{option}_name"]
     module, variables = from_state_dict(config, torch_files.state_dict(record))
     return Encoder(name, module, variables)

@@ -28,11 +28,11 @@ from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import InputError
 from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import LayerNorm, cosine_cutoff
-from cpdjax.models.weights import Source, State, translate, transpose
+from cpdjax.models.weights import Source, State, dense, options, translate
 
 Scalars = Float[Array, "atom channel"]
 Vectors = Float[Array, "atom m channel"]
@@ -350,10 +350,7 @@ def from_state_dict(
     Raises:
         InputError: an option that is not ported, or another architecture's state dict.
     """
-    known = set(ViSNet.__dataclass_fields__) - {"parent", "name"}
-    for key in config:
-        if key not in known | {"max_num_neighbors", "derivative", "atomref"}:
-            raise UnknownNameError("option of ViSNet", key, known)
+    fields = options(ViSNet, config, ("max_num_neighbors", "derivative", "atomref"))
     for key, ported in (
         ("lmax", (1, 2)),
         ("vecnorm_type", (None, "max_min")),
@@ -364,7 +361,7 @@ def from_state_dict(
                 f"ViSNet with {key}={config[key]!r} is not ported; "
                 f"expected {' or '.join(map(repr, ported))}"
             )
-    module = ViSNet(**{key: config[key] for key in config if key in known})
+    module = ViSNet(**fields)
     if module.num_layers < 1:
         raise InputError(f"expected num_layers of at least 1, got {module.num_layers}")
     if module.hidden_channels % module.num_heads:
@@ -400,7 +397,7 @@ def _table(module: ViSNet) -> dict[str, Source]:
         table[f"{trained}/radial_basis/{name}"] = f"{body}.distance_expansion.{name}"
     norms = {"norm": f"{body}.out_norm"}
     vector_norms = {"vector_norm": f"{body}.vec_out_norm"}
-    dense = {
+    maps = {
         "embedding/filter": f"{body}.neighbor_embedding.distance_proj",
         "embedding/combine": f"{body}.neighbor_embedding.combine",
         "pairs": f"{body}.edge_embedding.edge_proj",
@@ -408,17 +405,17 @@ def _table(module: ViSNet) -> dict[str, Source]:
     linear = {"readout_0/vectors": f"{out}.0.vec2_proj"}
     for i in range(2):
         linear[f"readout_{i}/norms"] = f"{out}.{i}.vec1_proj"
-        dense[f"readout_{i}/hidden"] = f"{out}.{i}.update_net.0"
-        dense[f"readout_{i}/gates"] = f"{out}.{i}.update_net.2"
+        maps[f"readout_{i}/hidden"] = f"{out}.{i}.update_net.0"
+        maps[f"readout_{i}/gates"] = f"{out}.{i}.update_net.2"
     for i in range(module.num_layers):
         ours, theirs = f"interaction_{i}", f"{body}.vis_mp_layers.{i}"
         norms[f"{ours}/norm"] = f"{theirs}.layernorm"
-        dense |= {f"{ours}/{name}": f"{theirs}.{name}_proj" for name in _DENSE}
+        maps |= {f"{ours}/{name}": f"{theirs}.{name}_proj" for name in _DENSE}
         if i > 0:
             vector_norms[f"{ours}/vector_norm"] = f"{theirs}.vec_layernorm"
             linear[f"{ours}/vectors"] = f"{theirs}.vec_proj"
         if 0 < i < module.num_layers - 1:
-            dense[f"{ours}/f"] = f"{theirs}.f_proj"
+            maps[f"{ours}/f"] = f"{theirs}.f_proj"
             for letter in "wt" if module.vertex else "w":
                 linear[f"{ours}/{letter}_target"] = f"{theirs}.{letter}_trg_proj"
                 linear[f"{ours}/{letter}_source"] = f"{theirs}.{letter}_src_proj"
@@ -428,10 +425,8 @@ def _table(module: ViSNet) -> dict[str, Source]:
     for ours, theirs in norms.items():
         table[f"params/{ours}/scale"] = f"{theirs}.weight"
         table[f"params/{ours}/bias"] = f"{theirs}.bias"
-    for ours, theirs in (dense | linear).items():
-        table[f"params/{ours}/kernel"] = (f"{theirs}.weight", transpose)
-    for ours, theirs in dense.items():
-        table[f"params/{ours}/bias"] = f"{theirs}.bias"
+    for ours, theirs in (maps | linear).items():
+        table |= dense(ours, theirs, bias=ours in maps)
     return table
 
 

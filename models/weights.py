@@ -17,7 +17,7 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from cpdjax.errors import FileError, InputError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.models.graph import Graph
 
 State = Mapping[str, np.ndarray]
@@ -40,6 +40,61 @@ def require(config: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if name not in config:
             raise InputError(f"the config lacks {name!r}; it has {sorted(config)}")
+
+
+def only(
+    what: str, config: Mapping[str, Any], known: Sequence[str], unread: Sequence[str] = ()
+) -> None:
+    """Refuse hyperparameters of any other name.
+
+    Args:
+        unread: patterns of names that change neither features nor output.
+
+    Raises:
+        UnknownNameError: an option that `what` does not have.
+    """
+    for name in config:
+        if name not in known and not any(fnmatchcase(name, pattern) for pattern in unread):
+            raise UnknownNameError(f"option of {what}", name, known)
+
+
+def options(
+    module: type[nn.Module],
+    config: Mapping[str, Any],
+    also: Sequence[str] = (),
+    own: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The hyperparameters that are fields of `module`.
+
+    Args:
+        also: further names of the reference's, which the caller reads or which change neither
+            features nor output.
+        own: fields that are no options of the reference's.
+
+    Raises:
+        UnknownNameError: any other name.
+    """
+    fields = set(module.__dataclass_fields__) - {"parent", "name", *own}
+    only(module.__name__, config, [*fields, *also])
+    return {name: value for name, value in config.items() if name in fields}
+
+
+def rows(state: State, name: str, what: str) -> int:
+    """How many elements an embedding has.
+
+    Raises:
+        InputError: there is no such embedding, so the state dict is not one of `what`.
+    """
+    table = state.get(name)
+    if table is None or table.ndim != 2 or not len(table):
+        raise InputError(f"the state dict has no matrix {name!r}: no {what}")
+    return len(table)
+
+
+def dense(ours: str, theirs: str, bias: bool = True, separator: str = "/") -> dict[str, Source]:
+    """Of a torch `Linear`: entries of the table that `translate` takes."""
+    table: dict[str, Source] = {f"params/{ours}{separator}kernel": (f"{theirs}.weight", transpose)}
+    return table | ({f"params/{ours}{separator}bias": f"{theirs}.bias"} if bias else {})
 
 
 def translate(
@@ -69,7 +124,7 @@ def translate(
             f"nothing in {type(module).__name__} reads {unread[0]!r} ({len(unread)} such names): "
             "the state dict is of another architecture or configuration"
         )
-    flat = {ours: np.asarray(change(state[name])) for ours, (name, change) in sources.items()}
+    flat = {ours: changed(state, name, change) for ours, (name, change) in sources.items()}
     expected = flatten_dict(shapes(module), sep="/")
     for ours in sorted(expected.keys() | flat.keys()):
         got, wanted = flat.get(ours), expected.get(ours)
@@ -80,6 +135,22 @@ def translate(
                 f"got {getattr(got, 'shape', None)}"
             )
     return unflatten_dict(flat, sep="/")
+
+
+def changed(state: State, name: str, change: Callable[[np.ndarray], Any]) -> np.ndarray:
+    """An array of the state dict in another form.
+
+    Raises:
+        InputError: it has no such form, for it is of the wrong shape.
+    """
+    try:
+        return np.asarray(change(state[name]))
+    except InputError:
+        raise
+    except (ValueError, IndexError, TypeError):
+        raise InputError(
+            f"{name!r} has shape {np.shape(state[name])}, which is not that of the configuration"
+        ) from None
 
 
 def shapes(module: nn.Module) -> dict[str, Any]:

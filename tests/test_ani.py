@@ -58,3 +58,24 @@ def test_a_state_dict_of_something_else_is_refused():
         from_state_dict("ani", config, {"weight": np.zeros(3)})
     with pytest.raises(InputError, match="lacks 'Rca'"):
         from_state_dict("ani", {"species": ["H"], "Rcr": 5.2}, {})
+
+
+def test_elements_without_networks_or_with_other_depths_are_refused():
+    state = {f"aev_computer.{name}": np.ones(1) for name in ("EtaR", "EtaA", "Zeta")}
+    state["aev_computer.ShfR"] = np.linspace(0.9, 5.2, 17)[:-1]
+    state["aev_computer.ShfA"] = np.linspace(0.9, 3.5, 5)[:-1]
+    state["aev_computer.ShfZ"] = (np.arange(8) + 0.5) * np.pi / 8
+    for symbol, depth in (("H", 3), ("C", 2)):
+        for i in range(depth):
+            state[f"neural_networks.{symbol}.{2 * i}.weight"] = np.ones((3, 3))
+            state[f"neural_networks.{symbol}.{2 * i}.bias"] = np.ones(3)
+    config = {"Rcr": 5.2, "Rca": 3.5}
+    with pytest.raises(InputError, match=r"has no 'networks\.F\.0\.bias'"):
+        from_state_dict("ani", config | {"species": ["H", "F"]}, state)
+    with pytest.raises(InputError, match=r"lacks 'energy|lacks 'networks\.C\.4\.bias'"):
+        from_state_dict("ani", config | {"species": ["H", "C"]}, state)
+    two = state | {"aev_computer.EtaR": np.ones(2)}
+    with pytest.raises(InputError, match="EtaR"):
+        from_state_dict("ani", config | {"species": ["H"]}, two)
+    with pytest.raises(InputError, match="unknown option of ANI 'Rcrit'"):
+        from_state_dict("ani", config | {"species": ["H"], "Rcrit": 5.2}, state)

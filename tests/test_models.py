@@ -57,7 +57,23 @@ def test_unknown_architectures_and_options():
     refused(STATE, "unknown architecture 'shnet'; did you mean schnet", architecture="shnet",
             error=UnknownNameError)  # fmt: skip
     refused(STATE, "dipole", CONFIG | {"dipole": True})
-    refused({}, "no PaiNN", architecture="painn")
+    refused(STATE, "readout='max' is not ported", CONFIG | {"readout": "max"})
+    refused(STATE, "unknown option of SchNet 'cutof'; did you mean cutoff", CONFIG | {"cutof": 5.0},
+            error=UnknownNameError)  # fmt: skip
+    models.from_state_dict("schnet", CONFIG | {"max_num_neighbors": 32, "atomref": None}, STATE)
+    refused({}, "no PaiNN", {}, architecture="painn")
+
+
+def test_the_readout_of_schnet_is_a_sum_or_a_mean():
+    """As torch_geometric's `readout` says."""
+    add, added, mean = (
+        models.from_state_dict("schnet", CONFIG | {"readout": readout}, STATE)
+        for readout in ("add", "sum", "mean")
+    )
+    batch = padded(add, Structures.from_atoms([molecule("CH4"), molecule("H2O")]), np.arange(2), 5)
+    total = np.asarray(add.output(batch))
+    np.testing.assert_array_equal(added.output(batch), total)
+    np.testing.assert_allclose(mean.output(batch), total / [5, 3], rtol=1e-6)
 
 
 def test_weights_that_are_not_installed_or_altered(tmp_path, monkeypatch):

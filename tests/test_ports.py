@@ -18,8 +18,9 @@ import pytest
 from ase.build import bulk
 
 from cpdjax import Structures, assert_equivariant, models
-from cpdjax.errors import FileError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import padded
+from cpdjax.models import weights
 
 FOLDER = Path(__file__).parent / "goldens"
 _spec = importlib.util.spec_from_file_location("goldens_common", FOLDER / "common.py")
@@ -71,6 +72,19 @@ def load(name):
     more = {k: golden[k] for k in ("cells", "pbc", "charge", "unpaired") if k in golden}
     arrays = (golden[k] for k in ("numbers", "positions", "offsets"))
     return golden, encoder, Structures(name, *arrays, **more)
+
+
+def from_config():
+    """Goldens of a configuration; the slow run takes all but the first of each architecture."""
+    seen, marked = set(), []
+    for name in GOLDENS:
+        with np.load(FOLDER / f"{name}.npz") as golden:
+            architecture = str(golden["architecture"])
+        if architecture:
+            marks = [pytest.mark.slow] if architecture in seen else []
+            marked.append(pytest.param(name, marks=marks))
+            seen.add(architecture)
+    return marked
 
 
 def whole(encoder, structures):
@@ -147,6 +161,48 @@ def test_equals_reference(name):
         assert error <= golden["tolerance"], (layer, error)
     error = np.abs(output - golden["output"]).max() / np.abs(golden["output"]).max()
     assert error <= golden["tolerance"], ("output", error)
+
+
+def attempt(architecture, config, state):
+    """The model and nothing, or nothing and why not."""
+    try:
+        return models.from_state_dict(architecture, config, state), ""
+    except InputError as error:
+        return None, str(error)
+
+
+# SevenNet's frequencies: a checkpoint has none where they were not learned.
+DEFAULTED = "edge_embedding.basis_function.coeffs"
+
+
+@pytest.mark.parametrize("name", from_config())
+def test_a_missing_or_misshapen_array_is_refused(name, monkeypatch):
+    """In one line; arrays that carry nothing of their own may be missing, and nothing changes."""
+    golden, encoder, _ = load(name)
+    state, config = common.state_of(golden), json.loads(str(golden["config"]))
+    monkeypatch.setattr(weights, "shapes", cache(weights.shapes))
+    refused = 0
+    for changed, array in state.items():
+        rest = {k: v for k, v in state.items() if k != changed}
+        altered = [rest] if changed != DEFAULTED else []
+        for other in (array[..., :-1] if array.ndim else np.stack([array] * 2), np.ones(0)):
+            altered.append(rest | {changed: other})
+        for mine in altered:
+            found, error = attempt(str(golden["architecture"]), config, mine)
+            refused += found is None
+            assert "\n" not in error
+            if found is not None:
+                jax.tree.map(np.testing.assert_array_equal, found.variables, encoder.variables)
+    assert refused > len(state)
+
+
+@pytest.mark.parametrize("name", from_config())
+def test_unknown_options_are_refused(name):
+    golden, _, _ = load(name)
+    config = json.loads(str(golden["config"])) | {"no_such_option": 1}
+    with pytest.raises(UnknownNameError, match="'no_such_option'") as caught:
+        models.from_state_dict(str(golden["architecture"]), config, common.state_of(golden))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
