@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 import typing
 from collections.abc import Callable
@@ -287,7 +286,6 @@ def ani() -> Reference:
 
 def mace() -> Reference:
     """mace-torch, with the sizes that its training command has by default, for QM9's elements."""
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # e3nn 0.4.4 reads its constants so
     from e3nn import o3
     from mace import modules
 

@@ -15,6 +15,7 @@ from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
 from cpdjax.probe import Scores
+from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
@@ -32,11 +33,13 @@ __all__ = [
     "datasets",
     "elements",
     "extract",
+    "extract_to",
     "formulas",
     "group_folds",
     "invariants",
     "kfold",
     "learning_curve",
     "models",
+    "read_features",
     "sweep",
 ]

@@ -33,6 +33,7 @@ class Channel:
 
     @property
     def label(self) -> str:
+        """What it is called in progress, warnings and errors."""
         return f"{self.model} / {self.layer} / {self.irrep}"
 
     @property
@@ -48,6 +49,7 @@ class Channel:
         return hashlib.sha256(np.ascontiguousarray(self.x, "<f8").data).hexdigest()
 
     def padded(self) -> Float[np.ndarray, "molecule width"]:
+        """The matrix with columns of zeros after its own, up to `width`."""
         return np.pad(self.x, ((0, 0), (0, self.width - self.x.shape[1])))
 
 

@@ -44,6 +44,7 @@ class Checkpoint:
             return None
 
     def save(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keep a finished unit, whole or not at all; arrays that are None are left out."""
         path = self._path(name)
         if path is not None:
             with atomic(path) as temporary:

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cpdjax import datasets, models, report, results, store
-from cpdjax.errors import InputError
+from cpdjax.errors import FileError, InputError
 from cpdjax.models.cards import CARDS
+from cpdjax.models.weights import INSTALL
 from cpdjax.settings import Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
@@ -177,11 +179,20 @@ def convert(
 def _facts(name: str) -> tuple[str, ...]:
     card = CARDS[name]
     if not card.at_hand:
-        return card.family, "", "", card.data, card.licence, f"pip install {card.distribution}"
-    model = models.load(name)
+        return card.family, "", "", card.data, card.licence, _install(card.distribution)
+    try:
+        model = models.load(name)
+    except FileError as error:  # of another version, or altered
+        return card.family, "", "", card.data, card.licence, escape(str(error))
     layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
     parameters = f"{getattr(model, 'parameters', 0):,}"
     return card.family, parameters, layers, card.data, card.licence, "at hand"
+
+
+def _install(distribution: str | None) -> str:
+    """The command for one wheel: its dependencies, torch among them, stay out."""
+    [pin] = (word for word in INSTALL.split() if word.partition("==")[0] == distribution)
+    return f"pip install --no-deps {pin}"
 
 
 def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:

@@ -208,6 +208,11 @@ def _read_frames(path: Path, index: Any) -> list[Atoms]:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
+    """A CSV file, or by its suffix (.parquet, .pq) a Parquet file.
+
+    Raises:
+        FileError: the file cannot be read.
+    """
     path = Path(path)
     reader = pd.read_parquet if path.suffix in (".parquet", ".pq") else pd.read_csv
     try:

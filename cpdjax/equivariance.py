@@ -11,7 +11,7 @@ import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import Float
 
-from cpdjax.extraction import padded
+from cpdjax.extraction import check, float_dtype, padded
 from cpdjax.models import Model, load
 from cpdjax.structures import Structures
 
@@ -43,12 +43,15 @@ def assert_equivariant(
 
     Raises:
         AssertionError: naming the layer, the motion and the error.
+        UnknownNameError: no such model.
+        InputError: another dtype, or a structure that the model cannot take.
 
     >>> from ase.build import molecule
     >>> assert_equivariant("ani-2x-aev", Structures.from_atoms([molecule("H2O")]))
     """
     encoder = load(model) if isinstance(model, str) else model
-    dtype = np.dtype(dtype)
+    check(encoder, structures)
+    dtype = float_dtype(dtype)
     limit = TOLERANCE[dtype.name] if tolerance is None else tolerance
     rng = np.random.default_rng(seed)
     rotation = _rotation(rng)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ase.data import chemical_symbols
 from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Int
 from rich.console import Console
@@ -61,7 +62,8 @@ def extract(
     Raises:
         UnknownNameError: unknown model, layer, pooling or way of making scalars.
         InputError: a structure that the model cannot take (an unknown element, a periodic cell,
-            too many atoms, overlapping atoms), named with the reason.
+            too many atoms, overlapping atoms), named with the reason; features that are not
+            finite.
 
     >>> from ase.build import molecule
     >>> ds = Structures.from_atoms([molecule("H2O"), molecule("CH4")])
@@ -106,8 +108,8 @@ class Extraction:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         known = _known_layers(encoder, layers)
-        run = cls(encoder, structures, known, pool, how, batch_size, _float_dtype(dtype))
-        _check(encoder, structures)
+        run = cls(encoder, structures, known, pool, how, batch_size, float_dtype(dtype))
+        check(encoder, structures)
         return run
 
     @property
@@ -144,7 +146,7 @@ class Extraction:
         self, indices: Int[np.ndarray, " molecule"], advance: Callable[[int], Any] = lambda n: None
     ) -> dict[str, np.ndarray]:
         """Results of the molecules at `indices`, in that order; per atom, atom after atom."""
-        sizes = self.structures.sizes[indices]
+        sizes, ids = self.structures.sizes[indices], self.structures.ids[indices]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
@@ -154,16 +156,19 @@ class Extraction:
                 # The last batch of a bucket repeats a molecule: its shape needs no compilation.
                 rows = np.pad(indices[places], (0, size - len(places)), mode="edge")
                 batch = padded(self.model, self.structures, rows, atoms)
-                _check_overlap(batch, self.structures.ids[indices[places]])
+                _check_overlap(batch, ids[places])
                 batch = batch._replace(positions=batch.positions.astype(self.dtype))
                 found = _pooled(model, batch, self.layers, self.pool, self.how)
+                owners = into = places
+                if self.per_atom:
+                    owners = np.repeat(places, sizes[places])
+                    spans = [np.arange(starts[i], starts[i + 1]) for i in places]
+                    into = np.concatenate(spans)
                 for layer, array in found.items():
                     values = np.asarray(array)[: len(places)]
-                    if self.per_atom:
-                        spans = [np.arange(starts[i], starts[i + 1]) for i in places]
-                        arrays[layer][np.concatenate(spans)] = values[batch.mask[: len(places)]]
-                    else:
-                        arrays[layer][places] = values
+                    values = values[batch.mask[: len(places)]] if self.per_atom else values
+                    _check_finite(self.model, layer, values, ids[owners])
+                    arrays[layer][into] = values
                 advance(len(places))
         return arrays
 
@@ -238,13 +243,20 @@ def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]
         return tuple(model.irreps)
     if isinstance(layers, str):
         raise InputError(f"layers must be a list of names, got the string {layers!r}")
+    if not len(layers):
+        raise InputError(f"layers is empty; {model.name} has {', '.join(model.irreps)}")
     for layer in layers:
         if layer not in model.irreps:
             raise UnknownNameError(f"layer of {model.name}", layer, model.irreps)
     return tuple(layers)
 
 
-def _float_dtype(dtype: Any) -> np.dtype:
+def float_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64; None: the wider of those that the backend has.
+
+    Raises:
+        InputError: any other.
+    """
     if dtype is None:
         return np.dtype("float32" if jax.default_backend() == "tpu" else "float64")
     try:
@@ -256,8 +268,12 @@ def _float_dtype(dtype: Any) -> np.dtype:
     return np.dtype(known)
 
 
-def _check(model: Model, structures: Structures) -> None:
-    """Refuse structures that are outside what the model says of itself."""
+def check(model: Model, structures: Structures) -> None:
+    """Refuse structures that are outside what the model says of itself.
+
+    Raises:
+        InputError: a periodic cell, too many atoms or an unknown element, with the molecule's id.
+    """
     if not model.periodic and structures.pbc is not None and structures.pbc.any():
         first = structures.ids[structures.pbc.any(1).argmax()]
         raise InputError(f"molecule '{first}' is periodic; {model.name} knows no cells")
@@ -273,9 +289,29 @@ def _check(model: Model, structures: Structures) -> None:
             atom = unknown.argmax()
             owner = np.searchsorted(structures.offsets, atom, side="right") - 1
             raise InputError(
-                f"molecule '{structures.ids[owner]}' has an element of atomic number "
-                f"{structures.numbers[atom]}; {model.name} knows {list(model.elements)}"
+                f"molecule '{structures.ids[owner]}' has "
+                f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
+                f"{_symbols(model.elements)}"
             )
+
+
+def _symbols(numbers: Sequence[int]) -> str:
+    """By atomic number, three and more in a row as the first and the last: "H, C–F"."""
+    found = np.unique(numbers)
+    rows = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    names = [[chemical_symbols[n] for n in row] for row in rows]
+    return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
+
+
+def _check_finite(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) -> None:
+    """Refuse features that mean nothing; a model may say so of a whole batch."""
+    finite = np.isfinite(rows).all(1)
+    if not finite.all():
+        raise InputError(
+            f"{model.name} gives NaN or infinity in layer {layer!r} for molecule "
+            f"'{ids[finite.argmin()]}' or one computed with it: leave it out, or see by "
+            "batch_size=1 which it is"
+        )
 
 
 def _check_overlap(batch: Batch, ids: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from cpdjax import ridge
-from cpdjax.moments import Moments, einsum
+from cpdjax.moments import Moments, einsum, matmul
 from cpdjax.residual import Residual, Rows, TrainingRows
 
 
@@ -36,20 +36,20 @@ def primal(
     def defect(w: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
         def of_fold(rows: Rows) -> Array:
             z, y = residual.features(rows), residual.targets(rows)
-            rest = lambda w: einsum("tn,dn->td", y - w.T @ z, z).T  # noqa: E731
+            rest = lambda w: einsum("tn,dn->td", y - matmul(w.T, z), z).T  # noqa: E731
             return _where_needed(needed, rest, w)
 
         return training.sum(of_fold) - alphas[:, None] * w
 
     def errors(s: ridge.Spectrum) -> Array:
         def of_fold(rows: Rows) -> Array:
-            u = s.vectors.T @ residual.features(rows)
+            u = matmul(s.vectors.T, residual.features(rows))
             y = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
 
             def error(alpha: Array) -> Array:
                 shrunk = 1 / (s.eigenvalues + alpha)
-                left = y - (shrunk[:, None] * (s.vectors.T @ cross)).T @ u
-                return _loo_error(left, 1 - 1 / m.n - shrunk @ jnp.square(u), rows.weight)
+                left = y - matmul((shrunk[:, None] * matmul(s.vectors.T, cross)).T, u)
+                return _loo_error(left, 1 - 1 / m.n - matmul(shrunk, jnp.square(u)), rows.weight)
 
             return lax.map(error, alphas)
 
@@ -84,18 +84,20 @@ def dual(
     gram = einsum("nd,md->nm", z, z)
 
     def defect(a: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
-        return _where_needed(needed, lambda a: y - z @ (z.T @ a), a) - alphas[:, None] * a
+        rest = lambda a: y - matmul(z, matmul(z.T, a))  # noqa: E731
+        return _where_needed(needed, rest, a) - alphas[:, None] * a
 
     def errors(s: ridge.Spectrum) -> Array:
         def error(alpha: Array) -> Array:
             shrunk = 1 / (s.eigenvalues + alpha)
-            left = alpha * (s.vectors @ (shrunk[:, None] * (s.vectors.T @ y))) + (centred - y)
-            kept = alpha * (jnp.square(s.vectors) @ shrunk) - 1 / m.n
+            fitted = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
+            left = alpha * fitted + (centred - y)
+            kept = alpha * matmul(jnp.square(s.vectors), shrunk) - 1 / m.n
             return _loo_error(left.T, kept, weight)
 
         return lax.map(error, alphas)
 
-    held = z @ residual.features(held_out)
+    held = matmul(z, residual.features(held_out))
     fit = _fit(gram, y, held, alphas, defect, residual, errors if loo else None)
     return fit._replace(prediction=residual.mean_y[None, :, None] + fit.prediction)
 

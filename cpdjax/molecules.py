@@ -36,6 +36,7 @@ class Molecules:
 
     @property
     def y(self) -> Float[np.ndarray, "molecule target"]:
+        """The targets side by side, in their order."""
         return np.stack(list(self.targets.values()), axis=1)
 
     @cached_property

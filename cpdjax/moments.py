@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Accelerators round float32 products to fewer bits unless told not to.
+# Accelerators round float32 products to fewer bits unless told not to; `@` cannot be told.
 einsum = partial(jnp.einsum, precision="highest")
+matmul = partial(jnp.matmul, precision="highest")
 
 #: (CᵀC, CᵀR) → coefficients.
 Regression = Callable[[Array, Array], Array]
@@ -49,10 +50,12 @@ class Moments(NamedTuple):
 
     @property
     def features(self) -> int:
+        """How many of the responses are features."""
         return self.xx.shape[-1]
 
     @property
     def dual(self) -> bool:
+        """Whether these are of the dual form."""
         return self.xx.ndim == self.mean.ndim
 
     @property
@@ -128,12 +131,12 @@ def merge(blocks: Moments, include: Float[Array, " block"], regress: Regression)
     rows = blocks.n * include
     n = rows.sum()
     share = rows / jnp.maximum(n, 1)
-    mean_c, mean = share @ blocks.mean_c, share @ blocks.mean
+    mean_c, mean = matmul(share, blocks.mean_c), matmul(share, blocks.mean)
     c, m = blocks.mean_c - mean_c[None], blocks.mean - mean[None]
     own = _moved(blocks.cr, blocks.cc, blocks.b)
     cc = einsum("b,bef->ef", include, blocks.cc) + einsum("b,be,bf->ef", rows, c, c)
     b = regress(cc, einsum("b,ber->er", include, own) + einsum("b,be,br->er", rows, c, m))
-    d, m = blocks.b - b[None], m - c @ b
+    d, m = blocks.b - b[None], m - matmul(c, b)
     moved = _moved(blocks.cr, blocks.cc, d)
     cr = einsum("b,ber->er", include, moved) + einsum("b,be,br->er", rows, c, m)
     half = include[:, None, None] * (blocks.cr + moved) / 2

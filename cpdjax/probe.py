@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.fit import Fit, dual, primal
-from cpdjax.moments import Moments, about_mean, eliminate, merge, moments
+from cpdjax.moments import Moments, about_mean, eliminate, matmul, merge, moments
 from cpdjax.projection import least_squares
 from cpdjax.residual import Residual, Rows, TrainingRows
 from cpdjax.scores import r2_score
@@ -130,7 +130,7 @@ def _probe_fold(
 
     residual, geom = ridge(train)
     as_is, full = ridge(untouched)
-    composition = residual.b_y.T @ (held_out.c - residual.mean_c[:, None])
+    composition = matmul(residual.b_y.T, held_out.c - residual.mean_c[:, None])
     composition = residual.mean_y[:, None] + composition
     return Scores(
         r2_geom=r2_score(held_out.y, geom.prediction, held_out.weight),

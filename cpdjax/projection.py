@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cpdjax.moments import einsum
+from cpdjax.moments import einsum, matmul
 
 
 def least_squares(
@@ -31,7 +31,8 @@ def least_squares(
     solution = scale[:, None] * einsum("ed,dr->er", vectors, inverse[:, None] * half)
     null = jnp.where(kept[None], 0, scale[:, None] * vectors)  # CᵀC null = 0, original units
     null = null / jnp.where(kept, 1, jnp.linalg.norm(null, axis=0))[None]
-    overlap = null.T @ null + jnp.diag(kept.astype(cc.dtype))
+    overlap = matmul(null.T, null) + jnp.diag(kept.astype(cc.dtype))
     for _ in range(2):  # twice is enough: the second takes away what rounding left of the first
-        solution = solution - null @ jnp.linalg.solve(overlap, null.T @ solution)
+        along = jnp.linalg.solve(overlap, matmul(null.T, solution))
+        solution = solution - matmul(null, along)
     return solution

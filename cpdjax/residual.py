@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cpdjax.moments import Moments
+from cpdjax.moments import Moments, matmul
 
 
 class Rows(NamedTuple):
@@ -69,12 +69,14 @@ class Residual(NamedTuple):
         return cls(m.mean_c, mean_x, mean_y, b_x, b_y, scale, trace, standardize)
 
     def features(self, rows: Rows) -> Float[Array, "feature row"]:
-        composition = self.b_x.T @ (rows.c - self.mean_c[:, None])
+        """Zᵀ of any rows, zero where these are padding."""
+        composition = matmul(self.b_x.T, rows.c - self.mean_c[:, None])
         z = ((rows.x - self.mean_x[:, None]) - composition) * self.scale[:, None]
         return z * rows.weight[None]
 
     def targets(self, rows: Rows) -> Float[Array, "target row"]:
-        composition = self.b_y.T @ (rows.c - self.mean_c[:, None])
+        """What composition leaves of the targets, in their own units, likewise."""
+        composition = matmul(self.b_y.T, rows.c - self.mean_c[:, None])
         return ((rows.y - self.mean_y[:, None]) - composition) * rows.weight[None]
 
     def gram(self, m: Moments) -> Float[Array, "feature feature"]:

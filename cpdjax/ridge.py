@@ -29,7 +29,7 @@ from jax.lax import linalg
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float
 
-from cpdjax.moments import einsum
+from cpdjax.moments import einsum, matmul
 
 # From about this many α the one reduction costs less than a Cholesky factorisation for each
 # (measured with 12 targets at 128, 256, 512 and 1,024 columns, one BLAS thread, AMD EPYC).
@@ -67,6 +67,7 @@ def on_grid(
 
 
 def tile(rhs: Float[Array, "n column"], alphas: int) -> Float[Array, "alpha n column"]:
+    """The same right-hand sides for every α."""
     return jnp.broadcast_to(rhs, (alphas, *rhs.shape))
 
 
@@ -78,6 +79,7 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(gram: Float[Array, "n n"]) -> Spectrum:
+    """Of a positive semi-definite S; rounding below zero is cut off, derivatives are not taken."""
     values, vectors = jnp.linalg.eigh(lax.stop_gradient(gram))
     return Spectrum(jnp.maximum(values, 0), vectors)
 
@@ -109,6 +111,7 @@ class Refinement:
 
     @property
     def needed(self) -> Bool[Array, " alpha"]:
+        """Where the error of some target's weights is too large."""
         return self.trace * 10 * jnp.sqrt(jnp.finfo(self.trace.dtype).eps) > self.alphas.min(-1)
 
     def __call__(self, w: Weights, solve: Solve) -> Weights:
@@ -160,7 +163,7 @@ def _tridiagonal(gram: Array, alphas: Array) -> Solve:
         def turn(b: Array, matrix: Array) -> Array:
             # All columns at once, as rows: the order in which products are fast.
             rows = b.swapaxes(1, 2).reshape(-1, len(gram))
-            rows = jnp.concatenate([rows[:, :1], rows[:, 1:] @ matrix], axis=1)
+            rows = jnp.concatenate([rows[:, :1], matmul(rows[:, 1:], matrix)], axis=1)
             return rows.reshape(shape).swapaxes(1, 2)
 
         def one(args: tuple[Array, Array]) -> Array:

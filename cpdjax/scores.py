@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cpdjax.moments import einsum
+from cpdjax.moments import einsum, matmul
 
 
 def r2_score(
@@ -18,7 +18,7 @@ def r2_score(
     As scikit-learn's `r2_score`, except for a target without variance: NaN, not 0 or 1.
     """
     count = jnp.maximum(weight.sum(), 1)
-    mean = y @ weight / count
+    mean = matmul(y, weight) / count
     centred = (y - mean[:, None]) * weight[None]
     total = (centred * centred).sum(-1)
     rounding = jnp.finfo(y.dtype).eps * jnp.abs(mean) * 4

@@ -16,7 +16,7 @@ Where the output maps have biases (0.2.0), the reference adds these to bonds onl
 in the same batch has an angle; here they are always added.
 
 There is room for 1600 angles per atom, averaged over a batch: 40 bonds within 3 Å for each atom,
-twice the angles of diamond. Where there are more, results are NaN.
+twice the angles of diamond. Where there are more, results are NaN, which `cpdjax.extract` refuses.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CHGNet(nn.Module):
         return {**layers, "readout": Irreps(f"{self.readout_hidden[-1]}x0e")}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Messages of every pair, and the most angles that there is room for."""
+        """Messages of every pair, and the most angles: XLA keeps room for them whichever run."""
         angles = min(neighbours**2, _ANGLES[-1])
         bond = 4 * self.atom_hidden + 3 * self.bond_channels + 2 * self.atom_channels
         reverse = 4 * neighbours

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from ase.io import write
 
 import cpdjax
 from cpdjax import cli, results
+from cpdjax.errors import FileError
 from cpdjax.models.cards import CARDS
 
 N = 60
@@ -173,7 +175,8 @@ def test_report_draws_into_the_folder_by_default(finished):
     assert "r2_geom.png" not in names(out / "results.zarr")
 
 
-def test_models_are_listed():
+def listed():
+    """The cells of `cpdjax models` by the model's name."""
     status, printed, errors = call("models")
     assert (status, errors) == (0, "")
     rows, name = {}, ""
@@ -182,13 +185,34 @@ def test_models_are_listed():
         if len(cells) > 1:  # a long cell goes on in the next lines
             name = cells[0] or name
             rows.setdefault(name, []).append(cells)
+    return {
+        name: [" ".join(filter(None, column)) for column in zip(*lines, strict=True)]
+        for name, lines in rows.items()
+    }
+
+
+def test_models_are_listed():
+    rows = listed()
     for name in cpdjax.models.names():
-        row = [" ".join(filter(None, column)) for column in zip(*rows[name], strict=True)]
-        card = CARDS[name]
+        row, card = rows[name], CARDS[name]
         assert card.licence in row
         assert card.data in row
-        assert ("at hand" if card.at_hand else f"pip install {card.distribution}") in row
-    assert "1008x0e" in printed
+        absent = f"pip install --no-deps {card.distribution}=="
+        assert "at hand" in row if card.at_hand else any(absent in cell for cell in row)
+    assert any("1008x0e" in cell for cell in rows["ani-2x-aev"])
+
+
+def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch):
+    def load(name):
+        raise FileError("[weights] are not what they were")
+
+    monkeypatch.setattr(cpdjax.models, "names", lambda: ["so3lr", "coulomb-spectrum"])
+    monkeypatch.setattr(cpdjax.models, "load", load)
+    monkeypatch.setitem(CARDS, "so3lr", replace(CARDS["so3lr"], distribution="no-such-wheel"))
+    monkeypatch.setattr(cli, "INSTALL", "pip install --no-deps sevenn==1 no-such-wheel==0.2.1")
+    rows = listed()
+    assert rows["so3lr"][-1] == "pip install --no-deps no-such-wheel==0.2.1"
+    assert rows["coulomb-spectrum"][-1] == "[weights] are not what they were"
 
 
 def test_help_without_arguments():
@@ -369,7 +393,9 @@ def test_extract_then_sweep(tmp_path):
 def test_extract_says_what_is_wrong(tmp_path):
     out = tmp_path / "features.zarr"
     write(tmp_path / "si.extxyz", molecule("SiH4"))
-    says(call("extract", "ani-2x-aev", tmp_path / "si.extxyz", "--out", out), "atomic number 14")
+    mine = ("extract", "ani-2x-aev", tmp_path / "si.extxyz", "--out", out)
+    says(call(*mine), "has Si; ani-2x-aev knows H")
+    says(call(*mine, "--layers", ""), "layers is empty")
     says(call("extract", "sevenet-0", "qm9", "--out", out), "did you mean")
     says(call("extract", "ani-2x-aev", tmp_path / "no.extxyz", "--out", out), "no.extxyz")
     says(call("extract", "ani-2x-aev", tmp_path / "si.extxyz", "--n", "3", "--out", out), "--n")

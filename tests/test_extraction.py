@@ -150,17 +150,38 @@ def test_unknown_names():
     refused(r"unknown model 'ani-2x'; did you mean .*ani-2x-aev", water, "ani-2x", unknown)
     refused(r"unknown layer of ani-2x-aev 'readout'", water, error=unknown, layers=["readout"])
     refused("layers must be a list", water, layers="aev")
+    refused("layers is empty; ani-2x-aev has radial, ", water, layers=[])
     refused(r"unknown pooling 'max'", water, error=unknown, pool="max")
 
 
 def test_structures_that_a_model_cannot_take_are_named():
     water = molecule("H2O")
-    refused(r"molecule 'mine_1' has an element of atomic number 14; ani", [water, molecule("SiH4")])
+    refused(r"molecule 'mine_1' has Si; ani-2x-aev knows H, C–F, S, Cl$", [water, molecule("SiH4")])
     refused(r"molecule 'mine_1' is periodic; ani-2x-aev knows no cells", [water, bulk("C")])
     chain = Atoms("H30", [[i, 0, 0] for i in range(30)])
     refused(r"molecule 'mine_1' has 30 atoms; .* at most 29", [water, chain], "coulomb-spectrum")
     overlap = Atoms("OHH", [[0, 0, 0], [0, 0, 1], [0, 0, 1.0001]])
     refused(r"molecule 'mine_1' has atoms 1 and 2 closer than 0.001 Å", [water, overlap, water])
+
+
+@jax.tree_util.register_static
+@dataclass(eq=False)
+class Overflowing(Toy):
+    """NaN for every carbon."""
+
+    def features(self, batch):
+        found = super().features(batch)
+        bad = jnp.where(batch.numbers == 6, jnp.nan, 1.0)[:, :, None]
+        return found | {"position": found["position"] * bad}
+
+
+@pytest.mark.parametrize("pool", ["mean", "atom"])
+def test_features_that_are_not_finite_are_refused(pool):
+    frames = [molecule("H2O"), molecule("CH4"), molecule("NH3")]
+    match = r"^toy gives NaN or infinity in layer 'position' for molecule 'mine_1' .*batch_size=1"
+    refused(match, frames, Overflowing(), pool=pool)
+    good = Structures.from_atoms([frames[0], frames[2]])
+    assert np.isfinite(extract(Overflowing(), good, pool=pool)["position"].array).all()
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float16"}, {"dtype": "x"}, {"batch_size": 0}])

@@ -265,5 +265,10 @@ def test_lowers_for_every_platform(platform, alphas, features):
         options=Options(loo=loo, batch_size=None if platform == "cpu" else 64),
     )
     assert exported.platforms == (platform,)
+    lines = exported.mlir_module().splitlines()
+    products = [line for line in lines if "stablehlo.dot_general" in line]
+    assert products
+    for product in products:  # accelerators round float32 to fewer bits by default
+        assert "precision = [HIGHEST, HIGHEST]" in product
     shape = (1, 1, K, 1 if loo else len(grid), T)
     assert exported.out_avals[0] == jax.core.ShapedArray(shape, dtype)

@@ -218,10 +218,29 @@ def test_lowers_for_every_platform(name):
     batch = whole(encoder, structures.select([0]))
     for platform in ("cuda", "tpu"):
         exported = jax.export.export(
-            jax.jit(type(encoder).features),
+            jax.jit(type(encoder).features_and_output),
             platforms=[platform],
         )(encoder, batch)
         assert exported.platforms == (platform,)
+
+
+@pytest.mark.parametrize("name", one_of_each())
+def test_the_embedding_alone_costs_little(name):
+    """Who asks for an early layer pays for no later one, branches and loops or not.
+
+    JAX drops what no output needs before XLA sees it, so nothing has to be compiled.
+    """
+    _, encoder, structures = load(name)
+    batch = whole(encoder, structures.select([int(structures.sizes.argmax())]))
+
+    def flops(*layers):
+        def only(encoder, batch):
+            features = encoder.features(batch)
+            return [features[layer].array for layer in layers]
+
+        return jax.jit(only).lower(encoder, batch).cost_analysis()["flops"]
+
+    assert 0 < flops("embedding") < 0.2 * flops(*encoder.irreps)
 
 
 @pytest.mark.parametrize("name", one_of_each())
