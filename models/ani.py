@@ -39,6 +39,7 @@ from cpdjax.models.aev import (
     radial_terms,
     same_grids,
 )
+from cpdjax.models.convolution import ElementGroups
 from cpdjax.models.encoder import Encoder, Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.weights import INSTALL, Source, State, only, packaged, require, translate
@@ -192,20 +193,11 @@ def _blockwise(
 ) -> States:
     """Blocks of atoms of one element through their own networks, in a loop of branches.
 
-    Atoms are sorted by element and padding comes last; each element starts a new block.
+    Padding is an element of its own, whose branch gives zeros.
     """
-    atoms, kinds = len(species), len(weights) + 1
-    group = jnp.where(species < 0, kinds - 1, species)
-    order = jnp.argsort(group)
-    counts = (group[:, None] == np.arange(kinds)[None]).sum(0)
-    blocks = (counts + _BLOCK - 1) // _BLOCK
-    rank = jnp.arange(atoms) - (jnp.cumsum(counts) - counts)[group[order]]
-    slot = (jnp.cumsum(blocks) - blocks)[group[order]] * _BLOCK + rank
-    most = atoms // _BLOCK + kinds
-    kind = (np.arange(most)[:, None] >= jnp.cumsum(blocks)[None]).sum(1)
-    rows = x[jnp.zeros(most * _BLOCK, order.dtype).at[slot].set(order)]
-
-    widest, members = _widest(weights), weights[0][0][0].shape[0]
+    kinds = len(weights) + 1
+    groups = ElementGroups.of(jnp.where(species < 0, kinds - 1, species), kinds, _BLOCK)
+    widest, members = _widest(weights), len(weights[0][0][1])
 
     def run(of: Weights, y: Array) -> States:
         return _widened(_apply(of, y), widest)
@@ -215,11 +207,10 @@ def _blockwise(
 
     branches: list[Callable[[Array], States]] = [*(partial(run, of) for of in weights), padding]
     states = jax.lax.map(
-        lambda block: jax.lax.switch(block[0], branches, block[1]),
-        (kind, rows.reshape(most, _BLOCK, -1)),
+        lambda block: jax.lax.switch(block[0], branches, x[block[1]]),
+        (groups.elements, groups.rows),
     )
-    place = jnp.zeros_like(order).at[order].set(slot.astype(order.dtype))
-    return [state.reshape(most * _BLOCK, members, -1)[place] for state in states]
+    return [state.reshape(-1, *state.shape[2:])[groups.places] for state in states]
 
 
 def environment(
