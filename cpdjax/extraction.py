@@ -150,7 +150,9 @@ class Extraction:
         starts = np.concatenate([[0], np.cumsum(sizes)])
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
-        with jax.enable_x64(self.dtype == np.float64):
+        # Accelerators round float32 products to fewer bits unless told not to.
+        precise = jax.default_matmul_precision("highest")
+        with jax.enable_x64(self.dtype == np.float64), precise:
             model = jax.device_put(self.model)  # once, not with every batch
             for places, size, atoms in self._batches(indices):
                 # The last batch of a bucket repeats a molecule: its shape needs no compilation.
