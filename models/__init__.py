@@ -62,7 +62,11 @@ _ARCHITECTURES: dict[str, str] = {
 }
 
 # what a saved model may be made of
-_SAVED = {*_ARCHITECTURES.values(), "cpdjax.models.long_range"}
+_SAVED = {
+    *_ARCHITECTURES.values(),
+    "cpdjax.models.long_range",
+    "cpdjax.models.standardized",
+}
 
 
 class Model(Protocol):

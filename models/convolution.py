@@ -96,7 +96,7 @@ class Convolution(nn.Module):
         x: Blocks,
         y: Sequence[Float[Array, "atom neighbour m2"]],
         weights: Float[Array, "atom neighbour weight"],
-        neighbours: Int[Array, "atom neighbour"],
+        graph: Graph,
     ) -> Blocks:
         """Blocks of `product_irreps`, before any normalisation.
 
@@ -108,7 +108,7 @@ class Convolution(nn.Module):
         paths = product_paths(self.irreps, self.harmonics, self.kept)
         paths = [paths[p] for p in sorted_order(paths)]
         ends = np.cumsum([self.irreps[path.feature].mul for path in paths])[:-1]
-        gathered = [block[neighbours] for block in x]
+        gathered = [graph.gather(block) for block in x]
         sums: dict[Irrep, list[Array]] = {}
         for path, weight in zip(paths, jnp.split(weights, ends, axis=-1), strict=True):
             product = gathered[path.feature] * weight[:, :, None, :]

@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.bessel import spherical_basis
 from cpdjax.models.encoder import Layers
-from cpdjax.models.graph import Graph
+from cpdjax.models.graph import Graph, reversed_edges
 from cpdjax.models.layers import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.weights import Source, State, dense, options, translate, transpose
 
@@ -192,7 +192,7 @@ class Embedding(nn.Module):
         centre, neighbour, distance = jnp.split(kernel, 3)
         of_centre = h @ centre
         of_centre = of_centre + jnp.broadcast_to(bias, of_centre.shape)
-        pair = of_centre[:, None] + (h @ neighbour)[graph.neighbours]
+        pair = of_centre[:, None] + graph.gather(h @ neighbour)
         return act(pair + wave @ distance)
 
 
@@ -242,8 +242,7 @@ class Interaction(nn.Module):
         factor = sum(triplets.waves[..., n, None] * kernel[..., n, :] for n in range(count))
         weighted = factor * sent[:, None]
         heard = jnp.einsum("aslt,altc->asc", triplets.angular, weighted)
-        heard = heard.reshape(-1, heard.shape[-1])[triplets.place]
-        return jnp.where(triplets.found[:, :, None], heard, 0)
+        return reversed_edges(heard, triplets.place, triplets.found)
 
     def _pair(
         self, name: str, inputs: int, outputs: int, dtype: jnp.dtype

@@ -253,7 +253,7 @@ class Interaction(nn.Module):
         if envelope is not None:
             weights = weights * envelope[:, :, None]
         convolution = Convolution(self.irreps, self.harmonics, self.irreps_out, name="convolution")
-        x = convolution(x, harmonics, weights, graph.neighbours)
+        x = convolution(x, harmonics, weights, graph)
         x = BlockLinear(summed, self.irreps_out, name="linear_out")(x)
         if "Density" in self.block:
             _, density = Perceptron((1,), "silu", name="density")(radial)

@@ -231,7 +231,7 @@ class Interaction(nn.Module):
         widths = (*self.radial_hidden, sum(self.irreps[path.feature].mul for path in paths))
         _, weights = Perceptron(widths, self.radial_activation, name="weights")(radial)
         convolution = Convolution(self.irreps, self.harmonics, self.kept, name="convolution")
-        x = convolution(x, harmonics, weights, graph.neighbours)
+        x = convolution(x, harmonics, weights, graph)
         denominator = self.variable("constants", "denominator", jnp.ones, (1,), graph.dtype).value
         x = [block / denominator[:, None, None] for block in x]
         x = BlockLinear(summed, wanted, self.biases, name="linear_out")(x)

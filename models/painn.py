@@ -157,11 +157,11 @@ class Interaction(nn.Module):
     ) -> tuple[Float[Array, "atom channel"], Vectors]:
         x = self.activation(nn.Dense(self.channels, name="context1")(q))
         x = nn.Dense(3 * self.channels, name="context2")(x)
-        message = filters * x[graph.neighbours]
+        message = filters * graph.gather(x)
         scalars, along, through = jnp.split(message, 3, axis=-1)
         directions = graph.vectors / graph.distances[:, :, None]
         dmu = jnp.einsum("akf,akx->axf", along, directions)
-        dmu = dmu + jnp.einsum("akf,akxf->axf", through, mu[graph.neighbours])
+        dmu = dmu + jnp.einsum("akf,akxf->axf", through, graph.gather(mu))
         return q + scalars.sum(1), mu + dmu
 
 

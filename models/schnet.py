@@ -111,7 +111,7 @@ class Interaction(nn.Module):
         w = shifted_softplus(nn.Dense(self.filters, name="filter1")(basis))
         w = nn.Dense(self.filters, name="filter2")(w)
         x = nn.Dense(self.filters, use_bias=False, name="lin1")(h)
-        x = jnp.einsum("ak,akf,akf->af", envelope, w, x[graph.neighbours])
+        x = jnp.einsum("ak,akf,akf->af", envelope, w, graph.gather(x))
         x = shifted_softplus(nn.Dense(self.channels, name="lin2")(x))
         return nn.Dense(self.channels, name="lin")(x)
 

@@ -15,7 +15,7 @@ which drops some beyond a number, is not applied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from operator import add, mul
 from typing import Any, Literal, NamedTuple
@@ -46,7 +46,6 @@ _Linear = partial(_Dense, use_bias=False)
 class Edges(NamedTuple):
     """The neighbours of every atom, itself in front."""
 
-    neighbours: Int[Array, "atom neighbour"]
     distances: Float[Array, "atom neighbour"]
     """Å; zero to the atom itself."""
     directions: Float[Array, "atom neighbour m"]
@@ -54,6 +53,13 @@ class Edges(NamedTuple):
     envelope: Float[Array, "atom neighbour"]
     """The cutoff function, zero where there is no neighbour."""
     mask: Bool[Array, "atom neighbour"]
+    graph: Graph
+
+    def gather(
+        self, atoms: Float[Array, "atom *channel"]
+    ) -> Float[Array, "atom neighbour *channel"]:
+        """The values of the atom itself and of its neighbours."""
+        return jnp.concatenate([atoms[:, None], self.graph.gather(atoms)], axis=1)
 
 
 class ViSNet(nn.Module):
@@ -122,7 +128,7 @@ class ViSNet(nn.Module):
         radial = basis(edges.distances)
         x = Embedding(self.max_z, f, name="embedding")(graph.numbers, radial, edges)
         states = {"embedding": x}
-        pairs = _Dense(f, name="pairs")(radial) * (x[:, None] + x[edges.neighbours])
+        pairs = _Dense(f, name="pairs")(radial) * (x[:, None] + edges.gather(x))
         vec = jnp.zeros((len(x), edges.directions.shape[-1], f), x.dtype)
         for i in range(self.num_layers):
             block = Interaction(self.clone(parent=None), i, name=f"interaction_{i}")
@@ -138,17 +144,16 @@ class ViSNet(nn.Module):
 
     def _edges(self, graph: Graph) -> Edges:
         """The graph's neighbours behind the atom itself."""
-        itself = jnp.arange(len(graph.numbers), dtype=graph.neighbours.dtype)[:, None]
         harmonics = e3nn_jax.sh(list(range(1, self.lmax + 1)), graph.vectors, True, "norm")
         harmonics = jnp.where(graph.edge_mask[..., None], harmonics, 0)
         r = jnp.pad(graph.distances, ((0, 0), (1, 0)))
         mask = jnp.pad(graph.edge_mask, ((0, 0), (1, 0)), constant_values=True)
         return Edges(
-            neighbours=jnp.concatenate([itself, graph.neighbours], axis=1),
             distances=r,
             directions=jnp.pad(harmonics, ((0, 0), (1, 0), (0, 0))),
             envelope=jnp.where(mask, cosine_cutoff(r, self.cutoff), 0),
             mask=mask,
+            graph=graph,
         )
 
     def _output(self, parts: Float[Array, " atom"], graph: Graph) -> Float[Array, " atom"]:
@@ -207,7 +212,7 @@ class Embedding(nn.Module):
         x = nn.Embed(self.elements, self.channels, name="element")(numbers)
         y = nn.Embed(self.elements, self.channels, name="neighbour")(numbers)
         filters = _Dense(self.channels, name="filter")(radial)[:, 1:]  # not of the atom itself
-        around = jnp.einsum("akf,akf,ak->af", filters, y[edges.neighbours[:, 1:]],
+        around = jnp.einsum("akf,akf,ak->af", filters, edges.graph.gather(y),
                             edges.envelope[:, 1:])  # fmt: skip
         return _Dense(self.channels, name="combine")(jnp.hstack([x, around]))
 
@@ -263,10 +268,10 @@ class Interaction(nn.Module):
             return x + o3, change, pairs
         normed = VectorNorm(of.vecnorm_type, of.trainable_vecnorm, name="vector_norm")(vec)
         v1, v2, v3 = jnp.split(_Linear(3 * f, name="vectors")(normed), 3, axis=-1)
-        there, real = edges.neighbours, edges.mask[..., None].astype(x.dtype)
+        real = edges.mask[..., None].astype(x.dtype)
         # One m at a time: XLA makes loops of each, but writes down a product with an axis for m.
         moved = [
-            (real * gates[..., :f] * normed[:, m][there] + along * gates[..., f:]).sum(1)
+            (real * gates[..., :f] * edges.gather(normed[:, m]) + along * gates[..., f:]).sum(1)
             for m, along in enumerate(jnp.split(edges.directions, vec.shape[1], axis=-1))
         ]
         if not last:
@@ -281,32 +286,39 @@ class Interaction(nn.Module):
         dk, dv = (jax.nn.silu(_Dense(f, name=name)(pairs)) for name in ("dk", "dv"))
         # Sums over a head's channels as a product with ones: XLA on CPUs is slow at short sums.
         of_head = jnp.asarray(np.repeat(np.eye(heads), f // heads, axis=0), x.dtype)
-        product = q[:, None] * k[edges.neighbours] * dk
+        product = q[:, None] * edges.gather(k) * dk
         alpha = jax.nn.silu(jnp.matmul(product, of_head, precision="highest"))
         alpha = alpha * edges.envelope[..., None]
-        return v[edges.neighbours] * dv * jnp.repeat(alpha, f // heads, axis=-1)
+        return edges.gather(v) * dv * jnp.repeat(alpha, f // heads, axis=-1)
 
     def _update(self, vec: Vectors, pairs: Pairs, edges: Edges) -> Pairs:
         """Inner products of what is left of two atoms' vectors normal to their direction."""
         f = vec.shape[-1]
         gates = jax.nn.silu(_Dense(2 * f if self.of.vertex else f, name="f")(pairs))
-        there, here = edges.neighbours, jnp.arange(len(vec))[:, None]
         target, source = (_Linear(f, name=name)(vec) for name in ("w_target", "w_source"))
-        change = gates[..., :f] * _rejected(target, source, here, there, edges.directions)
+        change = gates[..., :f] * _rejected(target, source, _here, edges.gather, edges.directions)
         if not self.of.vertex:
             return change
         target, source = (_Linear(f, name=name)(vec) for name in ("t_target", "t_source"))
-        return change + gates[..., f:] * _rejected(target, source, here, here, edges.directions)
+        return change + gates[..., f:] * _rejected(target, source, _here, _here, edges.directions)
+
+
+def _here(atoms: Scalars) -> Float[Array, "atom 1 channel"]:
+    return atoms[:, None]
 
 
 def _rejected(
-    a: Vectors, b: Vectors, i: Array, j: Array, d: Float[Array, "atom neighbour m"]
+    a: Vectors,
+    b: Vectors,
+    i: Callable[[Scalars], Pairs],
+    j: Callable[[Scalars], Pairs],
+    d: Float[Array, "atom neighbour m"],
 ) -> Pairs:
     """(aᵢ − (aᵢ·d)d)·(bⱼ − (bⱼ·d)d) = aᵢ·bⱼ − (2 − d·d)(aᵢ·d)(bⱼ·d); d·d = lmax unless d = 0."""
     m = range(d.shape[-1])
     of_a, of_b, of_d = (
-        [a[:, k][i] for k in m],
-        [b[:, k][j] for k in m],
+        [i(a[:, k]) for k in m],
+        [j(b[:, k]) for k in m],
         [d[..., k, None] for k in m],
     )
     if len(m) == 8:
