@@ -16,7 +16,9 @@ from rich.table import Table
 
 from cpdjax import datasets, models, report, results, store
 from cpdjax.errors import FileError, InputError
-from cpdjax.models.cards import CARDS
+from cpdjax.models import training
+from cpdjax.models.cards import card_of
+from cpdjax.models.recipes import read_config, recipe
 from cpdjax.models.weights import INSTALL
 from cpdjax.settings import Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
@@ -46,7 +48,9 @@ def sweep(
     models: Annotated[
         str | None, typer.Option(help="Names of models, separated by commas, as --features.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help='"qm9", "qm9-probe" or a file that ASE reads.')
+    ] = None,
     targets: Annotated[
         str | None, typer.Option(help="Names, separated by commas, or a CSV or Parquet file.")
     ] = None,
@@ -116,7 +120,7 @@ def show(
 @app.command()
 def extract(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
-    dataset: Annotated[str, typer.Argument(help='"qm9" or a file that ASE reads.')],
+    dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
     n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
@@ -132,9 +136,13 @@ def extract(
 
     Interrupted and started again, it goes on where it stopped.
     """
-    if n is not None and dataset != "qm9":
+    draw = {"qm9": datasets.qm9, "qm9-probe": models.trained.qm9_probe}.get(dataset)
+    if n is not None and draw is None:
         raise InputError("--n draws molecules from QM9; a file is taken whole")
-    structures = datasets.qm9(n, seed) if dataset == "qm9" else datasets.read(dataset)
+    structures = draw(n, seed) if draw else datasets.read(dataset)
+    seen = models.trained.split(model)
+    if seen is not None:
+        seen.check_unseen(model, structures)
     store.extract_to(
         out,
         model,
@@ -147,6 +155,41 @@ def extract(
         progress=sys.stderr.isatty(),
     )
     print(f"saved {out}")
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="A TOML file of a recipe, or a run's config.json.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="An architecture, such as painn.")] = None,
+    target: Annotated[str | None, typer.Option(help="A target, such as gap or energy.")] = None,
+    dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
+    train: Annotated[int | None, typer.Option(help="Molecules to train on.")] = None,
+    validation: Annotated[int | None, typer.Option(help="Molecules to watch.")] = None,
+    probe: Annotated[int | None, typer.Option(help="Molecules kept for probing.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times every molecule is seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Molecules a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and the molecules' order.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default its name.")
+    ] = None,
+) -> None:
+    """Train an architecture on one target; the folder is a model's name from then on.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    given = {k: v for k, v in locals().items() if v is not None and k not in ("config", "out")}
+    if model is not None:
+        given["architecture"] = given.pop("model")
+    chosen = recipe(**{**(read_config(config) if config else {}), **given})
+    structures = datasets.qm9() if chosen.dataset == "qm9" else datasets.read(chosen.dataset)
+    folder = out or Path(chosen.name)
+    encoder = training.train(chosen, structures, folder, progress=sys.stderr.isatty())
+    for fact, value in models.trained.card(folder).items():
+        print(f"{fact:16s} {value}")
+    print(f"saved {folder}, {encoder.parameters:,} parameters")
 
 
 @models_app.callback()
@@ -177,7 +220,7 @@ def convert(
 
 
 def _facts(name: str) -> tuple[str, ...]:
-    card = CARDS[name]
+    card = card_of(name)
     if not card.at_hand:
         return card.family, "", "", card.data, card.licence, _install(card.distribution)
     try:

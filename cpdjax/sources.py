@@ -21,7 +21,7 @@ from cpdjax.datasets import read, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features
-from cpdjax.models import Model
+from cpdjax.models import Model, trained
 from cpdjax.molecules import numeric_columns
 from cpdjax.store import is_store, read_features
 from cpdjax.structures import Structures
@@ -51,7 +51,8 @@ def collect(
     Raises:
         UnknownNameError: a name that is neither a model nor a file; a layer that no source has.
         FileError: a file that cannot be read.
-        InputError: a model without structures to run on; arrays of other shapes.
+        InputError: a model without structures to run on, or with such as it was trained on;
+            arrays of other shapes.
 
     >>> [f] = collect({"mine": np.ones((4, 3))}, None)
     >>> f
@@ -65,6 +66,10 @@ def collect(
         named = [(_name(sources, 0), sources)]
     # All are opened before any model runs: a slip is told at once, not after minutes of work.
     opened = [(name, _open(name, source, pool)) for name, source in named]
+    for name, source in named:
+        seen = trained.split(source) if isinstance(source, str | Path) else None
+        if seen is not None and structures is not None:
+            seen.check_unseen(name, structures)
     if not opened:
         raise InputError("no features to probe: name a model, a file or an array")
     known = {layer for _, source in opened for layer in _available(source)}

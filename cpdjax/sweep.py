@@ -34,6 +34,7 @@ from cpdjax.checkpoint import Checkpoint
 from cpdjax.datasets import SCALAR_TARGETS, qm9, read
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.folds import Layout, group_folds, nested
+from cpdjax.models.trained import qm9_probe
 from cpdjax.molecules import Molecules, as_table
 from cpdjax.probe import Options, Scores, probe
 from cpdjax.results import assemble, provenance
@@ -63,7 +64,8 @@ def sweep(
 
     Args:
         features: what `cpdjax.sources.collect` takes: models by name, arrays, tables, files.
-        dataset: "qm9", a file that ASE reads, structures or `ase.Atoms`. By default QM9, unless
+        dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
+            that ASE reads, structures or `ase.Atoms`. By default QM9, unless
             `targets` is a table that knows composition itself.
         targets: names of the dataset's targets (all scalar ones by default); or a table, a CSV
             or a Parquet file: with a column `formula` or `smiles`, or beside a file of
@@ -123,7 +125,8 @@ def _load(
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
     is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
-    is_qm9 = isinstance(dataset, str) and dataset == "qm9"
+    is_qm9 = isinstance(dataset, str) and dataset in ("qm9", "qm9-probe")
+    draw = qm9_probe if isinstance(dataset, str) and dataset == "qm9-probe" else qm9
     if n is not None and (is_table or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
     if is_table and dataset is None:
@@ -139,7 +142,7 @@ def _load(
             "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
         )
     elif dataset is None or is_qm9:
-        structures = qm9(DEFAULT_MOLECULES if n is None else n, seed)
+        structures = draw(DEFAULT_MOLECULES if n is None else n, seed)
         names = SCALAR_TARGETS if targets is None else targets
     elif isinstance(dataset, Structures):
         structures = dataset

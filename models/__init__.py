@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.models import saved
+from cpdjax.models import saved, trained
 from cpdjax.models.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -135,11 +135,11 @@ def names() -> tuple[str, ...]:
     >>> "sevennet-0" in names()
     True
     """
-    return tuple(_REGISTRY)
+    return (*_REGISTRY, *trained.zoo())
 
 
 def load(name: str | Path) -> Model:
-    """The model called `name`, or the one in the folder that `save` or `convert` wrote.
+    """The model called `name`, or the one in the folder that `save`, `convert` or `train` wrote.
 
     Raises:
         UnknownNameError: no such model.
@@ -150,6 +150,9 @@ def load(name: str | Path) -> Model:
     """
     if name in _REGISTRY:
         return import_module(_REGISTRY[str(name)]).load(name)
+    run = trained.folder(name)
+    if run is not None:
+        return saved.load(run / trained.MODEL, _SAVED)
     if saved.is_saved(name):
         return saved.load(name, _SAVED)
     if Path(name).is_file():
@@ -157,10 +160,14 @@ def load(name: str | Path) -> Model:
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
             "that can be loaded, if it is a model of mace-torch"
         )
-    raise UnknownNameError("model", str(name), _REGISTRY)
+    raise UnknownNameError("model", str(name), names())
 
 
-is_saved = saved.is_saved
+def is_saved(path: str | Path) -> bool:
+    """Whether `path` is a folder that `load` takes."""
+    return saved.is_saved(path) or trained.folder(path) is not None
+
+
 save = saved.save
 
 

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from cpdjax.neighbours import with_edges
 from cpdjax.structures import Batch, Edges, Structures
 
-BUCKETS = 3
+MAX_BUCKETS = 3
 """Padded sizes, each of which compiles once."""
+_BUCKET_MOLECULES = 250  # fewer are not worth another compilation
 
 
 class Labelled(NamedTuple):
@@ -39,8 +40,8 @@ class Batches:
     ) -> Batches:
         """Pad all molecules, in float32."""
         sizes = structures.sizes
-        bounds = np.quantile(sizes, np.linspace(0, 1, BUCKETS + 1)[1:], method="higher")
-        bounds = np.unique(bounds)
+        count = int(np.clip(len(sizes) // _BUCKET_MOLECULES, 1, MAX_BUCKETS))
+        bounds = np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1)[1:], method="higher"))
         bucket_of = np.searchsorted(bounds, sizes)
         buckets = []
         for bucket, atoms in enumerate(bounds.tolist()):

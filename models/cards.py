@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from cpdjax.models import trained
+
 
 @dataclass(frozen=True)
 class Card:
@@ -49,3 +51,12 @@ CARDS = {
     "chgnet-r2scan": Card("CHGNet", "BSD-3-Clause", f"{_MPTRAJ}; then r²SCAN", "chgnet"),
     "ani-1x": Card("ANI", "MIT", _ANI_1X, "torchani"),
 }
+
+
+def card_of(name: str) -> Card:
+    """The card of a model of `cpdjax.models.names()`."""
+    if name in CARDS:
+        return CARDS[name]
+    own = trained.card(name)
+    seen = f"{own['molecules']:,} molecules of {own['dataset']}, {own['target']}"
+    return Card(own["architecture"], "Apache-2.0", seen)

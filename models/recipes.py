@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flax import linen as nn
 from pydantic import BaseModel, ConfigDict, Field
 
-from cpdjax.errors import UnknownNameError
+from cpdjax.errors import FileError, UnknownNameError
 from cpdjax.qm9 import TARGETS
-from cpdjax.settings import checked
+from cpdjax.settings import checked, read_toml
 
-#: architecture: its Flax module; the sizes of the zoo's model and its learning rate. Our choice: what
-#: trains on a core of a laptop in minutes; rates as published for each, times two for short runs.
+#: architecture: its Flax module, the sizes of the zoo's model, its learning rate. Our choice: what
+#: trains on a core of a laptop in minutes; rates near the published ones, higher for short runs.
 NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
     "schnet": (
         "cpdjax.models.schnet.SchNet",
@@ -74,6 +76,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
     ),
 }
 
+_FOREIGN = ("split",)  # what a run's config.json holds beside its recipe
 _ALIASES = {"energy": "u0_atom"}
 _EXTENSIVE = {target.name for target in TARGETS if target.extensive}
 
@@ -154,3 +157,19 @@ def recipe(**values: Any) -> Recipe:
         "learning_rate": NETWORKS[architecture][2],
     }
     return checked(Recipe, {**own, **values, "target": target})
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML file, or in the `config.json` of a run.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        return read_toml(path)
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot read {path}: {error}") from None
+    return {name: value for name, value in values.items() if name not in _FOREIGN}

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
+from jaxtyping import Shaped
 
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic
 from cpdjax.structures import Structures
 
-FILE = "split.npz"
-"""What a split is called in a folder of a trained model."""
-_SETS = ("train", "validation", "probe")
+Part = Literal["train", "validation", "probe"]
+_PARTS: tuple[Part, ...] = ("train", "validation", "probe")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Places of molecules in a set of structures; no place is in two of the three.
+    """Ids of molecules in three sets; no id is in two of them.
 
     The probe set is never trained on and nothing is chosen by it; it is the test set too.
     """
 
     dataset: str
     """The structures' name."""
-    structures_hash: str
-    train: Int[np.ndarray, " molecule"]
-    validation: Int[np.ndarray, " molecule"]
-    probe: Int[np.ndarray, " molecule"]
+    train: Shaped[np.ndarray, " molecule"]
+    validation: Shaped[np.ndarray, " molecule"]
+    probe: Shaped[np.ndarray, " molecule"]
 
     @classmethod
     def draw(
@@ -43,12 +42,11 @@ class Split:
         molecules of `datasets.qm9(n, seed)` are those of the probe set.
 
         Raises:
-            InputError: more molecules than there are.
+            InputError: more molecules than there are, or two of one id.
 
         >>> from ase.build import molecule
-        >>> ds = Structures.from_atoms([molecule("H2O")] * 10)
-        >>> split = Split.draw(ds, train=6, validation=2, probe=2)
-        >>> len(np.unique(np.concatenate([split.train, split.validation, split.probe])))
+        >>> split = Split.draw(Structures.from_atoms([molecule("H2O")] * 10), 6, 2, 2)
+        >>> len({*split.train, *split.validation, *split.probe})
         10
         """
         wanted = train + validation + probe
@@ -57,24 +55,23 @@ class Split:
                 f"train, validation and probe need {wanted} molecules; "
                 f"{structures.name!r} has {len(structures)}"
             )
-        order = np.random.default_rng(seed).permutation(len(structures))[:wanted].astype(np.int32)
-        probed, chosen, trained = np.split(order, [probe, probe + validation])
-        return cls(structures.name, structures.hash, trained, chosen, probed)
+        if len(np.unique(structures.ids)) < len(structures):
+            raise InputError(f"{structures.name!r} has two molecules of one id: rename them")
+        order = np.random.default_rng(seed).permutation(len(structures))[:wanted]
+        probed, chosen, trained = np.split(structures.ids[order], [probe, probe + validation])
+        return cls(structures.name, trained, chosen, probed)
 
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of the three sets."""
-        digest = hashlib.sha256(self.structures_hash.encode())
-        for name in _SETS:
-            digest.update(np.asarray(getattr(self, name), "<i4").tobytes())
-        return digest.hexdigest()
+        text = "\n\n".join("\n".join(getattr(self, part)) for part in _PARTS)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the three sets to an .npz file, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in _SETS}
         with atomic(path) as temporary:
             np.savez_compressed(
-                temporary, dataset=self.dataset, structures_hash=self.structures_hash, **arrays
+                temporary, dataset=self.dataset, **{part: getattr(self, part) for part in _PARTS}
             )
 
     @classmethod
@@ -86,34 +83,33 @@ class Split:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                words = str(file["dataset"]), str(file["structures_hash"])
-                return cls(*words, *(file[name] for name in _SETS))
+                return cls(str(file["dataset"]), *(file[part] for part in _PARTS))
         except Exception as error:  # a damaged file can raise nearly anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FileError(f"cannot read the split {path}: {reason}") from None
 
-    def of(self, structures: Structures, part: str = "probe") -> Structures:
-        """The molecules of one set.
+    def of(self, structures: Structures, part: Part = "probe") -> Structures:
+        """The molecules of one set, in its order.
 
         Raises:
-            InputError: other structures than those that were split.
+            InputError: the structures lack one.
         """
-        if structures.hash != self.structures_hash:
+        ids = getattr(self, part)
+        rows = pd.Index(structures.ids).get_indexer(pd.Index(ids))
+        if (rows < 0).any():
+            raise InputError(f"{structures.name!r} has no molecule '{ids[rows.argmin()]}'")
+        return structures.select(rows)
+
+    def check_unseen(self, model: str, structures: Structures) -> None:
+        """Refuse molecules that the model was trained on or chosen by.
+
+        Raises:
+            InputError: there is one.
+        """
+        known = np.isin(structures.ids, np.concatenate([self.train, self.validation]))
+        if structures.name == self.dataset and known.any():
             raise InputError(
-                f"the split is of {self.dataset!r} with another content than {structures.name!r}"
+                f"{model} was trained on {known.sum()} of these {len(structures)} molecules, the "
+                f"first '{structures.ids[known.argmax()]}': probe it on its probe set, of which "
+                "`cpdjax sweep --dataset qm9-probe` draws"
             )
-        return structures.select(getattr(self, part))
-
-
-def check_unseen(model: str, seen: Collection[str], structures: Structures) -> None:
-    """Refuse to probe a model on molecules that it was trained on or chosen by.
-
-    Raises:
-        InputError: there is one.
-    """
-    known = np.isin(structures.ids, np.asarray(list(seen)))
-    if known.any():
-        raise InputError(
-            f"{model} was trained on {known.sum()} of these {len(structures)} molecules, the first "
-            f"'{structures.ids[known.argmax()]}': probe it on its probe set, --dataset qm9-probe"
-        )

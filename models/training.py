@@ -31,13 +31,15 @@ from cpdjax.models import saved
 from cpdjax.models.baselines import baselines
 from cpdjax.models.batches import Batches, Labelled
 from cpdjax.models.encoder import Encoder
+from cpdjax.models.losses import draw
 from cpdjax.models.recipes import Recipe
-from cpdjax.models.splits import FILE, Split
+from cpdjax.models.splits import Split
 from cpdjax.models.standardized import Standardized, fit
+from cpdjax.models.trained import CARD, MODEL, SPLIT
 from cpdjax.models.weights import example
 from cpdjax.structures import Structures
 
-_CONFIG, _LOG, CARD, _CHECKPOINTS = "config.json", "log.csv", "card.json", "checkpoints"
+_CONFIG, _LOG, _FIGURE, _CHECKPOINTS = "config.json", "log.csv", "loss.png", "checkpoints"
 _EVALUATED = 128  # molecules a call
 COLUMNS = ("epoch", "step", "molecules", "learning_rate", "train_loss", "validation_mae", "seconds")
 
@@ -85,14 +87,15 @@ def train(
     out = Path(out)
     run = Run.of(recipe, structures)
     _claim(out, run)
-    if saved.is_saved(out / "model"):  # an earlier call has finished it
-        return models.load(out / "model")
+    if (out / CARD).exists():  # an earlier call has finished it
+        return models.load(out)
     checkpoints = (out / _CHECKPOINTS).resolve()
     options = ocp.CheckpointManagerOptions(max_to_keep=1)
     with (
         ocp.CheckpointManager(checkpoints, options=options) as manager,
         Progress(console=Console(stderr=True), disable=not progress) as bar,
         jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),  # Optax needs it
         jax.default_matmul_precision("highest"),
     ):
         state = _restored(manager, run.first())
@@ -154,21 +157,19 @@ class Run:
     @classmethod
     def of(cls, recipe: Recipe, structures: Structures) -> Run:
         """Split the data, fit the constants, pad the molecules."""
-        values = structures.target(recipe.target)
-        if values.ndim > 1:
+        if structures.target(recipe.target).ndim > 1:
             raise InputError(f"target {recipe.target!r} is no scalar: train on one number")
         split = Split.draw(
             structures, recipe.train, recipe.validation, recipe.probe, recipe.split_seed
         )
-        chosen = structures.select(split.train)
-        constants, spread = fit(chosen, values[split.train], recipe.readout)
-        elements = tuple(np.unique(chosen.numbers).tolist())
+        train, validation = split.of(structures, "train"), split.of(structures, "validation")
+        values = train.target(recipe.target)
+        constants, spread = fit(train, values, recipe.readout)
+        elements = tuple(np.unique(train.numbers).tolist())
         network = recipe.network(elements)
         parts = {
-            "train": Batches.of(chosen, values[split.train], network.cutoff),
-            "validation": Batches.of(
-                split.of(structures, "validation"), values[split.validation], network.cutoff
-            ),
+            "train": Batches.of(train, values, network.cutoff),
+            "validation": Batches.of(validation, validation.target(recipe.target), network.cutoff),
         }
         module = Standardized(network, elements)
         return cls(recipe, structures, split, module, constants, spread, **parts)
@@ -301,7 +302,7 @@ def _claim(out: Path, run: Run) -> None:
     if out.exists() and any(out.iterdir()):
         raise FileError(f"{out} holds something else: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    run.split.save(out / FILE)
+    run.split.save(out / SPLIT)
     with atomic(out / _CONFIG) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
 
@@ -311,20 +312,23 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
     probe = split.of(structures)
     values = probe.target(recipe.target)
     test = Batches.of(probe, values, encoder.architecture.cutoff)
+    unit = structures.units[recipe.target]
     card = {
         "name": recipe.name,
         "architecture": recipe.architecture,
         "target": recipe.target,
-        "unit": structures.units[recipe.target],
+        "unit": unit,
         "dataset": structures.name,
-        "molecules_trained_on": len(split.train),
+        "molecules": len(split.train),
         "molecules_seen": run.steps * recipe.batch_size,
         "seed": recipe.seed,
         "parameters": encoder.parameters,
         "validation_mae": float(log.rows[-1]["validation_mae"]),
         "test_mae": run.error(encoder.variables["params"], test),
-        **baselines(structures, split, recipe.target),
+        **baselines(split.of(structures, "train"), probe, recipe.target),
+        "command": f"cpdjax train {_CONFIG} --out {recipe.name}",
     }
-    with atomic(out / CARD) as temporary:
+    draw(log.rows, unit, out / _FIGURE)
+    saved.save(out / MODEL, encoder, {"target": recipe.target, "split": split.hash})
+    with atomic(out / CARD) as temporary:  # last: from now on the run is finished
         temporary.write_text(json.dumps(card, indent=1) + "\n")
-    saved.save(out / "model", encoder, {"target": recipe.target, "split": split.hash})

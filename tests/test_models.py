@@ -41,7 +41,7 @@ def refused(state, match, config=CONFIG, architecture="schnet", error=InputError
 
 
 def test_every_model_has_a_card():
-    assert set(models.names()) == set(CARDS)
+    assert set(models.names()) == {*CARDS, *models.trained.zoo()}
 
 
 def test_a_state_dict_of_the_wrong_shape():
