@@ -20,9 +20,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
     "schnet": (
         "cpdjax.models.schnet.SchNet",
         {
-            "hidden_channels": 64,
-            "num_filters": 64,
-            "num_interactions": 3,
+            "hidden_channels": 96,
+            "num_filters": 96,
+            "num_interactions": 4,
             "num_gaussians": 32,
             "cutoff": 5.0,
         },
@@ -99,7 +99,7 @@ class Recipe(BaseModel):
     validation: Annotated[int, Field(ge=1)] = 2_000
     probe: Annotated[int, Field(ge=1)] = 10_000
     split_seed: Annotated[int, Field(ge=0)] = 0
-    epochs: Annotated[int, Field(ge=1)] = 3
+    epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0)]
     """At its highest."""
