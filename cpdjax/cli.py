@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 import xarray as xr
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cpdjax import datasets, models, report, results, store
-from cpdjax.errors import FileError, InputError
+from cpdjax import reproduce as reproduction
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.models import training
 from cpdjax.models.cards import card_of
 from cpdjax.models.recipes import read_config, recipe
@@ -190,6 +192,53 @@ def train(
     for fact, value in models.trained.card(folder).items():
         print(f"{fact:16s} {value}")
     print(f"saved {folder}, {encoder.parameters:,} parameters")
+
+
+@app.command()
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
+    models: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; by default all at hand.")
+    ] = None,
+    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = 2000,
+    sizes: Annotated[str | None, typer.Option(help="Sizes, separated by commas.")] = None,
+    repeats: Annotated[int, typer.Option(help="Shuffles of the molecules.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the draw, the shuffles, the folds.")] = 0,
+) -> None:
+    """Hold the paper's findings against the models at hand; a report in Markdown and HTML.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    found = reproduction.reproduce(
+        out,
+        None if models is None else _split(models),
+        n=n,
+        sizes=None if sizes is None else [int(size) for size in _split(sizes)],
+        repeats=repeats,
+        seed=seed,
+        progress=sys.stderr.isatty(),
+    )
+    table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
+    for line in found:
+        table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print(f"saved {out / 'report.md'}")
+
+
+@app.command()
+def recommend(
+    path: Annotated[Path, typer.Argument(help="Results of a sweep, or of `reproduce`.")],
+    target: Annotated[str, typer.Option(help="The target to predict.")] = "gap",
+    most: Annotated[int, typer.Option(help="Rows.")] = 10,
+) -> None:
+    """Which encoder, layer and irrep gives the most accessible geometric information."""
+    found = results.load(path)
+    if target not in found.target.values:
+        raise UnknownNameError("target", target, map(str, found.target.values))
+    table = Table("model", "layer", "irrep", "features", "R²_geom (95 %)", box=SIMPLE_HEAD)
+    for row in reproduction.recommend(found, target, most):
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 @models_app.callback()

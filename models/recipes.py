@@ -11,6 +11,7 @@ from flax import linen as nn
 from pydantic import BaseModel, ConfigDict, Field
 
 from cpdjax.errors import FileError, UnknownNameError
+from cpdjax.models.trained import PROBE
 from cpdjax.qm9 import TARGETS
 from cpdjax.settings import checked, read_toml
 
@@ -97,7 +98,7 @@ class Recipe(BaseModel):
     train: Annotated[int, Field(ge=1)] = 20_000
     """Molecules."""
     validation: Annotated[int, Field(ge=1)] = 2_000
-    probe: Annotated[int, Field(ge=1)] = 10_000
+    probe: Annotated[int, Field(ge=1)] = PROBE
     split_seed: Annotated[int, Field(ge=0)] = 0
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32

@@ -18,6 +18,8 @@ from cpdjax.structures import Structures
 
 ZOO = Path(__file__).parent / "zoo"
 CARD, SPLIT, MODEL = "card.json", "split.npz", "model"
+PROBE = 10_000
+"""Molecules of the zoo's probe set."""
 
 
 def zoo() -> tuple[str, ...]:
