@@ -18,6 +18,7 @@ from cpdjax import datasets, models, report, results, store
 from cpdjax.errors import FileError, InputError
 from cpdjax.models.cards import CARDS
 from cpdjax.models.weights import INSTALL
+from cpdjax.projection import PROJECTIONS
 from cpdjax.settings import Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
@@ -31,6 +32,7 @@ models_app = typer.Typer(invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
 _INVARIANTS = "How scalars are made: pool-then-norm, norm-then-pool or power-spectrum."
+_PROJECTION = f"What is taken from the features: {', '.join(PROJECTIONS)}."
 
 # The command line cannot be parsed; typer keeps its copy of click, and this name, to itself.
 _UsageError: Any = typer.BadParameter.__base__
@@ -65,6 +67,7 @@ def sweep(
         str | None, typer.Option(help='Ridge penalties, separated by commas, or "loo".')
     ] = None,
     standardize: Annotated[bool | None, typer.Option(help="Scale features.")] = None,
+    projection: Annotated[str | None, typer.Option(help=_PROJECTION)] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draw, the shuffles, the folds.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
