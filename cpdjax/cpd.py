@@ -3,8 +3,8 @@
 For every fold, on training rows only: least squares from composition to every feature; subtract
 it from training and held-out rows; Ridge from the residual to the target; R² on the held-out
 rows. That is `r2_geom`. The same Ridge on the untouched features is `r2_full`, least squares from
-composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155). What is subtracted can
-be chosen (`projection`); `r2_full` and `r2_comp` do not depend on it.
+composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155). What is subtracted
+can be chosen (`projection`); `r2_full` and `r2_comp` do not depend on it.
 
 A pure function of arrays: `cpd` and `learning_curve` work inside a caller's jit, vmap and grad.
 """

@@ -1,4 +1,4 @@
-"""LEACE: the smallest affine change of features after which no linear map of them finds composition.
+"""LEACE: the smallest affine change of features that leaves no linear trace of composition.
 
 N. Belrose, D. Schneider-Joseph, S. Ravfogel, R. Cotterell, E. Raff and S. Biderman, "LEACE:
 Perfect linear concept erasure in closed form", arXiv:2306.03819, theorem 4.3:
@@ -25,9 +25,10 @@ from cpdjax.residual import Residual, Rows, TrainingRows
 def foretold(train: Moments, training: TrainingRows) -> Rows:
     """All rows, with ĉ in the place of composition, fitted on the training rows.
 
-    Our choice: features are scaled to unit variance (LEACE does not depend on it), and S_XX⁺ is
-    (S_XX + eps^(3/4))⁻¹, smooth in the features. It equals S_XX⁺ but for directions of less than
-    1e-12 of a feature's variance, which rounding blurs, and which are left alone.
+    Our choice: features are scaled to unit variance first, on which LEACE does not depend unless
+    features outnumber training rows, and S_XX⁺ is (S_XX + eps^(3/4))⁻¹, which is smooth in the
+    features. It differs from S_XX⁺ only along directions of 1e-12 of the features' variance and
+    less: rounding blurs those, and they are left alone.
     """
     untouched, rows = about_mean(train), training.rows
     features, (folds, elements, slots) = train.features, rows.c.shape

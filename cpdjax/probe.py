@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from cpdjax.fit import Fit, dual, primal
 from cpdjax.leace import foretold
-from cpdjax.moments import Moments, about_mean, eliminate, matmul, merge, moments
+from cpdjax.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.projection import from_composition, least_squares, regression
 from cpdjax.residual import Residual, Rows, TrainingRows
 from cpdjax.scores import r2_score
