@@ -20,15 +20,16 @@ from jaxtyping import Array, Float
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.folds import Layout
 from cpdjax.probe import Options, Scores, probe
+from cpdjax.projection import concepts
 from cpdjax.ridge import LOO_ALPHAS
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Features, composition, targets and penalties of one call."""
+    """Features, concepts (composition first), targets and penalties of one call."""
 
     x: Float[Array, "molecule feature"] | np.ndarray
-    c: Float[Array, "molecule element"] | np.ndarray
+    c: Float[Array, "molecule concept"] | np.ndarray
     y: Float[Array, "molecule target"] | np.ndarray
     alphas: Float[Array, " alpha"] | np.ndarray
     options: Options
@@ -41,6 +42,8 @@ class Arguments:
         y = y[:, None] if y.ndim == 1 else y
         for name, a in (("X", x), ("C", c), ("Y", y)):
             _check_shape(name, a, len(x) if x.ndim else 0)
+        options = replace(options, elements=c.shape[1])
+        c = concepts(c, options.projection)
         loo = isinstance(alphas, str)
         grid = _grid(alphas)
         traced = any(isinstance(a, jax.core.Tracer) for a in (x, c, y, grid))

@@ -22,6 +22,7 @@ from cpdjax.models import training
 from cpdjax.models.cards import card_of
 from cpdjax.models.recipes import read_config, recipe
 from cpdjax.models.weights import INSTALL
+from cpdjax.projection import PROJECTIONS
 from cpdjax.settings import Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
@@ -35,6 +36,7 @@ models_app = typer.Typer(invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
 _INVARIANTS = "How scalars are made: pool-then-norm, norm-then-pool or power-spectrum."
+_PROJECTION = f"What is taken from the features: {', '.join(PROJECTIONS)}."
 
 # The command line cannot be parsed; typer keeps its copy of click, and this name, to itself.
 _UsageError: Any = typer.BadParameter.__base__
@@ -71,6 +73,7 @@ def sweep(
         str | None, typer.Option(help='Ridge penalties, separated by commas, or "loo".')
     ] = None,
     standardize: Annotated[bool | None, typer.Option(help="Scale features.")] = None,
+    projection: Annotated[str | None, typer.Option(help=_PROJECTION)] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draw, the shuffles, the folds.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,

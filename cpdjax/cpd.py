@@ -3,7 +3,8 @@
 For every fold, on training rows only: least squares from composition to every feature; subtract
 it from training and held-out rows; Ridge from the residual to the target; R² on the held-out
 rows. That is `r2_geom`. The same Ridge on the untouched features is `r2_full`, least squares from
-composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155).
+composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155). What is subtracted
+can be chosen (`projection`); `r2_full` and `r2_comp` do not depend on it.
 
 A pure function of arrays: `cpd` and `learning_curve` work inside a caller's jit, vmap and grad.
 """
@@ -32,6 +33,7 @@ def cpd(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
+    projection: str = "ols",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
@@ -54,6 +56,18 @@ def cpd(
         alphas: one Ridge penalty, a grid, or "loo": per target and fold the α of
             `ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows.
         standardize: scale features to unit variance on the training rows of each fold.
+        projection: what is taken from X, always fitted on the training rows of each fold:
+            "ols": CB, as above.
+            "none": nothing, so that `r2_geom` is `r2_full`.
+            "ridge": CB with the penalty ‖SB‖² on B, S the standard deviations of C. It leaves
+                some composition in Z; Y stays as it is.
+            "quadratic": "ols" from the columns of C and all their products.
+            "formula": for a molecule whose formula (row of C) is among the training rows, the
+                mean of those rows; for any other (our choice) CB as above. The strictest:
+                no function of composition is left in Z.
+            "leace": the linear prediction of C from X alone, so that no molecule's composition
+                is asked for once it is fitted; see `cpdjax.leace`.
+            "oracle-leace": the same as "ols", under the name that its literature gives it.
         predictions: also return every molecule's held-out prediction from the residual.
         dtype: precision of the arithmetic. By default float64, asked for locally (float32 on a
             TPU); inside a transformation, the precision of what it traces.
@@ -62,7 +76,9 @@ def cpd(
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
 
     Raises:
-        InputError: shapes that disagree, NaN or infinity, negative α, impossible folds.
+        InputError: shapes that disagree, NaN or infinity, negative α, impossible folds; C traced
+            for "formula".
+        UnknownNameError: no such projection.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -75,7 +91,7 @@ def cpd(
     >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
     True
     """
-    options = _options(standardize, predictions)
+    options = _options(standardize, projection, predictions)
     arguments = Arguments.of(X, C, Y, alphas, dtype, options)
     layout = cross_validation(len(arguments.x), _concrete(folds), seed=seed)
     scores = arguments.run(layout)
@@ -95,6 +111,7 @@ def learning_curve(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
+    projection: str = "ols",
     seed: int = 0,
     dtype: Any = None,
 ) -> Scores:
@@ -107,7 +124,7 @@ def learning_curve(
     Args:
         sizes: increasing numbers of molecules, held-out rows included.
         repeats: number of shuffles, all drawn from `seed`.
-        X, C, Y, folds, alphas, standardize, dtype: as in `cpd`.
+        X, C, Y, folds, alphas, standardize, projection, dtype: as in `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).
@@ -121,13 +138,18 @@ def learning_curve(
     >>> learning_curve(X, C, Y, sizes=[50, 100, 200], repeats=2).r2_geom.shape
     (2, 3, 5, 1, 3)
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, False))
+    arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, projection))
     layout = nested(len(arguments.x), sizes, repeats, _concrete(folds), seed=seed)
     return arguments.run(layout)
 
 
-def _options(standardize: bool, predictions: bool) -> Options:
-    return Options(standardize, predictions=predictions, batch_size=default_batch_size())
+def _options(standardize: bool, projection: str, predictions: bool = False) -> Options:
+    return Options(
+        standardize,
+        predictions=predictions,
+        batch_size=default_batch_size(),
+        projection=projection,
+    )
 
 
 def _concrete(folds: Any) -> int | np.ndarray:

@@ -17,8 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.fit import Fit, dual, primal
-from cpdjax.moments import Moments, about_mean, eliminate, matmul, merge, moments
-from cpdjax.projection import least_squares
+from cpdjax.leace import foretold
+from cpdjax.moments import Moments, about_mean, eliminate, merge, moments
+from cpdjax.projection import from_composition, least_squares, regression
 from cpdjax.residual import Residual, Rows, TrainingRows
 from cpdjax.scores import r2_score
 
@@ -30,9 +31,11 @@ class Scores:
 
     `alpha_geom` and `alpha_full` hold the α behind every score: the grid itself, or, with
     `alphas="loo"`, what leave-one-out chose. `composition_share` is the share of the training
-    rows' feature variance that composition explains, every feature weighted as the probe sees
-    it (equally when standardised). `prediction` holds, on request, every molecule's held-out
-    prediction from the residual.
+    rows' feature variance that the projection takes away (by default: that composition
+    explains), every feature weighted as the probe sees it (equally when standardised).
+    `prediction` holds, on request, every molecule's held-out prediction from the residual.
+    `r2_both` is, on request, R² of composition and residual together: least squares from the
+    one plus Ridge from the other.
     """
 
     r2_geom: Float[Array, "*curve fold alpha target"]
@@ -42,6 +45,7 @@ class Scores:
     alpha_geom: Float[Array, "*curve fold alpha target"]
     alpha_full: Float[Array, "*curve fold alpha target"]
     prediction: Float[Array, "*curve alpha molecule target"] | None = None
+    r2_both: Float[Array, "*curve fold alpha target"] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class Options:
     predictions: bool = False
     #: Folds and repeats run at once; None, one after the other, needs the least memory.
     batch_size: int | None = None
+    #: One of `projection.PROJECTIONS`.
+    projection: str = "ols"
+    #: How many columns of c are composition itself, before those of `projection.concepts`.
+    elements: int | None = None
+    #: Whether `r2_both` is wanted.
+    both: bool = False
 
 
 @partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
@@ -111,15 +121,28 @@ def _cross_validate(rows: Rows, blocks: Moments, alphas: Array, options: Options
     def hold_out(fold: Array) -> Scores:
         others = (fold + 1 + jnp.arange(folds - 1)) % folds
         include = jnp.ones(folds, rows.x.dtype).at[fold].set(0)
-        train = merge(blocks, include, least_squares)
-        held_out = Rows(*(a[fold] for a in rows))
-        return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options)
+        elements = options.elements or rows.c.shape[1]
+        train = merge(blocks, include, regression(options.projection, blocks, include, elements))
+        composition = from_composition(options.projection, train, rows.c[fold], elements)
+        projected = rows
+        if options.projection == "leace":
+            projected = foretold(train, TrainingRows(rows, others))
+            again = moments(*projected, dual=train.dual)
+            train = merge(again, include, least_squares)
+        held_out = Rows(*(a[fold] for a in projected))
+        training = TrainingRows(projected, others)
+        return _probe_fold(train, training, held_out, composition, alphas, options)
 
     return lax.map(hold_out, jnp.arange(folds), batch_size=options.batch_size)
 
 
 def _probe_fold(
-    train: Moments, rows: TrainingRows, held_out: Rows, alphas: Array, options: Options
+    train: Moments,
+    rows: TrainingRows,
+    held_out: Rows,
+    composition: Array,
+    alphas: Array,
+    options: Options,
 ) -> Scores:
     untouched = about_mean(train)
     fit = partial(dual if train.dual else primal, loo=options.loo)
@@ -128,10 +151,11 @@ def _probe_fold(
         residual = Residual.of(m, untouched.variance, standardize=options.standardize)
         return residual, fit(residual, m, rows, held_out, alphas)
 
-    residual, geom = ridge(train)
+    if options.projection == "none":
+        train = untouched
     as_is, full = ridge(untouched)
-    composition = matmul(residual.b_y.T, held_out.c - residual.mean_c[:, None])
-    composition = residual.mean_y[:, None] + composition
+    residual, geom = (as_is, full) if train is untouched else ridge(train)
+    both = composition[None] + (geom.prediction - residual.mean_y[None, :, None])
     return Scores(
         r2_geom=r2_score(held_out.y, geom.prediction, held_out.weight),
         r2_full=r2_score(held_out.y, full.prediction, held_out.weight),
@@ -140,6 +164,7 @@ def _probe_fold(
         alpha_geom=geom.alpha,
         alpha_full=full.alpha,
         prediction=geom.prediction if options.predictions else None,
+        r2_both=r2_score(held_out.y, both, held_out.weight) if options.both else None,
     )
 
 

@@ -25,10 +25,10 @@ from cpdjax.settings import Settings
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
 _DESCRIPTIONS = {
-    "r2_geom": "R² of Ridge from the residual after composition, held-out rows",
+    "r2_geom": "R² of Ridge from the residual after the projection, held-out rows",
     "r2_full": "R² of the same Ridge from the untouched features",
     "r2_comp": "R² of least squares from composition",
-    "composition_share": "share of feature variance that composition explains, training rows",
+    "composition_share": "share of feature variance that the projection takes, training rows",
     "n_features": "columns of the channel; 0 where there is no such channel",
     "alpha_geom": "Ridge penalty behind r2_geom",
     "alpha_full": "Ridge penalty behind r2_full",

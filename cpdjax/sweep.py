@@ -37,6 +37,7 @@ from cpdjax.folds import Layout, group_folds, nested
 from cpdjax.models.trained import qm9_probe
 from cpdjax.molecules import Molecules, as_table
 from cpdjax.probe import Options, Scores, probe
+from cpdjax.projection import concepts
 from cpdjax.results import assemble, provenance
 from cpdjax.ridge import LOO_ALPHAS
 from cpdjax.settings import (
@@ -75,7 +76,8 @@ def sweep(
             interrupted and resumed. None keeps nothing.
         progress: show a progress bar on standard error.
         **settings: fields of `cpdjax.settings.Settings`: layers, irreps, pool,
-            invariants, sizes, repeats, folds, group_by, alphas, standardize, seed, dtype.
+            invariants, sizes, repeats, folds, group_by, alphas, standardize, projection, seed,
+            dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -220,10 +222,17 @@ def _probe_unit(
     y = molecules.y
     if settings.dtype == "float32":
         x, y = centred(x), centred(y)
-    options = Options(settings.standardize, loo=loo, batch_size=default_batch_size())
+    c = concepts(molecules.counts, settings.projection)
+    options = Options(
+        settings.standardize,
+        loo=loo,
+        batch_size=default_batch_size(),
+        projection=settings.projection,
+        elements=molecules.counts.shape[1],
+    )
     own = slice(unit.repeat, unit.repeat + 1)
     with precision(settings.dtype):
-        arrays = (jnp.asarray(a, settings.dtype) for a in (x, molecules.counts, y, alphas))
+        arrays = (jnp.asarray(a, settings.dtype) for a in (x, c, y, alphas))
         stack = _probe_stack(
             *arrays,
             jnp.asarray(layout.index[own]),

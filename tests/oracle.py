@@ -33,8 +33,14 @@ class Oracle:
     prediction: np.ndarray
 
 
+def ols(x, c, train):
+    """What least squares from composition, fitted on the rows `train`, leaves of all rows."""
+    c = c - c[train].mean(0)
+    return x - LinearRegression().fit(c[train], x[train]).predict(c)
+
+
 @threadpool_limits.wrap(limits=1)  # small matrices: threads only get in each other's way
-def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd") -> Oracle:
+def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", project=ols) -> Oracle:
     """Scores for fold ids `ids`; with `loo`, RidgeCV chooses from `alphas` for every target."""
     alphas = np.asarray(alphas, float)
     folds = []
@@ -43,8 +49,7 @@ def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd") -> O
         train, test = ids != fold, ids == fold
         x, c = X - X[train].mean(0), C - C[train].mean(0)
         constant = x[train].var(0) <= (100 * EPS * X[train].mean(0)) ** 2
-        projection = LinearRegression().fit(c[train], x[train])
-        residual = x - projection.predict(c)
+        residual = project(x, C, train)
         owed = residual[train].var(0) <= EPS**0.75 * x[train].var(0)
 
         def ridge(features, dropped, train=train, test=test):
@@ -62,7 +67,7 @@ def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd") -> O
                 np.stack([_r2(Y[test], p) for p in geom]),
                 np.stack([_r2(Y[test], p) for p in full]),
                 _r2(Y[test], comp),
-                _share(x[train], projection.predict(c[train]), constant, standardize),
+                _share(x[train], (x - residual)[train], constant, standardize),
                 alpha_geom,
                 alpha_full,
             )

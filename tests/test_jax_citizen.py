@@ -26,7 +26,7 @@ FAST_COMPILATION = {
     "xla_llvm_disable_expensive_passes": True,
 }
 ARITHMETIC = ["moments", "projection", "residual", "ridge", "fit", "scores", "folds"]
-ARITHMETIC += ["probe", "arguments", "cpd", "errors"]
+ARITHMETIC += ["probe", "leace", "arguments", "cpd", "errors"]
 
 
 @pytest.fixture(scope="module")
