@@ -7,9 +7,11 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 # Functions that share their module's name are imported here, last, so that the function is what
 # `cpdjax.<name>` means.
 from cpdjax import datasets, models
+from cpdjax.atoms import atom_cpd
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
 from cpdjax.equivariance import assert_equivariant
+from cpdjax.equivariant import equivariant_cpd
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
@@ -28,10 +30,12 @@ __all__ = [
     "Structures",
     "UnknownNameError",
     "assert_equivariant",
+    "atom_cpd",
     "composition",
     "cpd",
     "datasets",
     "elements",
+    "equivariant_cpd",
     "extract",
     "extract_to",
     "formulas",

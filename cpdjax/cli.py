@@ -59,6 +59,9 @@ def sweep(
         str | None, typer.Option(help="Names, separated by commas, or a CSV or Parquet file.")
     ] = None,
     n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9.")] = None,
+    probe: Annotated[
+        str | None, typer.Option(help="ridge, equivariant, atom or atom-equivariant.")
+    ] = None,
     layers: Annotated[str | None, typer.Option(help="Layers, separated by commas.")] = None,
     irreps: Annotated[str | None, typer.Option(help="Irreps, separated by commas.")] = None,
     invariants: Annotated[str | None, typer.Option(help=_INVARIANTS)] = None,

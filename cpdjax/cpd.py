@@ -93,7 +93,7 @@ def cpd(
     """
     options = _options(standardize, projection, predictions)
     arguments = Arguments.of(X, C, Y, alphas, dtype, options)
-    layout = cross_validation(len(arguments.x), _concrete(folds), seed=seed)
+    layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
     scores = arguments.run(layout)
     return replace(
         jax.tree.map(lambda a: a[0, 0], replace(scores, prediction=None)),
@@ -139,7 +139,7 @@ def learning_curve(
     (2, 3, 5, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, projection))
-    layout = nested(len(arguments.x), sizes, repeats, _concrete(folds), seed=seed)
+    layout = nested(len(arguments.x), sizes, repeats, concrete_folds(folds), seed=seed)
     return arguments.run(layout)
 
 
@@ -152,7 +152,8 @@ def _options(standardize: bool, projection: str, predictions: bool = False) -> O
     )
 
 
-def _concrete(folds: Any) -> int | np.ndarray:
+def concrete_folds(folds: Any) -> int | np.ndarray:
+    """A number of folds, or fold ids as an array; see `cpd` for what is raised."""
     if isinstance(folds, jax.core.Tracer):
         raise InputError(
             "folds must be concrete: fold ids set array shapes and cannot be traced; "

@@ -140,6 +140,7 @@ class Extraction:
             pool=self.pool if self.model.level == "atom" else "none",
             structures_hash=self.structures.hash,
             origins=self.origins,
+            parity=self.model.parity,
         )
 
     def rows(

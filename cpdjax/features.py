@@ -48,6 +48,8 @@ class Features(Mapping[str, IrrepsArray]):
     """`Structures.hash` of what they were computed from."""
     origins: Mapping[str, Blocks] = field(default_factory=dict)
     """Of layers that were made into scalars: from which irrep come how many columns, in order."""
+    parity: bool = True
+    """Whether the irreps' parities are true; False: labels hold for rotations only."""
 
     def __post_init__(self) -> None:
         rows = {layer: array.shape[0] for layer, array in self.layers.items()}
@@ -188,7 +190,7 @@ def invariants(
         raise UnknownNameError("irrep", irrep, kinds)
     xp = _namespace(features.array)
     make = _products if how == "power-spectrum" else _scalar
-    scalars = [make(xp, *_channels(features, kind)) for kind in kinds if irrep in (None, kind)]
+    scalars = [make(xp, *components(features, kind)) for kind in kinds if irrep in (None, kind)]
     return xp.concatenate(scalars, axis=-1)
 
 
@@ -205,8 +207,8 @@ def blocks(irreps: Irreps, how: str) -> Blocks:
     return tuple((k, n * (n + 1) // 2 if pairs and k != "0e" else n) for k, n in counts.items())
 
 
-def _channels(features: IrrepsArray, kind: str) -> tuple[Any, Irrep]:
-    """(..., channel, 2l+1) of one irrep, from all its blocks."""
+def components(features: IrrepsArray, kind: str) -> tuple[Any, Irrep]:
+    """(..., channel, 2l+1) of one irrep, from all its blocks; and that irrep."""
     x = features.array
     parts = [
         x[..., columns].reshape(*x.shape[:-1], mul, ir.dim)

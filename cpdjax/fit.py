@@ -14,11 +14,20 @@ from cpdjax.moments import Moments, einsum, matmul
 from cpdjax.residual import Residual, Rows, TrainingRows
 
 
+#: (residuals, Vᵀz, 1/(λ + α), weight, rows) → squared leave-one-out errors, by target.
+LeaveOut = Callable[[Array, Array, Array, Array, Array], Float[Array, " target"]]
+
+
 class Fit(NamedTuple):
     """Held-out predictions, and the α that made them."""
 
     prediction: Float[Array, "alpha target row"]
     alpha: Float[Array, "alpha target"]
+
+
+def one_row(left: Array, u: Array, shrunk: Array, weight: Array, n: Array) -> Array:
+    """Leave out one row of a fit with an intercept, which takes 1/n of the leverage."""
+    return _loo_error(left, 1 - 1 / n - matmul(shrunk, jnp.square(u)), weight)
 
 
 def primal(
@@ -29,6 +38,7 @@ def primal(
     alphas: Float[Array, " alpha"],
     *,
     loo: bool,
+    leave_out: LeaveOut = one_row,
 ) -> Fit:
     """(ZᵀZ + αI) w = ZᵀY from the moments; a grid of well-conditioned α visits no row."""
     cross = residual.cross(m)
@@ -49,7 +59,7 @@ def primal(
             def error(alpha: Array) -> Array:
                 shrunk = 1 / (s.eigenvalues + alpha)
                 left = y - matmul((shrunk[:, None] * matmul(s.vectors.T, cross)).T, u)
-                return _loo_error(left, 1 - 1 / m.n - matmul(shrunk, jnp.square(u)), rows.weight)
+                return leave_out(left, u, shrunk, rows.weight, m.n)
 
             return lax.map(error, alphas)
 

@@ -126,16 +126,49 @@ def nested(
     return _lay_out(orders, ids, sizes)
 
 
+def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
+    """The same subsets and folds where rows are atoms: each has the rank of its molecule.
+
+    Sizes still count molecules; `subset` and `fold_ids` then speak of atoms.
+
+    >>> atoms = of_atoms(nested(4, [2, 4], repeats=1, folds=2), np.array([0, 3, 4, 6, 9]))
+    >>> atoms.sizes, sorted(atoms.subset(0, 4).tolist())
+    ((2, 4), [0, 1, 2, 3, 4, 5, 6, 7, 8])
+    """
+    counts = np.diff(offsets)
+
+    def expand(molecules: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        filled = rank < layout.sizes[-1]
+        molecules, rank = molecules[filled], rank[filled]
+        atoms = [np.arange(offsets[i], offsets[i + 1]) for i in molecules]
+        return np.concatenate(atoms), np.repeat(rank, counts[molecules])
+
+    folds = [list(zip(*pair, strict=True)) for pair in zip(layout.index, layout.rank, strict=True)]
+    return _padded([[expand(*fold) for fold in repeat] for repeat in folds], layout.sizes)
+
+
 def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, ...]) -> Layout:
     folds = max(int(i.max()) for i in ids) + 1
     members = [[np.flatnonzero(i == k) for k in range(folds)] for i in ids]
-    slots = max(len(m) for repeat in members for m in repeat)
-    index = np.zeros((len(orders), folds, slots), np.int32)
-    rank = np.full((len(orders), folds, slots), np.iinfo(np.int32).max, np.int32)
-    for r, order in enumerate(orders):
-        for k, places in enumerate(members[r]):
-            index[r, k, : len(places)] = order[places]
-            rank[r, k, : len(places)] = places
+    return _padded(
+        [
+            [(order[places], places) for places in repeat]
+            for order, repeat in zip(orders, members, strict=True)
+        ],
+        sizes,
+    )
+
+
+def _padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
+    """From the rows and ranks, ascending, of every fold of every repeat."""
+    slots = max(len(index) for repeat in rows for index, _ in repeat)
+    shape = (len(rows), len(rows[0]), slots)
+    index = np.zeros(shape, np.int32)
+    rank = np.full(shape, np.iinfo(np.int32).max, np.int32)
+    for r, repeat in enumerate(rows):
+        for k, (found, ranks) in enumerate(repeat):
+            index[r, k, : len(found)] = found
+            rank[r, k, : len(found)] = ranks
     filled = [(rank < size).sum(-1) for size in sizes]
     first = [0, *(int(f.min()) for f in filled[:-1])]
     last = [int(f.max()) for f in filled]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cpdjax.arguments import check_finite
 from cpdjax.composition import composition, elements, from_formulas, from_smiles, hill
@@ -22,22 +22,26 @@ from cpdjax.structures import Structures
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
-    """Composition and targets, row by row."""
+    """Composition and targets, row by row; of atoms, element identity for composition."""
 
     name: str
-    counts: Float[np.ndarray, "molecule element"]
+    counts: Float[np.ndarray, "row element"]
     elements: tuple[str, ...]
-    targets: dict[str, Float[np.ndarray, " molecule"]]
+    targets: dict[str, Float[np.ndarray, " row"] | Float[np.ndarray, "row component"]]
     units: dict[str, str]
     formulas: np.ndarray
+    """Of molecules, also where rows are atoms."""
+    offsets: Int[np.ndarray, " offset"] | None = None
+    """Where every molecule's rows start, where rows are atoms."""
 
     def __len__(self) -> int:
+        """The number of rows."""
         return len(self.counts)
 
     @property
-    def y(self) -> Float[np.ndarray, "molecule target"]:
-        """The targets side by side, in their order."""
-        return np.stack(list(self.targets.values()), axis=1)
+    def y(self) -> Float[np.ndarray, "row column"]:
+        """The targets side by side, in their order, tensors component by component."""
+        return np.column_stack(list(self.targets.values()))
 
     @cached_property
     def hash(self) -> str:
@@ -163,6 +167,6 @@ def _scalar(name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim != 1:
         raise InputError(
             f"target {name!r} is a vector of {values.shape[1]} components that turn with the "
-            "molecule; a scalar probe needs a scalar target, such as its norm"
+            "molecule: give probe='equivariant', or a scalar target, such as its norm"
         )
     return np.asarray(values, np.float64)

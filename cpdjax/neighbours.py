@@ -30,7 +30,7 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
     mask = np.zeros(neighbours.shape, bool)
     offsets = None if structures.pbc is None else np.zeros((*mask.shape, 3))
     for row, molecule in enumerate(np.asarray(indices)):
-        centre, neighbour, image = _pairs(structures, molecule, cutoff)
+        centre, neighbour, image = pairs(structures, molecule, cutoff)
         starts = np.searchsorted(centre, np.arange(atoms))
         slot = np.arange(len(centre)) - starts[centre]
         neighbours[row, centre, slot] = neighbour
@@ -50,11 +50,11 @@ def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:
 @lru_cache(maxsize=1)  # asked anew for every batch of one extraction
 def neighbour_counts(structures: Structures, cutoff: float) -> Int[np.ndarray, " molecule"]:
     """The largest number of neighbours of an atom, for each structure."""
-    centres = (_pairs(structures, i, cutoff)[0] for i in range(len(structures)))
+    centres = (pairs(structures, i, cutoff)[0] for i in range(len(structures)))
     return np.array([np.bincount(centre, minlength=1).max() for centre in centres])
 
 
-def _pairs(
+def pairs(
     structures: Structures, molecule: int, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centre, neighbour and image of every directed pair, ordered by centre, then neighbour."""

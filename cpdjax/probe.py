@@ -102,7 +102,7 @@ def probe(
     if scores.prediction is None:
         return scores
     place = jnp.where(rank < sizes[-1], index, len(x))  # padding falls off the end
-    return replace(scores, prediction=_by_molecule(scores.prediction[0, 0], place[0], len(x)))
+    return replace(scores, prediction=by_molecule(scores.prediction[0, 0], place[0], len(x)))
 
 
 def _select(rows: Rows, first: int, last: int, where: Array) -> Rows:
@@ -175,7 +175,7 @@ def _explained_share(left: Array, variance: Array, scale: Array) -> Float[Array,
     return jnp.where(total > 0, explained / jnp.where(total > 0, total, 1), jnp.nan)
 
 
-def _by_molecule(prediction: Array, place: Array, molecules: int) -> Array:
+def by_molecule(prediction: Array, place: Array, molecules: int) -> Array:
     """(fold, alpha, target, slot) → (alpha, molecule, target)."""
     _, alphas, targets, _ = prediction.shape
     rows = prediction.transpose(1, 0, 3, 2).reshape(alphas, -1, targets)

@@ -27,3 +27,21 @@ def r2_score(
     error = einsum("n,...tn->...t", weight, jnp.square(y[expand] - prediction))
     ratio = error / jnp.where(varies, total, 1)[expand]
     return jnp.where(varies[expand], 1 - ratio, jnp.nan)
+
+
+def tensor_r2(
+    y: Float[Array, "target row"],
+    prediction: Float[Array, "*alpha target row"],
+    weight: Float[Array, " row"],
+) -> Float[Array, "*alpha target"]:
+    """R² = 1 − Σ‖y − ŷ‖² / Σ‖y‖² of tensors, a row a component; weight 0 for padding.
+
+    About zero, the only tensor that turns with nothing: so the score is the same however each
+    molecule is turned. (The usual R², component by component about the held-out mean, is not: that
+    mean is an accident of how the molecules lie in their files.) NaN where every y is zero.
+    """
+    total = einsum("n,tn->t", weight, jnp.square(y))
+    expand = (None,) * (prediction.ndim - y.ndim)
+    error = einsum("n,...tn->...t", weight, jnp.square(y[expand] - prediction))
+    ratio = error / jnp.where(total > 0, total, 1)[expand]
+    return jnp.where((total > 0)[expand], 1 - ratio, jnp.nan)

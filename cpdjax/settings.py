@@ -37,12 +37,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    probe: Literal["ridge", "equivariant", "atom", "atom-equivariant"] = "ridge"
+    """"ridge": scalars of molecules from invariants; "equivariant": vectors and tensors of
+    molecules from channels of their irrep; "atom", "atom-equivariant": those of atoms."""
     layers: Several[str] | None = None
     """Layers to probe; None: all."""
     irreps: Several[str] | None = None
     """Irreps to probe, such as "0e" or "1o", "all" for a layer's invariants together; None: all."""
     pool: Literal["mean", "sum"] = "mean"
-    """How per-atom features become a molecule's."""
+    """How per-atom features become a molecule's; probes of atoms pool nothing."""
     invariants: Literal["pool-then-norm", "norm-then-pool", "power-spectrum"] = "pool-then-norm"
     """How scalars are made from irreps; see `cpdjax.invariants`."""
     sizes: Several[Annotated[int, Field(ge=2)]] | None = None
@@ -60,6 +63,16 @@ class Settings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     dtype: Literal["float64", "float32"] = Field(default_factory=_dtype)
     """By default float64 wherever the backend has it."""
+
+    @property
+    def per_atom(self) -> bool:
+        """Whether a row is an atom."""
+        return self.probe in ("atom", "atom-equivariant")
+
+    @property
+    def equivariant(self) -> bool:
+        """Whether targets turn with the molecule."""
+        return self.probe in ("equivariant", "atom-equivariant")
 
 
 class Config(Settings):

@@ -224,7 +224,7 @@ def _pooled_columns(path: Path, pool: str) -> Mapping[str, Any]:
     layers = {}
     for name, column in structures.atom_targets.items():
         if column.ndim == 2 and name not in _PHYSICS:
-            total = np.add.reduceat(column, starts, axis=0)
+            total = column if pool == "atom" else np.add.reduceat(column, starts, axis=0)
             layers[name] = total / sizes if pool == "mean" else total
     if not layers:
         raise InputError(

@@ -194,6 +194,7 @@ def read_features(path: str | Path) -> Features:
             pool=facts["pool"],
             structures_hash=facts["structures_hash"],
             origins={layer: origin for layer, (_, origin) in layers.items() if origin},
+            parity=facts["parity"],
         )
     except FileError:
         raise

@@ -29,11 +29,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits
 
 from cpdjax.arguments import centred, default_batch_size, precision
-from cpdjax.channels import Channel, channels, stacks
+from cpdjax.channels import Channel, channels, stacks, tensor_channels
 from cpdjax.checkpoint import Checkpoint
 from cpdjax.datasets import SCALAR_TARGETS, qm9, read
 from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.folds import Layout, group_folds, nested
+from cpdjax.features import Features
+from cpdjax.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.models.trained import qm9_probe
 from cpdjax.molecules import Molecules, as_table
 from cpdjax.probe import Options, Scores, probe
@@ -49,6 +50,12 @@ from cpdjax.settings import (
 )
 from cpdjax.sources import collect
 from cpdjax.structures import Structures
+from cpdjax.targets import among_all, fitting, targets_of
+from cpdjax.tensor_probe import tensor_probe
+from cpdjax.tensor_targets import IRREPS
+
+
+_QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
 
 def sweep(
@@ -75,14 +82,16 @@ def sweep(
         out: folder that keeps finished units while the sweep runs, so that it can be
             interrupted and resumed. None keeps nothing.
         progress: show a progress bar on standard error.
-        **settings: fields of `cpdjax.settings.Settings`: layers, irreps, pool,
+        **settings: fields of `cpdjax.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection, seed,
             dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
         (repeat, size, fold, target), `composition_share`, with units and full provenance.
-        Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0.
+        Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0. Sizes
+        count molecules, also where rows are atoms. Of equivariant probes, a target is NaN for
+        channels of other irreps, `r2_full` equals `r2_geom` and `r2_comp` is zero.
 
     Warns:
         ConstantTargetWarning: targets that are constant among a fold's held-out molecules.
@@ -98,20 +107,21 @@ def sweep(
     (2, ['gap'])
     """
     chosen = checked(Settings, settings)
-    structures, molecules = _load(dataset, targets, n, chosen.seed)
-    found = channels(
-        collect(
-            features,
-            structures,
-            pool=chosen.pool,
-            layers=chosen.layers,
-            invariants=chosen.invariants,
-            progress=progress,
-        ),
-        len(molecules),
-        chosen.irreps,
-        chosen.invariants,
+    if chosen.equivariant and chosen.projection != "ols":
+        raise InputError(
+            f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing from "
+            "features, for no vector or tensor is made of composition alone"
+        )
+    structures, molecules = _load(dataset, targets, n, chosen)
+    collected = collect(
+        features,
+        structures,
+        pool="atom" if chosen.per_atom else chosen.pool,
+        layers=chosen.layers,
+        invariants=None if chosen.equivariant else chosen.invariants,
+        progress=progress,
     )
+    found = _channels(collected, molecules, chosen)
     layout = _layout(chosen, molecules)
     facts = provenance(chosen, molecules, found)
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
@@ -122,16 +132,19 @@ def sweep(
 
 
 def _load(
-    dataset: Any, targets: Any, n: int | None, seed: int
+    dataset: Any, targets: Any, n: int | None, settings: Settings
 ) -> tuple[Structures | None, Molecules]:
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
     is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
-    is_qm9 = isinstance(dataset, str) and dataset in ("qm9", "qm9-probe")
-    draw = qm9_probe if isinstance(dataset, str) and dataset == "qm9-probe" else qm9
+    is_qm9 = isinstance(dataset, str) and dataset in _QM9
     if n is not None and (is_table or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
     if is_table and dataset is None:
+        if settings.probe != "ridge":
+            raise InputError(
+                f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
+            )
         return None, Molecules.from_table(targets)
     names = targets
     if isinstance(dataset, str | Path) and not is_qm9:
@@ -144,24 +157,37 @@ def _load(
             "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
         )
     elif dataset is None or is_qm9:
-        structures = draw(DEFAULT_MOLECULES if n is None else n, seed)
-        names = SCALAR_TARGETS if targets is None else targets
+        draw = _QM9[dataset or "qm9"]
+        structures = draw(DEFAULT_MOLECULES if n is None else n, settings.seed)
+        scalars = SCALAR_TARGETS if settings.probe == "ridge" else None
+        names = scalars if targets is None else targets
     elif isinstance(dataset, Structures):
         structures = dataset
     else:
         structures = Structures.from_atoms(list(dataset))
-    return structures, Molecules.from_structures(structures, names)
+    return structures, targets_of(structures, names, settings.probe)
+
+
+def _channels(
+    features: Sequence[Features], molecules: Molecules, settings: Settings
+) -> list[Channel]:
+    rows, what = len(molecules), "atoms" if settings.per_atom else "molecules"
+    if not settings.equivariant:
+        return channels(features, rows, settings.irreps, settings.invariants, what=what)
+    wanted = {IRREPS[values.shape[1]] for values in molecules.targets.values()}
+    return tensor_channels(features, rows, wanted, settings.irreps, what=what)
 
 
 def _layout(settings: Settings, molecules: Molecules) -> Layout:
-    n = len(molecules)
+    n = len(molecules.formulas)
     sizes = settings.sizes
     if sizes is None:
         sizes = tuple(s for s in DEFAULT_SIZES if s <= n) or (n,)
     folds: int | np.ndarray = settings.folds
     if settings.group_by is not None:
         folds = group_folds(molecules.formulas, settings.folds, seed=settings.seed)
-    return nested(n, sizes, settings.repeats, folds, seed=settings.seed)
+    layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
+    return layout if molecules.offsets is None else of_atoms(layout, molecules.offsets)
 
 
 class _Unit(NamedTuple):
@@ -219,10 +245,11 @@ def _probe_unit(
     loo = settings.alphas == "loo"
     alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
     x = np.stack([found[i].padded() for i in unit.members])
-    y = molecules.y
-    if settings.dtype == "float32":
-        x, y = centred(x), centred(y)
-    c = concepts(molecules.counts, settings.projection)
+    data: tuple[np.ndarray, ...] = (concepts(molecules.counts, settings.projection), molecules.y)
+    if settings.equivariant:
+        data = (fitting(molecules, x.shape[-1]),)
+    elif settings.dtype == "float32":
+        x, data = centred(x), (data[0], centred(molecules.y))
     options = Options(
         settings.standardize,
         loo=loo,
@@ -232,25 +259,28 @@ def _probe_unit(
     )
     own = slice(unit.repeat, unit.repeat + 1)
     with precision(settings.dtype):
-        arrays = (jnp.asarray(a, settings.dtype) for a in (x, c, y, alphas))
+        arrays = (jnp.asarray(a, settings.dtype) for a in (x, *data, alphas))
         stack = _probe_stack(
             *arrays,
             jnp.asarray(layout.index[own]),
             jnp.asarray(layout.rank[own]),
+            kernel=tensor_probe if settings.equivariant else probe,
             sizes=layout.sizes,
             bounds=layout.bounds,
             options=options,
         )
         scores = jax.tree.map(np.asarray, stack)
+    if settings.equivariant:
+        scores = among_all(scores, molecules, x.shape[-1])
     checkpoint.save(name, vars(scores))
     return scores
 
 
-@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
-def _probe_stack(x: Array, *shared: Array, **static: Any) -> Scores:
+@partial(jax.jit, static_argnames=("kernel", "sizes", "bounds", "options"))
+def _probe_stack(x: Array, *shared: Array, kernel: Any, **static: Any) -> Scores:
     if len(x) == 1:  # without vmap, which would batch LAPACK calls: see `ridge`
-        return jax.tree.map(lambda a: a[None], probe(x[0], *shared, **static))
-    return jax.vmap(lambda x: probe(x, *shared, **static))(x)
+        return jax.tree.map(lambda a: a[None], kernel(x[0], *shared, **static))
+    return jax.vmap(lambda x: kernel(x, *shared, **static))(x)
 
 
 def _warn_undefined(table: xr.Dataset) -> None:
@@ -270,7 +300,7 @@ def _fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:
     limit = stats.get("bytes_limit", 2**32) // 2
     width = max(c.width for c in found)
     _, folds, slots = layout.index.shape
-    rows = folds * slots
+    rows = folds * slots * max(c.components for c in found)
     # All folds at once: their rows gathered, and some eight square matrices.
     one = 8 * folds * width * (rows + 8 * min(width, rows))
     return max(int(limit // one), 1)
