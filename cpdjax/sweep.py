@@ -94,7 +94,7 @@ def sweep(
     (2, ['gap'])
     """
     chosen = checked(Settings, settings)
-    structures, molecules = _load(dataset, targets, n, chosen.seed)
+    structures, molecules = load(dataset, targets, n, chosen.seed)
     found = channels(
         collect(
             features,
@@ -117,9 +117,14 @@ def sweep(
     return table
 
 
-def _load(
+def load(
     dataset: Any, targets: Any, n: int | None, seed: int
 ) -> tuple[Structures | None, Molecules]:
+    """What is probed, from the arguments of `sweep`; no structures where a table has formulas.
+
+    Raises:
+        InputError: arguments that do not go together, data that cannot be used.
+    """
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
     is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
