@@ -53,7 +53,7 @@ def check_leakage(
     *,
     targets: tuple[str, ...] = ("target",),
     sizes: tuple[int, ...] = SIZES,
-    repeats: int = 10,
+    repeats: int = 5,
     folds: int = 5,
     alpha: Alpha = 1.0,
     seed: int = 0,
