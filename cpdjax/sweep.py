@@ -112,7 +112,7 @@ def sweep(
             f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing from "
             "features, for no vector or tensor is made of composition alone"
         )
-    structures, molecules = _load(dataset, targets, n, chosen)
+    structures, molecules = load(dataset, targets, n, chosen)
     collected = collect(
         features,
         structures,
@@ -131,9 +131,14 @@ def sweep(
     return table
 
 
-def _load(
+def load(
     dataset: Any, targets: Any, n: int | None, settings: Settings
 ) -> tuple[Structures | None, Molecules]:
+    """What is probed, from the arguments of `sweep`; no structures where a table has formulas.
+
+    Raises:
+        InputError: arguments that do not go together, data that cannot be used.
+    """
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
     is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
