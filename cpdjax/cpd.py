@@ -23,6 +23,7 @@ from cpdjax.arguments import Arguments, default_batch_size
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, nested
 from cpdjax.probe import Options, Scores
+from cpdjax.projection import Projection
 
 
 def cpd(
@@ -33,7 +34,7 @@ def cpd(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
-    projection: str = "ols",
+    projection: Projection = "ols",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
@@ -93,7 +94,7 @@ def cpd(
     """
     options = _options(standardize, projection, predictions)
     arguments = Arguments.of(X, C, Y, alphas, dtype, options)
-    layout = cross_validation(len(arguments.x), _concrete(folds), seed=seed)
+    layout = cross_validation(len(arguments.x), concrete(folds), seed=seed)
     scores = arguments.run(layout)
     return replace(
         jax.tree.map(lambda a: a[0, 0], replace(scores, prediction=None)),
@@ -111,7 +112,7 @@ def learning_curve(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
-    projection: str = "ols",
+    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
 ) -> Scores:
@@ -139,7 +140,7 @@ def learning_curve(
     (2, 3, 5, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, projection))
-    layout = nested(len(arguments.x), sizes, repeats, _concrete(folds), seed=seed)
+    layout = nested(len(arguments.x), sizes, repeats, concrete(folds), seed=seed)
     return arguments.run(layout)
 
 
@@ -152,7 +153,12 @@ def _options(standardize: bool, projection: str, predictions: bool = False) -> O
     )
 
 
-def _concrete(folds: Any) -> int | np.ndarray:
+def concrete(folds: Any) -> int | np.ndarray:
+    """A number of folds or fold ids, as `folds` takes them.
+
+    Raises:
+        InputError: they are traced, or neither.
+    """
     if isinstance(folds, jax.core.Tracer):
         raise InputError(
             "folds must be concrete: fold ids set array shapes and cannot be traced; "
