@@ -7,6 +7,7 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 # Functions that share their module's name are imported here, last, so that the function is what
 # `cpdjax.<name>` means.
 from cpdjax import datasets, models
+from cpdjax.bonds import bond_counts, group_counts
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
 from cpdjax.equivariance import assert_equivariant
@@ -14,6 +15,7 @@ from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownN
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
+from cpdjax.ladder import Ladder, ladder
 from cpdjax.probe import Scores
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
@@ -24,10 +26,12 @@ __all__ = [
     "Features",
     "FileError",
     "InputError",
+    "Ladder",
     "Scores",
     "Structures",
     "UnknownNameError",
     "assert_equivariant",
+    "bond_counts",
     "composition",
     "cpd",
     "datasets",
@@ -35,9 +39,11 @@ __all__ = [
     "extract",
     "extract_to",
     "formulas",
+    "group_counts",
     "group_folds",
     "invariants",
     "kfold",
+    "ladder",
     "learning_curve",
     "models",
     "read_features",

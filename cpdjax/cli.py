@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cpdjax import datasets, models, report, results, store
+from cpdjax import bonds, datasets, models, molecules, report, results, sources, store
 from cpdjax.errors import FileError, InputError
+from cpdjax.ladder import ladder as climb
+from cpdjax.ladder import text_table
 from cpdjax.models.cards import CARDS
 from cpdjax.models.weights import INSTALL
 from cpdjax.projection import PROJECTIONS
-from cpdjax.settings import Config, Settings, checked, read_toml
+from cpdjax.settings import DEFAULT_MOLECULES, Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
 app = typer.Typer(
@@ -152,6 +154,42 @@ def extract(
     print(f"saved {out}")
 
 
+@app.command()
+def ladder(
+    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    dataset: Annotated[
+        str, typer.Argument(help='"qm9" or a file that ASE reads, with SMILES.')
+    ] = "qm9",
+    layer: Annotated[str | None, typer.Option(help="The layer; the last by default.")] = None,
+    targets: Annotated[str, typer.Option(help="Names, separated by commas.")] = "gap,mu,alpha",
+    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = DEFAULT_MOLECULES,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    alpha: Annotated[str, typer.Option(help='Ridge penalty, or "loo".')] = "loo",
+    seed: Annotated[int, typer.Option(help="Of the draw and the folds.")] = 0,
+) -> None:
+    """R² added by composition, bonds, functional groups and geometry, in this order."""
+    structures = datasets.qm9(n, seed) if dataset == "qm9" else datasets.read(dataset)
+    rungs = {
+        "bonds and rings": bonds.bond_counts(structures)[0],
+        "functional groups": bonds.group_counts(structures)[0],
+    }
+    chosen = molecules.Molecules.from_structures(structures, _split(targets))
+    [features] = sources.collect(model, structures, layers=None if layer is None else [layer])
+    layer = list(features)[-1]
+    found = climb(
+        features.scalars(layer),
+        chosen.counts,
+        chosen.y,
+        {name: counts for name, counts in rungs.items() if counts.size},
+        folds=folds,
+        alpha="loo" if alpha == "loo" else _number("alpha", alpha),
+        seed=seed,
+    )
+    title = f"{features.model} / {layer}, {len(structures):,} molecules"
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(text_table(found, list(chosen.targets), title))
+
+
 @models_app.callback()
 def list_models(context: typer.Context) -> None:
     """List the models that features can come from."""
@@ -204,6 +242,13 @@ def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:
     console.print(report.text_table(table, console.width))
     for path in saved:
         print(f"saved {path}")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be a number, got {text!r}") from None
 
 
 def _split(text: str) -> tuple[str, ...]:
