@@ -8,6 +8,7 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 # `cpdjax.<name>` means.
 from cpdjax import datasets, models
 from cpdjax.atoms import atom_cpd
+from cpdjax.bonds import bond_counts, group_counts
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
 from cpdjax.equivariance import assert_equivariant
@@ -16,6 +17,7 @@ from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownN
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
+from cpdjax.ladder import Ladder, ladder
 from cpdjax.probe import Scores
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
@@ -26,11 +28,13 @@ __all__ = [
     "Features",
     "FileError",
     "InputError",
+    "Ladder",
     "Scores",
     "Structures",
     "UnknownNameError",
     "assert_equivariant",
     "atom_cpd",
+    "bond_counts",
     "composition",
     "cpd",
     "datasets",
@@ -39,9 +43,11 @@ __all__ = [
     "extract",
     "extract_to",
     "formulas",
+    "group_counts",
     "group_folds",
     "invariants",
     "kfold",
+    "ladder",
     "learning_curve",
     "models",
     "read_features",

@@ -15,15 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cpdjax import checks, datasets, models, page, report, results, store
+from cpdjax import bonds, checks, datasets, models, molecules, page, report, results, sources, store
 from cpdjax import reproduce as reproduction
 from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.ladder import ladder as climb
+from cpdjax.ladder import text_table
 from cpdjax.models import training
 from cpdjax.models.cards import card_of
 from cpdjax.models.recipes import read_config, recipe
 from cpdjax.models.weights import INSTALL
 from cpdjax.projection import PROJECTIONS
-from cpdjax.settings import Config, Settings, checked, read_toml
+from cpdjax.settings import DEFAULT_MOLECULES, Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
 
 app = typer.Typer(
@@ -290,6 +292,42 @@ def recommend(
     for row in reproduction.recommend(found, target, most):
         table.add_row(*(escape(str(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command()
+def ladder(
+    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    dataset: Annotated[
+        str, typer.Argument(help='"qm9" or a file that ASE reads, with SMILES.')
+    ] = "qm9",
+    layer: Annotated[str | None, typer.Option(help="The layer; the last by default.")] = None,
+    targets: Annotated[str, typer.Option(help="Names, separated by commas.")] = "gap,mu,alpha",
+    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = DEFAULT_MOLECULES,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    alpha: Annotated[str, typer.Option(help='Ridge penalty, or "loo".')] = "loo",
+    seed: Annotated[int, typer.Option(help="Of the draw and the folds.")] = 0,
+) -> None:
+    """R² added by composition, bonds, functional groups and geometry, in this order."""
+    structures = datasets.qm9(n, seed) if dataset == "qm9" else datasets.read(dataset)
+    rungs = {
+        "bonds and rings": bonds.bond_counts(structures)[0],
+        "functional groups": bonds.group_counts(structures)[0],
+    }
+    chosen = molecules.Molecules.from_structures(structures, _split(targets))
+    [features] = sources.collect(model, structures, layers=None if layer is None else [layer])
+    layer = list(features)[-1]
+    found = climb(
+        features.scalars(layer),
+        chosen.counts,
+        chosen.y,
+        {name: counts for name, counts in rungs.items() if counts.size},
+        folds=folds,
+        alpha=_penalty(alpha),
+        seed=seed,
+    )
+    title = f"{features.model} / {layer}, {len(structures):,} molecules"
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(text_table(found, list(chosen.targets), title))
 
 
 @models_app.callback()

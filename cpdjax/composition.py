@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -104,10 +105,7 @@ def from_smiles(
     Raises:
         InputError: RDKit is not installed, or a SMILES that cannot be read, with its row (from 0).
     """
-    try:
-        from rdkit import Chem, rdBase
-    except ImportError as error:
-        raise InputError('reading SMILES needs RDKit: pip install "cpdjax[smiles]"') from error
+    Chem, rdBase = rdkit()
 
     def count(text: str) -> dict[str, int]:
         molecule = Chem.MolFromSmiles(text)
@@ -121,6 +119,19 @@ def from_smiles(
 
     with rdBase.BlockLogs():  # our one line, not RDKit's log as well
         return _from_text("SMILES", smiles, count)
+
+
+def rdkit() -> tuple[Any, Any]:
+    """RDKit's modules `Chem` and `rdBase`, imported when SMILES must be read.
+
+    Raises:
+        InputError: RDKit is not installed.
+    """
+    try:
+        from rdkit import Chem, rdBase
+    except ImportError as error:
+        raise InputError('reading SMILES needs RDKit: pip install "cpdjax[smiles]"') from error
+    return Chem, rdBase
 
 
 def _counts(source: Structures | Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:

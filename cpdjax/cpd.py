@@ -23,6 +23,7 @@ from cpdjax.arguments import Arguments, default_batch_size
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, nested
 from cpdjax.probe import Options, Scores
+from cpdjax.projection import Projection
 
 
 def cpd(
@@ -33,7 +34,7 @@ def cpd(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
-    projection: str = "ols",
+    projection: Projection = "ols",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
@@ -111,7 +112,7 @@ def learning_curve(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
-    projection: str = "ols",
+    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
 ) -> Scores:

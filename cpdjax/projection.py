@@ -8,7 +8,7 @@ below. LEACE alone needs the features as well: see `leace`.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.moments import Moments, Regression, about_mean, einsum, matmul
 
 #: What `cpdjax.cpd` can take from the features; it says what each of them means.
-PROJECTIONS = ("ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace")
+Projection = Literal["ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"]
+PROJECTIONS: tuple[str, ...] = get_args(Projection)
 
 #: Of "ridge", in units of standardised composition columns: our choice, that of matscope.
 PENALTY = 1.0

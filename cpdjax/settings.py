@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cpdjax.arguments import default_dtype
 from cpdjax.errors import FileError, InputError, UnknownNameError
-from cpdjax.projection import PROJECTIONS
+from cpdjax.projection import Projection
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
 DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
@@ -58,7 +58,7 @@ class Settings(BaseModel):
     alphas: Several[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["loo"] = (1.0,)
     """Ridge penalties, or "loo": chosen per fold and target by leave-one-out."""
     standardize: bool = True
-    projection: Literal[PROJECTIONS] = "ols"
+    projection: Projection = "ols"
     """What is taken from the features: a name that `cpdjax.cpd` knows."""
     seed: Annotated[int, Field(ge=0)] = 0
     dtype: Literal["float64", "float32"] = Field(default_factory=_dtype)

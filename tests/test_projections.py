@@ -211,8 +211,16 @@ def test_a_learning_curve_equals_that_of_the_oracle(data, projection):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("projection", ["ridge", "quadratic", "formula", "leace"])
+@pytest.mark.parametrize(
+    ("projection", "n"),
+    [
+        # Of few rows "quadratic" and "formula" leave nothing at all: every α is as good.
+        *(("ridge", n) for n in SIZES),
+        *(("leace", n) for n in SIZES),
+        ("quadratic", N),
+        ("formula", N),
+    ],
+)
 def test_leave_one_out_equals_ridge_cv(data, projection, n):
     X, C, Y = (a[:n] for a in data)
     ids, project = kfold(n, K), ORACLES[projection]
@@ -243,7 +251,7 @@ def test_what_is_nonlinear_in_composition_passes_for_geometry_until_it_is_taken(
     n = 600
     C = rng.integers(0, 4, (n, 2)).astype(float)
     noise = rng.normal(size=(n, 6))
-    squares, steps = (C**2).sum(1), np.sin(9 * C[:, 0] + 4 * C[:, 1])
+    squares, steps = ((C - 1.5) ** 2).sum(1), np.sin(9 * C[:, 0] + 4 * C[:, 1])
     X = noise + 3 * np.stack([squares, steps, squares, steps, squares, steps], axis=1)
     Y = np.stack([squares, steps, noise[:, 0]], axis=1)
     found = {
@@ -310,7 +318,7 @@ def test_gradient_is_that_of_finite_differences(data, projection):
     ahead, behind = (objective(X + s * 1e-6 * step)[0] for s in (1, -1))
     _, gradient = objective(X)
     assert np.isfinite(gradient).all()
-    assert np.sum(gradient * step) == pytest.approx((ahead - behind) / 2e-6, rel=1e-5)
+    assert np.sum(gradient * step) == pytest.approx(float(ahead - behind) / 2e-6, rel=1e-5)
 
 
 # Refusals

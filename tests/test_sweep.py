@@ -86,6 +86,15 @@ def test_every_channel_is_the_kernel_on_its_matrix(table, model, layer, irrep, x
     assert_same(found, kernel(x))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("projection", ["none", "ridge", "quadratic", "formula", "leace"])
+def test_a_projection_reaches_the_kernel_and_the_record(projection):
+    found = run({"m": A}, projection=projection)
+    x = np.pad(A, ((0, 0), (0, 8)))  # as a channel pads it
+    assert_same(found.sel(model="m").squeeze(("layer", "irrep")), kernel(x, projection=projection))
+    assert json.loads(found.attrs["settings"])["projection"] == projection
+
+
 def test_dimensions_coordinates_and_units(table):
     own, curve = ("model", "layer", "irrep"), ("repeat", "size", "fold", "alpha", "target")
     assert table.r2_geom.dims == table.r2_full.dims == own + curve
