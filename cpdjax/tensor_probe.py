@@ -156,7 +156,7 @@ def _one_molecule(width: int) -> LeaveOut:
 
 
 def _solve(a: Float[Array, "row m m"], b: Float[Array, "row m target"]) -> Array:
-    """a⁻¹ b of many small positive definite a, by Gauss and Jordan: no LAPACK call (see `ridge`)."""
+    """a⁻¹ b of many small positive definite a by Gauss and Jordan: no LAPACK call, see `ridge`."""
     system = jnp.concatenate([a, b], -1)
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)
     for j in range(a.shape[-1]):
