@@ -495,8 +495,8 @@ def test_a_table_beside_a_structure_file_is_joined_on_id(tmp_path):
     write(tmp_path / "x.extxyz", atoms)
     y = RNG.normal(size=20)
     table = pd.DataFrame({"id": [f"m{i}" for i in range(20)], "gap": y})[::-1]
-    _, molecules = sweep_module._load(str(tmp_path / "x.extxyz"), table, None, 0)
+    _, molecules = sweep_module._load(str(tmp_path / "x.extxyz"), table, None, Settings())
     assert list(molecules.targets) == ["gap"]
     np.testing.assert_array_equal(molecules.targets["gap"], y)
-    _, molecules = sweep_module._load(tmp_path / "x.extxyz", None, None, 0)
+    _, molecules = sweep_module._load(tmp_path / "x.extxyz", None, None, Settings())
     assert list(molecules.targets) == ["own"]
