@@ -138,9 +138,7 @@ def tensor_channels(
     return _chosen(found, irreps)
 
 
-def _layers(
-    features: Sequence[Features], rows: int, what: str
-) -> Iterator[tuple[Features, str]]:
+def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tuple[Features, str]]:
     """Every layer of every feature set, checked."""
     names = [f.model for f in features]
     for name in names:

@@ -13,7 +13,6 @@ from cpdjax import ridge
 from cpdjax.moments import Moments, einsum, matmul
 from cpdjax.residual import Residual, Rows, TrainingRows
 
-
 #: (residuals, Vᵀz, 1/(λ + α), weight, rows) → squared leave-one-out errors, by target.
 LeaveOut = Callable[[Array, Array, Array, Array, Array], Float[Array, " target"]]
 

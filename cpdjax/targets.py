@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -78,9 +78,12 @@ def among_all(scores: Scores, molecules: Molecules, components: int) -> Scores:
         full[..., place] = values
         return full
 
-    per_target = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
-    spread_out = {name: spread(getattr(scores, name), np.nan) for name in per_target}
-    return replace(scores, **spread_out, r2_comp=spread(scores.r2_comp, 0))
+    def everywhere(name: str, values: Any) -> Any:
+        if name in ("r2_geom", "r2_full", "alpha_geom", "alpha_full"):
+            return spread(values, np.nan)
+        return spread(values, 0) if name == "r2_comp" else values
+
+    return Scores(**{name: everywhere(name, values) for name, values in vars(scores).items()})
 
 
 def _known(structures: Structures, probe: str) -> Mapping[str, tuple[np.ndarray, str]]:

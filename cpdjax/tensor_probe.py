@@ -8,6 +8,7 @@ composition, no means. Moments about zero simply add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -90,23 +91,22 @@ def _cross_validate(
     def hold_out(fold: Array) -> Scores:
         others = (fold + 1 + jnp.arange(folds - 1)) % folds
         include = jnp.ones(folds, rows.x.dtype).at[fold].set(0)
-        train = (jnp.tensordot(include, block, 1, precision="highest") for block in blocks)
+        train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks]
         held_out = Rows(*(a[fold] for a in rows))
-        return _probe_fold(*train, TrainingRows(rows, others), held_out, alphas, options, width)
+        return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options, width)
 
     return lax.map(hold_out, jnp.arange(folds), batch_size=options.batch_size)
 
 
 def _probe_fold(
-    n: Array,
-    xx: Array,
-    xy: Array,
+    train: Sequence[Array],
     rows: TrainingRows,
     held_out: Rows,
     alphas: Array,
     options: Options,
     width: int,
 ) -> Scores:
+    n, xx, xy = train
     columns, targets = xy.shape
     none = jnp.zeros((0, columns + targets), xx.dtype)
     mean = jnp.zeros(columns + targets, xx.dtype)
@@ -156,7 +156,7 @@ def _one_molecule(width: int) -> LeaveOut:
 
 
 def _solve(a: Float[Array, "row m m"], b: Float[Array, "row m target"]) -> Array:
-    """a⁻¹ b of many small positive definite a, by Gauss and Jordan: no LAPACK call (see `ridge`)."""
+    """a⁻¹ b of many small positive definite a by Gauss and Jordan: no LAPACK call, see `ridge`."""
     system = jnp.concatenate([a, b], -1)
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)
     for j in range(a.shape[-1]):

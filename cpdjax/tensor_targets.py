@@ -137,7 +137,9 @@ def atom_tensors(structures: Structures) -> dict[str, tuple[np.ndarray, str]]:
     }
 
 
-def _own(targets: dict[str, np.ndarray], units: dict[str, str]) -> dict[str, tuple[np.ndarray, str]]:
+def _own(
+    targets: dict[str, np.ndarray], units: dict[str, str]
+) -> dict[str, tuple[np.ndarray, str]]:
     tensors = {k: v for k, v in targets.items() if v.ndim == 2 and v.shape[1] in IRREPS}
     return {name: (values, units.get(name, "")) for name, values in tensors.items()}
 
