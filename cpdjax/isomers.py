@@ -108,9 +108,7 @@ def check_isomers(
 
 def pairs(
     formulas: np.ndarray,
-) -> tuple[
-    Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]
-]:
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     """All pairs of molecules of equal formula: first, second, and the number of their formula.
 
     >>> first, second, group = pairs(np.array(["C2H6O", "H2O", "C2H6O"]))

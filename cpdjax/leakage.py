@@ -114,6 +114,8 @@ def _criteria(found: Leakage) -> tuple[Criterion, ...]:
         against = "the truth" if t == len(found.targets) - 1 else "in fold"
         for p in (1, 2):
             for s in sorted({0, len(found.sizes) - 1}):
-                quantity = f"{target}: bias against {against}, {PROCEDURES[p]}, N = {found.sizes[s]}"
+                quantity = (
+                    f"{target}: bias against {against}, {PROCEDURES[p]}, N = {found.sizes[s]}"
+                )
                 lines.append(reported(_CHECK, quantity, bias[p, s, t], "reported"))
     return tuple(lines)

@@ -84,7 +84,8 @@ def predict_one(
         updates, state = optimiser.update(jax.grad(loss)(network, rows), state, network)
         return (optax.apply_updates(network, updates), state), None
 
-    (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), batches)
+    with jax.numpy_dtype_promotion("standard"):  # optax counts its steps in whole numbers
+        (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), batches)
     return _apply(network, held_out)
 
 

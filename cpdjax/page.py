@@ -150,7 +150,9 @@ def draw_isomers(checks: Checks) -> Figure:
         axes.set_yticks(np.arange(len(found.targets)) + 1.5 * height, found.targets)
         axes.invert_yaxis()
         axes.axvline(0.5, color="black", linewidth=0.8)
-        axes.axvline(PAPER, color="black", linewidth=0.8, linestyle=":", label="the paper's residual")
+        axes.axvline(
+            PAPER, color="black", linewidth=0.8, linestyle=":", label="the paper's residual"
+        )
         axes.set_xlim(0, 1)
         axes.set_xlabel(f"isomer pairs in order ({int(found.pairs[0]):,} pairs)")
         axes.set_title(label, fontsize="medium")
@@ -259,7 +261,9 @@ def _panels(
 
 
 def _figure(line: Criterion) -> str:
-    value = f"{line.value:.3f}" if line.value == 0 or abs(line.value) >= 5e-4 else f"{line.value:.0e}"
+    value = (
+        f"{line.value:.3f}" if line.value == 0 or abs(line.value) >= 5e-4 else f"{line.value:.0e}"
+    )
     if line.interval is None:
         return value
     low, high = line.interval
