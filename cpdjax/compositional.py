@@ -78,9 +78,9 @@ def check_compositional(
     Verdict (our choice). A target linear in the counts: the training residual is orthogonal to
     it, so the probe can only predict the training mean; in the median over folds, random or
     grouped by formula, R² must equal that predictor's to `TOLERANCE`. (It is not 0 exactly: folds
-    differ in their means, those grouped by formula more so.) A target that is not linear: least squares
-    leaves 1 − R²_comp of it, and a feature nonlinear in the counts, such as any mean over atoms,
-    may rightly hold some of that; the median of R²_geom must not exceed it by more than 0.05.
+    differ in their means, those grouped by formula more so.) A target that is not linear: least
+    squares leaves 1 − R²_comp of it, and a feature nonlinear in the counts, such as any mean over
+    atoms, may rightly hold some of that; the median of R²_geom must not exceed it by over 0.05.
 
     Raises:
         InputError: all molecules are of one composition; what `cpd` refuses.

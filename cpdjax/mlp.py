@@ -35,13 +35,16 @@ class Training(NamedTuple):
     decay: float = 1e-2
 
 
+TRAINING = Training()
+
+
 def predict(
     x: Float[np.ndarray, "case train feature"],
     y: Float[np.ndarray, "case train target"],
     held_out: Float[np.ndarray, "case row feature"],
     *,
     seeds: int = 3,
-    training: Training = Training(),
+    training: Training = TRAINING,
     dtype: str = "float32",
 ) -> Float[np.ndarray, "case seed row target"]:
     """Held-out predictions of a network for every case, seed and target, trained at once.

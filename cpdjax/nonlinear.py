@@ -1,12 +1,15 @@
 """Nonlinear probes of the residual, on targets that composition alone decides.
 
 Composition is taken out by least squares, that is, linearly: what is left is uncorrelated with
-the counts, not independent of them. Two things of composition remain in it. First, whatever the
+the counts, not independent of them. Three things of composition are in it. First, whatever the
 features hold of it that is not linear in the counts: a mean over atoms is a function of fractions,
-and a learned feature any function at all. Second, all higher moments: the spread of the residual,
-and which features are zero, still differ from formula to formula. A linear probe cannot see either in
-a target that is linear in the counts; a nonlinear one can, and its score on the residual is then
-no measure of geometry. Residualising on more than the counts takes the first away, step by step:
+and a learned feature any function at all. Second, what the projection itself puts there: the
+residual X − CB holds the counts wherever X did not hold CB (a feature that is zero in some
+molecules leaves them −CB, in the clear), so it can know more of composition than X did. Third, all
+higher moments: the spread of the residual differs from formula to formula. A linear probe cannot
+see any of these in a target that is linear in the counts; a nonlinear one can, and its score on
+the residual is then no measure of geometry. Taking out more than the counts lowers it, step by
+step:
 
 - "none": the features as they are;
 - "linear": least squares from the counts, as CPD;
@@ -76,7 +79,7 @@ def check_nonlinear(
     folds: int = 5,
     seeds: int = 3,
     seed: int = 0,
-    training: mlp.Training = mlp.Training(),
+    training: mlp.Training = mlp.TRAINING,
 ) -> Nonlinear:
     """Ridge, boosted trees, MLPs and kernel ridge on compositional targets, per residualisation.
 

@@ -86,8 +86,8 @@ def markdown(checks: Checks, figures: list[str]) -> str:
     lines = [
         f"# {'All checks pass' if checks.passed else 'A check fails'}",
         "",
-        f"{checks.dataset}, {checks.molecules:,} molecules. Criteria are our choice; "
-        "docstrings of `cpdjax.checks` give the reasons. Brackets: 95 %, or the range that is named.",
+        f"{checks.dataset}, {checks.molecules:,} molecules. Criteria are our choice, their "
+        "reasons in the docstrings of `cpdjax.checks`. Brackets: 95 %, or the range that is named.",
         "",
         "| features | check | quantity | figure | criterion | verdict |",
         "|---|---|---|---|---|---|",
@@ -124,13 +124,15 @@ def _explained(label: str, found: Nonlinear) -> list[str]:
         "",
         f"Trees on the linear residual: R² {trees.min():.2f} to {trees.max():.2f}; {inside} of "
         f"{trees.size} scores lie within the paper's {low} to {high}. On a control, linear in the "
-        f"counts plus noise, no probe of any target scores above {control.max():.2f}: the probes do "
-        "not invent the signal. It is in the residual: least squares takes out what is linear in "
-        "the counts, and features know composition nonlinearly too (a mean over atoms is a function "
-        "of fractions), in their mean and in their spread. What taking out more than the counts "
-        "lowers came from the mean; what is left after every formula's own mean is taken out came "
-        "from the spread, and, in folds that share no formula, from formulas that training has not "
-        "seen. None of it is geometry.",
+        "counts plus noise, no probe of any target scores above "
+        f"{control.max():.2f}: the probes do not invent the signal. It is in the residual: least "
+        "squares takes out only what is linear in the counts, and features know composition "
+        "nonlinearly too (a mean over atoms is a function of fractions). Where a probe scores "
+        'higher on "linear" than on "none", the projection itself has put it there: X − CB holds '
+        "the counts wherever X did not hold CB. What taking out more than the counts lowers came "
+        "from the residual's mean; what is left after every formula's own mean is taken out comes "
+        "from its spread and from formulas that training has not seen (under grouped folds, all). "
+        "The targets are functions of composition, so none of it is geometry.",
     ]
     return lines
 

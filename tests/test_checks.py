@@ -292,7 +292,7 @@ def test_the_page_says_pass_and_the_status_is_zero(finished):
 
 def test_the_table_of_the_page_is_what_the_checks_say(finished, data):
     out, _ = finished
-    X, C, formulas, y = data
+    X, _, formulas, y = data
     long = pd.read_csv(out / "checks.csv").set_index("quantity")
     found = check_isomers(X, cpdjax.composition(formulas), formulas, y)
     row = long.loc["gap: accuracy from the residual"]
