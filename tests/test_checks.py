@@ -70,6 +70,7 @@ def test_pairs_are_all_pairs_of_one_formula():
     assert len(set(group.tolist())) == 2
 
 
+@pytest.mark.slow
 def test_the_interval_is_of_formulas_not_of_pairs():
     """Pairs that copy each other tell nothing new: copies leave the interval as it is."""
     rng = np.random.default_rng(0)
@@ -94,9 +95,10 @@ def test_shuffled_formulas_are_found_out(data):
 def test_features_that_hold_the_answer_pass_and_noise_is_at_chance(data):
     _, C, formulas, y = data
     noise = np.random.default_rng(2).normal(size=(N, 6))
-    low, high = check_isomers(noise, C, formulas, y).residual.interval[:, 0]
-    assert low < 0.5 < high
-    assert check_isomers(y[:, None], C, formulas, y).residual.value[0] > 0.95
+    found = check_isomers(noise, C, formulas, y).residual
+    assert abs(found.value[0] - 0.5) < 4 * found.error[0]
+    answer = np.column_stack([y, noise[:, :5]])
+    assert check_isomers(answer, C, formulas, y).residual.value[0] > 0.9
 
 
 def test_without_isomers_there_is_no_isomer_check(data):
@@ -141,7 +143,7 @@ def test_a_nonlinear_feature_shows_what_least_squares_leaves(data):
     """Features that hold the square of the number of heavy atoms keep it, to 1 − R²_comp."""
     X, C, formulas, _ = data
     heavy = C[:, 1:].sum(1)
-    found = check_compositional(np.column_stack([X, heavy**2]), C, formulas, SYMBOLS)
+    found = check_compositional(np.column_stack([X[:, 1:], heavy**2]), C, formulas, SYMBOLS)
     square = found.targets.index("heavy atoms squared")
     left = 1 - np.median(found.r2_comp[0, :, square])
     assert np.median(found.r2_geom[0, :, square]) == pytest.approx(left, abs=0.01)
@@ -240,10 +242,10 @@ def test_all_rows_is_scikit_learns(data):
     from sklearn.preprocessing import StandardScaler
 
     X, C, _, y = data
-    ids = kfold(N, 3)
+    ids = kfold(N, 5)
     left = X - LinearRegression().fit(C, X).predict(C)
     expected = []
-    for k in range(3):
+    for k in range(5):
         model = make_pipeline(StandardScaler(), Ridge()).fit(left[ids != k], y[ids != k])
         expected.append(model.score(left[ids == k], y[ids == k]))
     found = all_rows(X, C, y[:, None], ids, 1.0)[:, 0]
@@ -301,6 +303,7 @@ def test_the_table_of_the_page_is_what_the_checks_say(finished, data):
     assert set(long.verdict) == {"pass", "reported"}
 
 
+@pytest.mark.slow
 def test_a_failed_check_has_status_one(finished, files, monkeypatch, tmp_path):
     module = checks
     honest = module.check_isomers
