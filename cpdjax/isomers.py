@@ -11,7 +11,7 @@ from cpdjax.cpd import cpd
 from cpdjax.criterion import Criterion, reported, within
 from cpdjax.errors import InputError
 from cpdjax.folds import group_folds
-from cpdjax.procedure import Alpha
+from cpdjax.procedure import Alpha, composition_only
 
 PAPER = 0.946
 """The paper's accuracy of the geometric residual (its model, target and pairs are its own)."""
@@ -84,9 +84,9 @@ def check_isomers(
     ids = group_folds(formulas, folds, seed=seed)
     own = np.random.default_rng(seed)
     predictions = {
-        "composition": _composition(C, Y, ids),
+        "composition": composition_only(C, Y, ids),
         "residual": _predict(X, C, Y, ids, alpha),
-        "features": _predict(X, np.zeros((len(X), 1)), Y, ids, alpha),
+        "features": _predict(X, np.zeros_like(C), Y, ids, alpha),
         "shuffled": _predict(X[_shuffle_within(formulas, own)], C, Y, ids, alpha),
     }
     first, second, group = pairs(formulas)
@@ -131,19 +131,6 @@ def _predict(
 ) -> Float[np.ndarray, "molecule target"]:
     prediction = cpd(X, C, Y, folds=ids, alphas=alpha, predictions=True).prediction
     return np.asarray(prediction)[0]
-
-
-def _composition(
-    C: np.ndarray, Y: np.ndarray, ids: np.ndarray
-) -> Float[np.ndarray, "molecule target"]:
-    """Held-out predictions of least squares from composition."""
-    found = np.empty_like(Y)
-    for fold in range(ids.max() + 1):
-        train = ids != fold
-        mean_c, mean_y = C[train].mean(0), Y[train].mean(0)
-        b, *_ = np.linalg.lstsq(C[train] - mean_c, Y[train] - mean_y, rcond=None)
-        found[~train] = mean_y + (C[~train] - mean_c) @ b
-    return found
 
 
 def _shuffle_within(formulas: np.ndarray, rng: np.random.Generator) -> np.ndarray:

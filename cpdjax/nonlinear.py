@@ -231,20 +231,20 @@ def _criteria(
 ) -> tuple[Criterion, ...]:
     linear = [t for t, name in enumerate(targets) if name in LINEAR]
     found = r2[:, PROBES.index("ridge"), RESIDUALS.index("linear")]
-    excess = np.median(np.abs(found - mean), axis=1)[:, linear].max()
+    excess = np.nanmedian(np.abs(found - mean), axis=1)[:, linear].max()
     rule = f"at most {TOLERANCE}"
     lines = [
         within(_CHECK, "ridge, linear targets: R² less the mean's", excess, (0, TOLERANCE), rule)
     ]
     for p, probe in enumerate(PROBES):
-        worst = np.median(control[p], axis=0)[linear].max()
+        worst = np.nanmedian(control[p], axis=0)[linear].max()
         quantity = f"{probe}, control that is linear in the counts: R², at most"
         lines.append(within(_CHECK, quantity, worst, (-np.inf, _CONTROL), f"at most {_CONTROL}"))
     for p, probe in enumerate(PROBES[1:], 1):
         for k, kind in enumerate(FOLDS):
-            scores = np.median(r2[k, p, RESIDUALS.index("linear")], axis=0)
+            scores = np.nanmedian(r2[k, p, RESIDUALS.index("linear")], axis=0)
             rule = f"reported, with its range (the paper's trees: {PAPER[0]} to {PAPER[1]})"
             quantity = f"{probe} on the residual, {kind} folds: R², median of targets"
             spread = (float(scores.min()), float(scores.max()))
-            lines.append(reported(_CHECK, quantity, np.median(scores), rule, spread))
+            lines.append(reported(_CHECK, quantity, np.nanmedian(scores), rule, spread))
     return tuple(lines)

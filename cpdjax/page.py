@@ -102,7 +102,7 @@ def markdown(checks: Checks, figures: list[str]) -> str:
 
 
 def _explained(label: str, found: Nonlinear) -> list[str]:
-    medians = np.median(found.r2, axis=3)  # kind, probe, residual, target
+    medians = np.nanmedian(found.r2, axis=3)  # kind, probe, residual, target
     low, high = TREES
     lines = [
         f"## Nonlinear probes of {label}",
@@ -117,7 +117,7 @@ def _explained(label: str, found: Nonlinear) -> list[str]:
             for r, residual in enumerate(RESIDUALS):
                 cells = " | ".join(f"{v:.2f}" for v in medians[k, p, r])
                 lines.append(f"| {probe} | {residual} | {cells} |")
-    control = np.median(found.control, axis=1)
+    control = np.nanmedian(found.control, axis=1)
     trees = medians[:, PROBES.index("trees"), RESIDUALS.index("linear")]
     inside = int(((trees >= low) & (trees <= high)).sum())
     lines += [
@@ -169,7 +169,7 @@ def draw_compositional(checks: Checks) -> Figure:
     def draw(axes: Axes, label: str, channel: ChannelChecks) -> None:
         found = channel.compositional
         series = [
-            (f"{what}, {kind} folds", np.median(scores[k], axis=0))
+            (f"{what}, {kind} folds", np.nanmedian(scores[k], axis=0))
             for what, scores in (("residual", found.r2_geom), ("untouched", found.r2_full))
             for k, kind in enumerate(FOLDS)
         ]
@@ -232,9 +232,9 @@ def draw_nonlinear(checks: Checks) -> Figure:
     def draw(axes: Axes, label: str, channel: ChannelChecks) -> None:
         if channel.nonlinear is None:
             return
-        medians = np.median(channel.nonlinear.r2[0], axis=2)  # probe, residual, target
+        medians = np.nanmedian(channel.nonlinear.r2[0], axis=2)  # probe, residual, target
         for p, probe in enumerate(PROBES):
-            centre = np.median(medians[p], axis=1)
+            centre = np.nanmedian(medians[p], axis=1)
             whiskers = [centre - medians[p].min(1), medians[p].max(1) - centre]
             places = np.arange(len(RESIDUALS)) + p * 0.2
             axes.bar(places, centre, 0.2, yerr=whiskers, label=probe)
@@ -289,7 +289,7 @@ def _row(label: str, line: Criterion) -> dict[str, str | float]:
 def _scores(found: Nonlinear | None) -> list[tuple[tuple[str, ...], float]]:
     if found is None:
         return []
-    medians = np.median(found.r2, axis=3)
+    medians = np.nanmedian(found.r2, axis=3)
     names = (FOLDS, PROBES, RESIDUALS, found.targets)
     return [
         (tuple(axis[i] for axis, i in zip(names, at, strict=True)), float(medians[at]))

@@ -12,7 +12,7 @@ import cpdjax
 from cpdjax import checks
 from cpdjax.compositional import check_compositional, compositional_targets
 from cpdjax.criterion import all_passed, mean_predictor, reported, within
-from cpdjax.errors import InputError
+from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.folds import group_folds, kfold
 from cpdjax.isomers import check_isomers, pairs
 from cpdjax.leakage import check_leakage
@@ -150,6 +150,16 @@ def test_a_nonlinear_feature_shows_what_least_squares_leaves(data):
     assert failed(found) == []
 
 
+@pytest.mark.slow
+def test_a_fold_of_one_formula_has_no_score_and_fails_nothing(data):
+    C = np.array([[4.0, 1, 0], [6, 2, 0], [2, 0, 1], [0, 1, 2], [4, 1, 1], [8, 3, 0]] * 40)
+    X = data[0] + C @ np.ones((3, 6))
+    with pytest.warns(ConstantTargetWarning):
+        found = check_compositional(X, C, np.array([str(c) for c in C]), SYMBOLS)
+    assert np.isnan(found.r2_geom).any()
+    assert [quantity for quantity in failed(found) if quantity.startswith("heavy atoms,")] == []
+
+
 def test_one_composition_is_refused(data):
     X, _, formulas, _ = data
     with pytest.raises(InputError, match="unlike composition"):
@@ -214,20 +224,19 @@ def test_planted_truth_needs_molecules(data):
 
 def test_leaks_show_on_a_target_whose_truth_is_known(data):
     X, C, _, y = data
-    found = check_leakage(X, C, y, sizes=(50, 200), repeats=3)
+    found = check_leakage(X, C, y, sizes=(50,), repeats=3)
     assert failed(found) == []
     in_folds, leaked, none = found.bias[:, 0, -1]
     assert abs(in_folds) < 1e-12
     assert leaked < -1e-3
     assert none > 0.3
-    assert abs(found.bias[1, 1, -1]) < abs(leaked)  # the leak shrinks as rows are added
     np.testing.assert_array_equal(found.bias[0, :, 0], 0)
 
 
 @pytest.mark.parametrize("fault", [all_rows, untouched])
 def test_a_leaking_procedure_fails(data, fault):
     X, C, _, y = data
-    assert failed(check_leakage(X, C, y, sizes=(50, 200), repeats=3, procedure=fault))
+    assert failed(check_leakage(X, C, y, sizes=(50,), repeats=3, procedure=fault))
 
 
 def test_leakage_needs_the_smallest_size(data):
@@ -236,6 +245,7 @@ def test_leakage_needs_the_smallest_size(data):
         check_leakage(X[:20], C[:20], y[:20])
 
 
+@pytest.mark.slow
 def test_all_rows_is_scikit_learns(data):
     from sklearn.linear_model import LinearRegression, Ridge
     from sklearn.pipeline import make_pipeline
@@ -275,6 +285,7 @@ def finished(files, tmp_path_factory):
     return out, said
 
 
+@pytest.mark.slow
 def test_the_page_says_pass_and_the_status_is_zero(finished):
     out, (status, printed, errors) = finished
     assert (status, errors) == (0, "")
@@ -292,6 +303,7 @@ def test_the_page_says_pass_and_the_status_is_zero(finished):
     assert "![isomers.png](isomers.png)" in text
 
 
+@pytest.mark.slow
 def test_the_table_of_the_page_is_what_the_checks_say(finished, data):
     out, _ = finished
     X, _, formulas, y = data
