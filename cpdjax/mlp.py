@@ -35,13 +35,16 @@ class Training(NamedTuple):
     decay: float = 1e-2
 
 
+TRAINING = Training()
+
+
 def predict(
     x: Float[np.ndarray, "case train feature"],
     y: Float[np.ndarray, "case train target"],
     held_out: Float[np.ndarray, "case row feature"],
     *,
     seeds: int = 3,
-    training: Training = Training(),
+    training: Training = TRAINING,
     dtype: str = "float32",
 ) -> Float[np.ndarray, "case seed row target"]:
     """Held-out predictions of a network for every case, seed and target, trained at once.
@@ -84,7 +87,8 @@ def predict_one(
         updates, state = optimiser.update(jax.grad(loss)(network, rows), state, network)
         return (optax.apply_updates(network, updates), state), None
 
-    (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), batches)
+    with jax.numpy_dtype_promotion("standard"):  # optax counts its steps in whole numbers
+        (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), batches)
     return _apply(network, held_out)
 
 

@@ -86,8 +86,8 @@ def markdown(checks: Checks, figures: list[str]) -> str:
     lines = [
         f"# {'All checks pass' if checks.passed else 'A check fails'}",
         "",
-        f"{checks.dataset}, {checks.molecules:,} molecules. Criteria are our choice; "
-        "docstrings of `cpdjax.checks` give the reasons. Brackets: 95 %, or the range that is named.",
+        f"{checks.dataset}, {checks.molecules:,} molecules. Criteria are our choice, their "
+        "reasons in the docstrings of `cpdjax.checks`. Brackets: 95 %, or the range that is named.",
         "",
         "| features | check | quantity | figure | criterion | verdict |",
         "|---|---|---|---|---|---|",
@@ -102,7 +102,7 @@ def markdown(checks: Checks, figures: list[str]) -> str:
 
 
 def _explained(label: str, found: Nonlinear) -> list[str]:
-    medians = np.median(found.r2, axis=3)  # kind, probe, residual, target
+    medians = np.nanmedian(found.r2, axis=3)  # kind, probe, residual, target
     low, high = TREES
     lines = [
         f"## Nonlinear probes of {label}",
@@ -117,20 +117,22 @@ def _explained(label: str, found: Nonlinear) -> list[str]:
             for r, residual in enumerate(RESIDUALS):
                 cells = " | ".join(f"{v:.2f}" for v in medians[k, p, r])
                 lines.append(f"| {probe} | {residual} | {cells} |")
-    control = np.median(found.control, axis=1)
+    control = np.nanmedian(found.control, axis=1)
     trees = medians[:, PROBES.index("trees"), RESIDUALS.index("linear")]
     inside = int(((trees >= low) & (trees <= high)).sum())
     lines += [
         "",
         f"Trees on the linear residual: R² {trees.min():.2f} to {trees.max():.2f}; {inside} of "
         f"{trees.size} scores lie within the paper's {low} to {high}. On a control, linear in the "
-        f"counts plus noise, no probe of any target scores above {control.max():.2f}: the probes do "
-        "not invent the signal. It is in the residual: least squares takes out what is linear in "
-        "the counts, and features know composition nonlinearly too (a mean over atoms is a function "
-        "of fractions), in their mean and in their spread. What taking out more than the counts "
-        "lowers came from the mean; what is left after every formula's own mean is taken out came "
-        "from the spread, and, in folds that share no formula, from formulas that training has not "
-        "seen. None of it is geometry.",
+        "counts plus noise, no probe of any target scores above "
+        f"{control.max():.2f}: the probes do not invent the signal. It is in the residual: least "
+        "squares takes out only what is linear in the counts, and features know composition "
+        "nonlinearly too (a mean over atoms is a function of fractions). Where a probe scores "
+        'higher on "linear" than on "none", the projection itself has put it there: X − CB holds '
+        "the counts wherever X did not hold CB. What taking out more than the counts lowers came "
+        "from the residual's mean; what is left after every formula's own mean is taken out comes "
+        "from its spread and from formulas that training has not seen (under grouped folds, all). "
+        "The targets are functions of composition, so none of it is geometry.",
     ]
     return lines
 
@@ -150,7 +152,9 @@ def draw_isomers(checks: Checks) -> Figure:
         axes.set_yticks(np.arange(len(found.targets)) + 1.5 * height, found.targets)
         axes.invert_yaxis()
         axes.axvline(0.5, color="black", linewidth=0.8)
-        axes.axvline(PAPER, color="black", linewidth=0.8, linestyle=":", label="the paper's residual")
+        axes.axvline(
+            PAPER, color="black", linewidth=0.8, linestyle=":", label="the paper's residual"
+        )
         axes.set_xlim(0, 1)
         axes.set_xlabel(f"isomer pairs in order ({int(found.pairs[0]):,} pairs)")
         axes.set_title(label, fontsize="medium")
@@ -165,7 +169,7 @@ def draw_compositional(checks: Checks) -> Figure:
     def draw(axes: Axes, label: str, channel: ChannelChecks) -> None:
         found = channel.compositional
         series = [
-            (f"{what}, {kind} folds", np.median(scores[k], axis=0))
+            (f"{what}, {kind} folds", np.nanmedian(scores[k], axis=0))
             for what, scores in (("residual", found.r2_geom), ("untouched", found.r2_full))
             for k, kind in enumerate(FOLDS)
         ]
@@ -228,9 +232,9 @@ def draw_nonlinear(checks: Checks) -> Figure:
     def draw(axes: Axes, label: str, channel: ChannelChecks) -> None:
         if channel.nonlinear is None:
             return
-        medians = np.median(channel.nonlinear.r2[0], axis=2)  # probe, residual, target
+        medians = np.nanmedian(channel.nonlinear.r2[0], axis=2)  # probe, residual, target
         for p, probe in enumerate(PROBES):
-            centre = np.median(medians[p], axis=1)
+            centre = np.nanmedian(medians[p], axis=1)
             whiskers = [centre - medians[p].min(1), medians[p].max(1) - centre]
             places = np.arange(len(RESIDUALS)) + p * 0.2
             axes.bar(places, centre, 0.2, yerr=whiskers, label=probe)
@@ -259,7 +263,9 @@ def _panels(
 
 
 def _figure(line: Criterion) -> str:
-    value = f"{line.value:.3f}" if line.value == 0 or abs(line.value) >= 5e-4 else f"{line.value:.0e}"
+    value = (
+        f"{line.value:.3f}" if line.value == 0 or abs(line.value) >= 5e-4 else f"{line.value:.0e}"
+    )
     if line.interval is None:
         return value
     low, high = line.interval
@@ -283,7 +289,7 @@ def _row(label: str, line: Criterion) -> dict[str, str | float]:
 def _scores(found: Nonlinear | None) -> list[tuple[tuple[str, ...], float]]:
     if found is None:
         return []
-    medians = np.median(found.r2, axis=3)
+    medians = np.nanmedian(found.r2, axis=3)
     names = (FOLDS, PROBES, RESIDUALS, found.targets)
     return [
         (tuple(axis[i] for axis, i in zip(names, at, strict=True)), float(medians[at]))

@@ -11,8 +11,8 @@ with every term scaled to unit variance, ‖b‖ = 1, η standard normal.
 **In the population.** Least squares of X on C leaves Z = √(1−s) (√(1−ρ²) ξ + σε) B, since ξ and ε
 are independent of C. B turns Z and nothing else, and standardising undoes the common scale, so with
 B the identity each feature of Z, at unit variance, has the covariance r_j = κ √g b_j with y, where
-κ² = (1−ρ²) / (1−ρ² + σ²) is how much of it is geometry. Ridge with λ = α/n on uncorrelated features of
-unit variance has w_j = r_j / (1+λ); it explains 2 wᵀr − wᵀw, and as var y = 1,
+κ² = (1−ρ²) / (1−ρ² + σ²) is how much of it is geometry. Ridge with λ = α/n on uncorrelated features
+of unit variance has w_j = r_j / (1+λ); it explains 2 wᵀr − wᵀw, and as var y = 1,
 
     R²_geom = κ² g (2/(1+λ) − 1/(1+λ)²)  →  κ² g  for n → ∞.
 
@@ -41,7 +41,7 @@ from jaxtyping import Float
 from cpdjax.criterion import Criterion, within
 from cpdjax.errors import InputError
 from cpdjax.folds import kfold
-from cpdjax.procedure import Alpha, Procedure, in_fold
+from cpdjax.procedure import Procedure, in_fold
 
 GEOMETRY_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """g of the target."""
@@ -101,8 +101,8 @@ def check_planted(
     Composition is that of real molecules; geometry, noise, mixing and folds are drawn anew in each
     repeat.
 
-    Verdict (our choice): over all settings, the deviation of the estimate from its expectation is at
-    most 0.01 in the root mean square and 0.03 at worst, at 2,000 molecules; for N fewer, both
+    Verdict (our choice): over all settings, the estimate deviates from its expectation by at most
+    0.01 in the root mean square and 0.03 at worst, at 2,000 molecules; for N fewer, both
     bounds are √(2000/N) as large. That is two to three times the scatter of the estimates.
 
     Raises:
