@@ -14,6 +14,7 @@ from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownN
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
+from cpdjax.permutation import PermutationTest, permutation_test
 from cpdjax.probe import Scores
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
@@ -24,6 +25,7 @@ __all__ = [
     "Features",
     "FileError",
     "InputError",
+    "PermutationTest",
     "Scores",
     "Structures",
     "UnknownNameError",
@@ -40,6 +42,7 @@ __all__ = [
     "kfold",
     "learning_curve",
     "models",
+    "permutation_test",
     "read_features",
     "sweep",
 ]
