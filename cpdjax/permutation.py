@@ -40,9 +40,9 @@ class PermutationTest:
     too: `null.max(axis)` (see `multiplicity.max_t`).
     """
 
-    observed: Float[Array, "alpha target"]
-    null: Float[Array, "permutation alpha target"]
-    p_value: Float[Array, "alpha target"]
+    observed: Float[Array | np.ndarray, "alpha target"]
+    null: Float[Array | np.ndarray, "permutation alpha target"]
+    p_value: Float[Array | np.ndarray, "alpha target"]
 
 
 def permutation_test(
