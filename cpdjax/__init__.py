@@ -18,6 +18,7 @@ from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
 from cpdjax.ladder import Ladder, ladder
+from cpdjax.permutation import PermutationTest, permutation_test
 from cpdjax.probe import Scores
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
@@ -29,6 +30,7 @@ __all__ = [
     "FileError",
     "InputError",
     "Ladder",
+    "PermutationTest",
     "Scores",
     "Structures",
     "UnknownNameError",
@@ -50,6 +52,7 @@ __all__ = [
     "ladder",
     "learning_curve",
     "models",
+    "permutation_test",
     "read_features",
     "sweep",
 ]

@@ -135,7 +135,10 @@ def _fit(
     refine = ridge.Refinement(defect, alphas[:, None], residual.trace)
 
     def use(solve: ridge.Solve) -> Array:
-        by_rows = lambda: einsum("dt,adn->atn", rhs, solve(ridge.tile(held, len(alphas))))  # noqa: E731
+        def by_rows() -> Array:
+            solved = solve(ridge.tile(held, len(alphas)))
+            return jnp.stack([matmul(rhs.T, s) for s in solved])  # einsum would transpose both
+
         if rhs.shape[-1] <= held.shape[-1]:
             return by_weights(refine, solve)
         # Fewer held-out rows than targets: solve for those, unless weights must be refined.

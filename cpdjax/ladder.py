@@ -94,7 +94,9 @@ def ladder(
     for width in steps:
         concepts = np.where(np.arange(steps[-1]) < width, stacked, 0)
         arguments = Arguments.of(X, concepts, Y, alpha, dtype, options)
-        found.append(arguments.run(cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)))
+        found.append(
+            arguments.run(cross_validation(len(arguments.x), concrete_folds(folds), seed=seed))
+        )
     r2 = [scores.r2_comp[0, 0] for scores in found]
     return Ladder(
         rungs=(*blocks, GEOMETRY),

@@ -80,8 +80,6 @@ def probe(
 ) -> Scores:
     """Scores with axes (repeat, size, fold, alpha, target). See `folds.Layout` for the layout."""
 
-    folds = index.shape[1]
-
     def one_repeat(layout: tuple[Array, Array]) -> Scores:
         index, rank = layout
         in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
@@ -89,8 +87,8 @@ def probe(
         curve, blocks, done = [], None, 0
         for size, (first, last) in zip(sizes, bounds, strict=True):
             seen = _select(rows, 0, last, rank < size)
-            if last * (folds - 1) < x.shape[1]:
-                curve.append(_cross_validate(seen, moments(*seen, dual=True), alphas, options))
+            if _is_dual(seen):
+                curve.append(cross_validate(seen, alphas, options))
                 continue
             new = _select(rows, first if done else 0, last, (rank >= done) & (rank < size))
             fresh = moments(*new)
@@ -103,6 +101,17 @@ def probe(
         return scores
     place = jnp.where(rank < sizes[-1], index, len(x))  # padding falls off the end
     return replace(scores, prediction=by_molecule(scores.prediction[0, 0], place[0], len(x)))
+
+
+def cross_validate(rows: Rows, alphas: Float[Array, " alpha"], options: Options) -> Scores:
+    """Scores (fold, alpha, target) of rows laid out by fold; part of a compiled function."""
+    return _cross_validate(rows, moments(*rows, dual=_is_dual(rows)), alphas, options)
+
+
+def _is_dual(rows: Rows) -> bool:
+    """Whether training rows are fewer than features."""
+    folds, features, slots = rows.x.shape
+    return slots * (folds - 1) < features
 
 
 def _select(rows: Rows, first: int, last: int, where: Array) -> Rows:

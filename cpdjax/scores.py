@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cpdjax.moments import einsum, matmul
+from cpdjax.moments import matmul
 
 
 def r2_score(
@@ -24,7 +24,7 @@ def r2_score(
     rounding = jnp.finfo(y.dtype).eps * jnp.abs(mean) * 4
     varies = total > count * rounding * rounding
     expand = (None,) * (prediction.ndim - y.ndim)
-    error = einsum("n,...tn->...t", weight, jnp.square(y[expand] - prediction))
+    error = matmul(jnp.square(y[expand] - prediction), weight)
     ratio = error / jnp.where(varies, total, 1)[expand]
     return jnp.where(varies[expand], 1 - ratio, jnp.nan)
 

@@ -54,7 +54,6 @@ from cpdjax.targets import among_all, fitting, targets_of
 from cpdjax.tensor_probe import tensor_probe
 from cpdjax.tensor_targets import IRREPS
 
-
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
 
@@ -109,8 +108,8 @@ def sweep(
     chosen = checked(Settings, settings)
     if chosen.equivariant and chosen.projection != "ols":
         raise InputError(
-            f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing from "
-            "features, for no vector or tensor is made of composition alone"
+            f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing "
+            "from features, for no vector or tensor is made of composition alone"
         )
     structures, molecules = load(dataset, targets, n, chosen)
     collected = collect(

@@ -1,0 +1,218 @@
+"""Is the score more than chance? Permutation p-values, every permuted target a further column.
+
+What may be permuted depends on what is doubted. The doubt that CPD answers is "given composition,
+the features say nothing of the target". Under it the target's residual after composition may be
+exchanged between molecules, the target itself may not: composition would leave it as well, and
+permuted targets would have more variance for the probe to overfit than the observed one has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+from threadpoolctl import threadpool_limits
+
+from cpdjax.arguments import Arguments, default_batch_size, precision
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.folds import cross_validation
+from cpdjax.probe import Options, cross_validate
+from cpdjax.residual import Rows
+
+SCHEMES = ("residual", "marginal")
+
+#: Numbers in one call's targets: 32 MB of float64, which is quick on a cache and short of memory.
+_CHUNK = 2**22
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PermutationTest:
+    """Mean R²_geom over folds, of the targets as they are and of permuted ones.
+
+    The same permutations serve every α and target, so the maximum over any of them has a null
+    too: `null.max(axis)` (see `multiplicity.max_t`).
+    """
+
+    observed: Float[Array | np.ndarray, "alpha target"]
+    null: Float[Array | np.ndarray, "permutation alpha target"]
+    p_value: Float[Array | np.ndarray, "alpha target"]
+
+
+def permutation_test(
+    X: Float[ArrayLike, "molecule feature"],
+    C: Float[ArrayLike, "molecule element"],
+    Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
+    *,
+    permutations: int = 1000,
+    scheme: Literal["residual", "marginal"] = "residual",
+    groups: Sequence[object] | np.ndarray | None = None,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    standardize: bool = True,
+    seed: int = 0,
+    dtype: Any = None,
+) -> PermutationTest:
+    """p-values of R²_geom: how often does a permuted target score as well?
+
+        p = (1 + #{null ≥ observed}) / (1 + permutations)
+
+    the observed order counting as one of them, so that p ≤ a has a probability of at most a
+    whatever the number of permutations (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 39,
+    2010). Every permuted target goes through the whole cross-validation, on the same folds.
+
+    - "residual", the default: y* = Cβ + P(y − Cβ), least squares of the target on composition
+      with its residual permuted (Freedman and Lane, J. Bus. Econ. Stat. 1, 292, 1983). The null:
+      y = Cβ + noise, the noise alike for all molecules. Exact but for the error of β.
+    - "marginal": y* = Py. The null: y has to do with neither features nor composition. Where
+      composition matters it is no test of R²_geom: with few features too seldom significant,
+      with many (more variance to overfit) nearly always.
+    - `groups`, with either scheme: only molecules of one group change places. With formulas for
+      groups this is exact for "features say nothing of y given the formula", linear or not, and
+      both schemes are one. It is the sharper question, since features can hold what is not linear
+      in composition; its power comes from formulas that several molecules share.
+
+    Args:
+        permutations: drawn at random from `seed`; p is never below 1 / (1 + permutations).
+        scheme: "residual" or "marginal".
+        groups: a label for every molecule, such as `cpdjax.formulas(...)`.
+        X, C, Y, folds, alphas, standardize, seed, dtype: as in `cpd`. `alphas="loo"` chooses for
+            every permuted target anew, at some twenty times the cost.
+
+    Returns:
+        NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
+
+    Raises:
+        InputError: as `cpd`; traced arrays, no permutations, or groups that are not one a
+            molecule.
+        UnknownNameError: another scheme.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X, C = rng.normal(size=(100, 4)), rng.integers(0, 5, (100, 2))
+    >>> Y = np.stack([X[:, 0] + C[:, 0], rng.normal(size=100) + C[:, 0]], axis=1)
+    >>> test = permutation_test(X, C, Y, permutations=99)
+    >>> test.null.shape, test.p_value.round(2).tolist()[0][0]
+    ((99, 1, 2), 0.01)
+    """
+    if scheme not in SCHEMES:
+        raise UnknownNameError("scheme", scheme, SCHEMES)
+    check_count("permutations", permutations)
+    arguments = concrete(X, C, Y, alphas, dtype, standardize)
+    y = np.asarray(arguments.y, np.float64)
+    fitted = _composition(np.asarray(arguments.c, np.float64), y) * (scheme == "residual")
+    order = _orders(len(y), permutations, groups, np.random.default_rng((seed, 1)))
+    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
+    observed, null = scores[0], scores[1:]
+    return PermutationTest(observed, null, p_values(observed, null))
+
+
+def p_values(
+    observed: Float[np.ndarray, "*score"], null: Float[np.ndarray, "permutation *score"]
+) -> Float[np.ndarray, "*score"]:
+    """(1 + #{null ≥ observed}) / (1 + permutations); ties to half of the digits count as ties."""
+    rounding = np.sqrt(np.finfo(null.dtype).eps) * (1 + np.abs(observed))
+    at_least = ~(null < observed - rounding)  # a null that is NaN counts against significance
+    return np.where(np.isnan(observed), np.nan, (1 + at_least.sum(0)) / (1 + len(null)))
+
+
+def concrete(
+    X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, standardize: bool = True
+) -> Arguments:
+    """The checked arguments of a call that cannot be traced.
+
+    Raises:
+        InputError: as `cpd`, and for traced arrays.
+    """
+    if any(isinstance(a, jax.core.Tracer) for a in (X, C, Y, alphas)):
+        raise InputError(
+            "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
+        )
+    options = Options(standardize, batch_size=default_batch_size())
+    return Arguments.of(X, C, Y, alphas, dtype, options)
+
+
+def mean_scores(
+    arguments: Arguments,
+    fixed: Float[np.ndarray, "molecule target"],
+    moved: Float[np.ndarray, "molecule target"],
+    order: Int[np.ndarray, "copy molecule"],
+    folds: int | Int[np.ndarray, " molecule"],
+    seed: int,
+) -> Float[np.ndarray, "copy alpha target"]:
+    """Mean R²_geom over folds of the targets `fixed` + `moved[order]`, a chunk of copies a call."""
+    layout = cross_validation(len(fixed), folds, seed=seed)
+    most = max(_CHUNK // fixed.size, 1)
+    calls = -(-len(order) // most)
+    step = -(-len(order) // calls)  # of equal size, so that one program does
+    padded = np.concatenate([order, order[: calls * step - len(order)]])
+    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+        given = (arguments.x, arguments.c, arguments.alphas, fixed, moved)
+        arrays = [jnp.asarray(a, arguments.dtype) for a in given]
+        where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
+        run = partial(_mean_scores, *arrays, options=arguments.options)
+        found = [
+            np.asarray(run(jnp.asarray(part), *where)) for part in padded.reshape(calls, step, -1)
+        ]
+    return np.concatenate(found)[: len(order)]
+
+
+@partial(jax.jit, static_argnames="options")
+def _mean_scores(
+    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, order: Array,
+    index: Array, rank: Array, *, options: Options,
+) -> Float[Array, "copy alpha target"]:  # fmt: skip
+    shape = (len(index), fixed.shape[1] * len(order), index.shape[1])
+    # Laid out at once as the kernel wants them: to transpose them later costs as much as a fit.
+    place = order[:, index].swapaxes(0, 1)
+    y = fixed.T[:, index].swapaxes(0, 1)[:, :, None] + moved.T[:, place].swapaxes(0, 1)
+    in_c, in_x = (a[index].swapaxes(1, 2) for a in (c, x))
+    rows = Rows(in_c, in_x, y.reshape(shape), (rank < len(x)).astype(x.dtype))
+    # Only R²_geom is used: compiled together with this, the kernel leaves out all else.
+    mean = cross_validate(rows, alphas, options).r2_geom.mean(0)
+    return mean.reshape(-1, fixed.shape[1], len(order)).transpose(2, 0, 1)
+
+
+def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule target"]:
+    """What least squares on composition, with intercept, makes of the targets."""
+    centred = c - c.mean(0)
+    return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]
+
+
+def _orders(
+    n: int, permutations: int, groups: Any, rng: np.random.Generator
+) -> Int[np.ndarray, "copy molecule"]:
+    """The identity, then random permutations, within groups where there are some."""
+    group = group_ids(groups, n)
+    places = np.argsort(group, kind="stable")
+    order = np.empty((1 + permutations, n), np.int32)
+    order[0] = np.arange(n)
+    order[1:, places] = np.argsort(group + rng.random((permutations, n)), axis=1)
+    return order
+
+
+def group_ids(groups: Any, n: int) -> Int[np.ndarray, " molecule"]:
+    """Groups as numbers from 0; None: all molecules are one group.
+
+    Raises:
+        InputError: not one label a molecule.
+    """
+    if groups is None:
+        return np.zeros(n, np.int64)
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise InputError(
+            f"groups must be one label for each of {n} molecules, got shape {labels.shape}"
+        )
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise InputError for a number of draws that is not whole or not positive."""
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be at least 1 and whole, got {value!r}")
