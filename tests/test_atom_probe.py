@@ -101,6 +101,7 @@ def swept():
     return cpdjax.sweep({"mine": X}, dataset=STRUCTURES, probe="atom", **SETTINGS)
 
 
+@pytest.mark.slow
 def test_sweep_is_the_probe_on_every_subset():
     table = swept()
     assert list(table["size"].values) == [20, 40]
@@ -117,6 +118,7 @@ def test_sweep_is_the_probe_on_every_subset():
         np.testing.assert_allclose(one.r2_comp, expected.r2_comp[..., 0], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_formulas_are_not_shared_between_folds():
     rows = targets_of(STRUCTURES, probe="atom")
     chosen = checked(Settings, SETTINGS | {"probe": "atom", "group_by": "formula"})
@@ -127,6 +129,7 @@ def test_formulas_are_not_shared_between_folds():
         assert len(set(folds[mine].tolist())) == 1
 
 
+@pytest.mark.slow
 def test_from_the_shell(tmp_path):
     frames = []
     for i in range(40):

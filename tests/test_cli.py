@@ -17,7 +17,7 @@ from ase.io import write
 import cpdjax
 from cpdjax import cli, results
 from cpdjax.errors import FileError
-from cpdjax.models.cards import CARDS
+from cpdjax.models.cards import CARDS, card_of
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -194,7 +194,7 @@ def listed():
 def test_models_are_listed():
     rows = listed()
     for name in cpdjax.models.names():
-        row, card = rows[name], CARDS[name]
+        row, card = rows[name], card_of(name)
         assert card.licence in row
         assert card.data in row
         absent = f"pip install --no-deps {card.distribution}=="

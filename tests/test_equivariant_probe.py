@@ -379,6 +379,7 @@ def test_all_irreps_of_a_model_whose_labels_hold_for_rotations_only():
     assert float(best.sel(irrep="2e", target="quadrupole_point")) > 0.5
 
 
+@pytest.mark.slow
 def test_sweep_of_atoms_keeps_molecules_whole():
     feats = toy(FEW, rows="atom-equivariant")
     table = cpdjax.sweep(feats, dataset=FEW, probe="atom-equivariant", irreps="1o", **SETTINGS)

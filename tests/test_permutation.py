@@ -59,12 +59,14 @@ def test_groups_keep_their_members():
 # are 0.036.
 
 
+@pytest.mark.slow
 def test_the_default_has_its_level_and_power():
     y = 3 * C[:, :1] + RNG.normal(size=(N, 600))
     assert abs(rejected(y) - 0.05) < 0.036
     assert rejected(GEOMETRY[:, :1] + RNG.normal(size=(N, 600))) > 0.9
 
 
+@pytest.mark.slow
 def test_permuting_the_target_itself_is_no_test_where_composition_matters():
     """Permuted, the variance of composition is there to be overfitted by the 60 features."""
     wide = RNG.normal(size=(N, 60))
@@ -74,6 +76,7 @@ def test_permuting_the_target_itself_is_no_test_where_composition_matters():
     assert abs(rejected(RNG.normal(size=(N, 600)), wide, scheme="marginal") - 0.05) < 0.036
 
 
+@pytest.mark.slow
 def test_within_formulas_what_is_not_linear_in_composition_is_no_geometry():
     c = RNG.integers(0, 3, (N, 2)).astype(float)
     product = c[:, 0] * c[:, 1]
