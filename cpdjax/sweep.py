@@ -249,7 +249,7 @@ def _probe_unit(
     loo = settings.alphas == "loo"
     alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
     x = np.stack([found[i].padded() for i in unit.members])
-    data: tuple[np.ndarray, ...] = (concepts(molecules.counts, settings.projection), molecules.y)
+    data: tuple[Any, ...] = (concepts(molecules.counts, settings.projection), molecules.y)
     if settings.equivariant:
         data = (fitting(molecules, x.shape[-1]),)
     elif settings.dtype == "float32":
