@@ -57,7 +57,12 @@ def reproduce(
     """
     out, names = Path(out), tuple(names or at_hand())
     structures = _molecules(names, n, seed)
-    common: dict[str, Any] = {"dataset": structures, "repeats": repeats, "seed": seed, "progress": progress}
+    common: dict[str, Any] = {
+        "dataset": structures,
+        "repeats": repeats,
+        "seed": seed,
+        "progress": progress,
+    }
     main = sweep(names, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
     tables = {"pool-then-norm": main}
     equivariant = [m for m in names if any(ir.l for ir in _irreps(m))]

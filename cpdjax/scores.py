@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cpdjax.moments import matmul
+from cpdjax.moments import einsum, matmul
 
 
 def r2_score(

@@ -88,7 +88,8 @@ def train(
     run = Run.of(recipe, structures)
     _claim(out, run)
     if (out / CARD).exists():  # an earlier call has finished it
-        return models.load(out)
+        trained: Any = models.load(out)
+        return trained
     checkpoints = (out / _CHECKPOINTS).resolve()
     options = ocp.CheckpointManagerOptions(max_to_keep=1)
     with (
