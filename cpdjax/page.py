@@ -130,9 +130,9 @@ def _explained(label: str, found: Nonlinear) -> list[str]:
         "nonlinearly too (a mean over atoms is a function of fractions). Where a probe scores "
         'higher on "linear" than on "none", the projection itself may have put it there (no '
         "experiment isolates it): X − CB holds the counts wherever X did not hold CB. What taking "
-        "out more than the counts lowers came from the residual's mean; what is left after "
-        "every formula's own mean is taken out comes presumably from its spread and from formulas that training has not seen (under grouped "
-        "folds, all). "
+        "out more than the counts lowers came from the residual's mean; what is left after every "
+        "formula's own mean is taken out comes presumably from its spread and from formulas that "
+        "training has not seen (under grouped folds, all). "
         "The targets are functions of composition, so none of it is geometry.",
     ]
     return lines
