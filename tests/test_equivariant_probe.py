@@ -94,6 +94,7 @@ def test_without_standardising():
     assert_oracle(found, X, Y, standardize=False)
 
 
+@pytest.mark.slow
 def test_leave_one_molecule_out_chooses_as_brute_force_does():
     found = equivariant_cpd(X, Y, folds=IDS, alphas="loo", predictions=True)
     train = np.flatnonzero(IDS != 0)
@@ -338,6 +339,7 @@ def r2_of(x, y, ids):
     return scores
 
 
+@pytest.mark.slow
 def test_sweep_is_ridge_on_every_subset():
     feats = toy(FEW)
     table = cpdjax.sweep(feats, dataset=FEW, probe="equivariant", irreps="1o", **SETTINGS)

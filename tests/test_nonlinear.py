@@ -133,6 +133,7 @@ def test_boosted_trees_read_the_counts_off_the_residual(data):
     assert boosted[formula, heavy] < 0.2
 
 
+@pytest.mark.slow
 def test_nonlinear_probes_find_composition_that_least_squares_leaves(found):
     """A tree and a kernel read the counts off the residual, until every formula's mean is gone."""
     assert found.targets == nonlinear.TARGETS
@@ -146,6 +147,7 @@ def test_nonlinear_probes_find_composition_that_least_squares_leaves(found):
         assert medians[probe][formula, heavy] < 0.2
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_a_representation_linear_in_composition(found):
     assert found.control.shape == (4, 2, 4)
     assert np.median(found.control, axis=1)[:, :2].max() < 0.05

@@ -106,7 +106,8 @@ def test_the_folder_holds_the_model_and_what_is_to_know(finished, molecules):
     assert (folder / "loss.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("stop", [3, pytest.param(8, marks=pytest.mark.slow)])  # in, after an epoch
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [3, 8])  # within an epoch, and after it
 def test_a_killed_run_resumes_to_the_same_losses(finished, molecules, tmp_path, monkeypatch, stop):
     folder, encoder = finished
     take, count = training.Run.step, 0
