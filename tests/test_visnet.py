@@ -51,8 +51,9 @@ def test_inner_products_of_rejections_as_written_out(lmax):
     edges = visnet.ViSNet(lmax=lmax)._edges(graph)
     d = np.asarray(edges.directions)
     np.testing.assert_allclose((d**2).sum(-1), [[0, lmax, lmax]] * atoms, atol=1e-14)
-    i, j = jnp.arange(atoms)[:, None], edges.neighbours
-    found = visnet._rejected(jnp.asarray(a), jnp.asarray(b), i, j, edges.directions)
+    itself = np.arange(atoms)[:, None]
+    i, j = itself, np.concatenate([itself, np.asarray(graph.neighbours)], axis=1)
+    found = visnet._rejected(jnp.asarray(a), jnp.asarray(b), visnet._here, edges.gather, edges.directions)
 
     def rejected(v, d):
         return v - (v * d[..., None]).sum(2, keepdims=True) * d[..., None]
