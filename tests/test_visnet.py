@@ -53,7 +53,9 @@ def test_inner_products_of_rejections_as_written_out(lmax):
     np.testing.assert_allclose((d**2).sum(-1), [[0, lmax, lmax]] * atoms, atol=1e-14)
     itself = np.arange(atoms)[:, None]
     i, j = itself, np.concatenate([itself, np.asarray(graph.neighbours)], axis=1)
-    found = visnet._rejected(jnp.asarray(a), jnp.asarray(b), visnet._here, edges.gather, edges.directions)
+    found = visnet._rejected(
+        jnp.asarray(a), jnp.asarray(b), visnet._here, edges.gather, edges.directions
+    )
 
     def rejected(v, d):
         return v - (v * d[..., None]).sum(2, keepdims=True) * d[..., None]
