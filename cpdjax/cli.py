@@ -15,7 +15,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cpdjax import bonds, checks, datasets, models, molecules, page, report, results, sources, store
+from cpdjax import (
+    bonds,
+    checks,
+    datasets,
+    findings_page,
+    models,
+    molecules,
+    page,
+    report,
+    results,
+    sources,
+    store,
+)
 from cpdjax import reproduce as reproduction
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.ladder import ladder as climb
@@ -272,10 +284,11 @@ def reproduce(
         progress=sys.stderr.isatty(),
     )
     table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
-    for line in found:
+    for line in found.findings:
         table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-    print(f"saved {out / 'report.md'}")
+    for path in findings_page.save(found, out):
+        print(f"saved {path}")
 
 
 @app.command()

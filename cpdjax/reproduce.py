@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from e3nn_jax import Irrep
-from matplotlib.figure import Figure
 
 from cpdjax import findings as read
 from cpdjax import models, results
+from cpdjax.composition import composition, elements, formulas
 from cpdjax.errors import InputError
-from cpdjax.features import INVARIANTS
-from cpdjax.files import atomic
-from cpdjax.findings import Finding
+from cpdjax.features import INVARIANTS, Features
+from cpdjax.findings import Finding, last_interaction
+from cpdjax.isomers import PAPER as ISOMERS
+from cpdjax.isomers import check_isomers
 from cpdjax.models import trained
 from cpdjax.models.cards import CARDS
+from cpdjax.nonlinear import PAPER as TREES
+from cpdjax.nonlinear import PROBES, RESIDUALS, check_nonlinear
+from cpdjax.routing import TENSORS, Route, finding, routes, routing_layer
+from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 TARGETS = (read.GAP, read.DIPOLE, "u0_atom")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The paper's findings beside ours, and the tables that they are read off."""
+
+    findings: list[Finding]
+    table: xr.Dataset
+    """Of `sweep`, all models."""
+    routes: list[Route]
+    """Every irrep of every model that has several."""
 
 
 def at_hand() -> tuple[str, ...]:
@@ -41,14 +56,15 @@ def reproduce(
     repeats: int = 5,
     seed: int = 0,
     progress: bool = False,
-) -> list[Finding]:
-    """Every finding of the paper that the models at hand can answer, as a report in a folder.
+) -> Reproduction:
+    """Every finding of the paper that the models at hand can answer.
 
-    `report.md`, `report.html`, two figures, and `results.zarr`, the table behind them. The
-    molecules are of QM9's probe set, which no model of the zoo has seen, and of elements that all
-    models know. Interrupted and called again, it goes on where it stopped.
+    The molecules are of QM9's probe set, which no model of the zoo has seen, and of elements that
+    all models know. The folder keeps features and finished parts: interrupted and called again, it
+    goes on where it stopped. `findings_page.save` makes a report of what is returned.
 
     Args:
+        out: the folder.
         names: of models; by default `at_hand()`.
         n, sizes, repeats, seed: as in `cpdjax.sweep`.
 
@@ -57,29 +73,34 @@ def reproduce(
     """
     out, names = Path(out), tuple(names or at_hand())
     structures = _molecules(names, n, seed)
+    features = {
+        name: read_features(
+            extract_to(out / "features" / f"{name}.zarr", name, structures, progress=progress)
+        )
+        for name in names
+    }
     common: dict[str, Any] = {
         "dataset": structures,
         "repeats": repeats,
         "seed": seed,
         "progress": progress,
     }
-    main = sweep(names, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
-    tables = {"pool-then-norm": main}
-    equivariant = [m for m in names if any(ir.l for ir in _irreps(m))]
-    for how in [h for h in INVARIANTS if h not in tables] if equivariant else []:
-        tables[how] = sweep(
-            equivariant, targets=TARGETS[:2], sizes=[n], invariants=how, out=out / how, **common
-        )
+    main = sweep(features, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
+    routed = [
+        _routes(name, features[name], main, out / "routing", {**common, "sizes": [n]})
+        for name in names
+    ]
     found = [
         *read.gradient(main),
         *read.alignment(main),
         *read.diversity(main, PRETRAINED),
-        *read.routing(tables),
+        *(finding(lines) for lines in routed if lines),
         *read.efficiency(main),
+        *_isomers(main, features, structures, seed),
+        _nonlinear(main, features, structures, seed),
     ]
     results.save(main, out / "results.zarr")
-    _write(out, main, found)
-    return found
+    return Reproduction(found, main, [line for lines in routed for line in lines])
 
 
 def recommend(table: xr.Dataset, target: str, most: int = 10) -> list[dict[str, Any]]:
@@ -101,121 +122,91 @@ def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:
     drawn = trained.qm9_probe(trained.PROBE, seed)
     known = np.ones(len(drawn.numbers), bool)
     for name in names:
-        elements = models.load(name).elements
-        known &= True if elements is None else np.isin(drawn.numbers, elements)
+        own = models.load(name).elements
+        known &= True if own is None else np.isin(drawn.numbers, own)
     kept = np.flatnonzero(np.logical_and.reduceat(known, drawn.offsets[:-1]))
     if len(kept) < n:
         raise InputError(f"n: the probe set has {len(kept)} molecules that all models know")
     return drawn.select(kept[:n])
 
 
-def _irreps(name: str) -> list[Irrep]:
-    return [ir for layer in models.load(name).irreps.values() for _, ir in layer]
+def _routes(
+    name: str, features: Features, main: xr.Dataset, out: Path, common: Mapping[str, Any]
+) -> list[Route]:
+    """A model's routing layer by every way of making scalars, and by equivariant probes."""
+    found = routing_layer(main, name)
+    if found is None:
+        return []
+    ways = {INVARIANTS[0]: main}
+    for how in INVARIANTS[1:]:
+        # Norms before pooling are of atoms, which stored features no longer have.
+        source = name if how == "norm-then-pool" else features
+        ways[how] = sweep(
+            {name: source}, layers=[found[0]], targets=TARGETS[:2], invariants=how,
+            out=out / f"{name}-{how}", **common,
+        )  # fmt: skip
+    tensors = sweep(
+        {name: features}, layers=[found[0]], targets=TENSORS, probe="equivariant", alphas="loo",
+        out=out / f"{name}-equivariant", **common,
+    )  # fmt: skip
+    return routes(name, ways, tensors)
 
 
-def _write(out: Path, table: xr.Dataset, found: Sequence[Finding]) -> None:
-    for name, figure in {"gradient": _gradient(table), "depth": _depth(table)}.items():
-        with atomic(out / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=150)
-    for suffix, text in {"md": _markdown(table, found), "html": _html(table, found)}.items():
-        with atomic(out / f"report.{suffix}") as temporary:
-            temporary.write_text(text)
-
-
-_HEAD = ("finding", "paper", "ours (95 %)", "verdict", "remark")
-
-
-def _rows(found: Sequence[Finding]) -> list[tuple[str, ...]]:
-    return [(f.name, f.paper, f.ours, f.verdict, f.remark) for f in found]
-
-
-def _best(table: xr.Dataset) -> list[tuple[str, ...]]:
+def _isomers(
+    main: xr.Dataset, features: Mapping[str, Features], structures: Structures, seed: int
+) -> list[Finding]:
+    """Molecules of one formula in the order of their gap, at every last interaction layer."""
+    counts, labels = composition(structures), formulas(structures)
+    found = {}
+    for model, own in features.items():
+        X = own.scalars(last_interaction(main, model)[0])
+        found[model] = check_isomers(X, counts, labels, structures.target(read.GAP), seed=seed)
+    low, best = (choose(found, key=lambda m: found[m].residual.value[0]) for choose in (min, max))
+    residual, composed = found[best].residual, found[best].composition.value[0]
+    interval = residual.interval[:, 0]
     return [
-        (
-            target,
-            row["model"],
-            row["layer"],
-            row["irrep"],
-            str(row["features"]),
-            str(row["r2_geom"]),
-        )
-        for target in map(str, table.target.values)
-        for row in recommend(table, target, most=3)
+        Finding(
+            "isomers in the order of their gap, by composition",
+            "chance",
+            f"{composed:.3f}",
+            "holds" if abs(composed - 0.5) < 1e-9 else "does not hold",
+            "0.5 by construction: isomers are tied",
+        ),
+        Finding(
+            "isomers in the order of their gap, by the residual, last interaction layer",
+            f"{ISOMERS:.1%}",
+            f"{best} {residual.value[0]:.1%} ({interval[0]:.1%}, {interval[1]:.1%}), "
+            f"{int(found[best].pairs[0]):,} pairs",
+            "holds" if interval[1] >= ISOMERS else "does not hold",
+            "the best model; holds: its interval reaches the paper's figure, whose model and pairs "
+            f"are its own. The weakest, {low}: {found[low].residual.value[0]:.1%}",
+        ),
     ]
 
 
-_BEST_HEAD = ("target", "model", "layer", "irrep", "features", "R²_geom (95 %)")
-_INTRODUCTION = (
-    "R²_geom by Compositional Probe Decomposition on molecules of QM9 that no trained model has "
-    "seen, mean pooling, α = 1; mean over folds and repeats with the corrected resampled t "
-    "interval. The figures of the paper are those of J. Steier, arXiv 2603.03155v2."
-)
-
-
-def _markdown(table: xr.Dataset, found: Sequence[Finding]) -> str:
-    def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        lines = [head, ["---"] * len(head), *rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-    return "\n\n".join(
-        [
-            "# The paper's findings, and ours",
-            _INTRODUCTION,
-            grid(_HEAD, _rows(found)),
-            "## What to use",
-            grid(_BEST_HEAD, _best(table)),
-            "![models by layer](gradient.png)\n\n![composition and geometry by depth](depth.png)\n",
-        ]
+def _nonlinear(
+    main: xr.Dataset, features: Mapping[str, Features], structures: Structures, seed: int
+) -> Finding:
+    """Boosted trees on compositional targets, from the residual of the best model."""
+    name, paper = "trees on the residual, targets of composition alone", "R² 0.68 to 0.95"
+    best = max(features, key=lambda m: read.gap_of(main, m).value)
+    X = features[best].scalars(last_interaction(main, best)[0])
+    try:
+        found = check_nonlinear(
+            X, composition(structures), formulas(structures), elements(structures), seed=seed
+        )
+    except InputError as error:  # scikit-learn is optional
+        return Finding(name, paper, "", "not run", str(error))
+    trees, ridge = (
+        np.nanmedian(found.r2[:, PROBES.index(probe), RESIDUALS.index("linear")], axis=1)
+        for probe in ("trees", "ridge")
+    )  # kind, target
+    return Finding(
+        name,
+        paper,
+        f"{best}: {trees[0].min():.2f} to {trees[0].max():.2f}; folds grouped by formula "
+        f"{trees[1].min():.2f} to {trees[1].max():.2f}",
+        "holds" if TREES[0] <= np.median(trees[0]) <= TREES[1] else "does not hold",
+        f"range over {', '.join(found.targets)}; Ridge on the same: {ridge.min():.2f} to "
+        f"{ridge.max():.2f}. Holds: the median of the targets is within the paper's range (ours)",
     )
-
-
-def _html(table: xr.Dataset, found: Sequence[Finding]) -> str:
-    def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        def line(cells: Sequence[str], tag: str) -> str:
-            return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-
-        body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-        return f"<table><tr>{line(head, 'th')}</tr>{body}</table>"
-
-    return (
-        '<!doctype html><meta charset="utf-8"><title>The paper\'s findings, and ours</title>'
-        "<style>body{font:16px/1.4 sans-serif;max-width:70em;margin:2em auto}"
-        "td,th{border:1px solid #ccc;padding:.3em;text-align:left}"
-        "table{border-collapse:collapse}img{max-width:100%}</style>"
-        f"<h1>The paper's findings, and ours</h1><p>{_INTRODUCTION}</p>{grid(_HEAD, _rows(found))}"
-        f"<h2>What to use</h2>{grid(_BEST_HEAD, _best(table))}"
-        '<p><img src="gradient.png" alt="models by layer"></p>'
-        '<p><img src="depth.png" alt="composition and geometry by depth"></p>\n'
-    )
-
-
-def _gradient(table: xr.Dataset) -> Figure:
-    """R²_geom of the gap at every model's last interaction layer, with intervals."""
-    names = list(dict.fromkeys(m for m, _, _ in results.present(table)))
-    scores = {
-        m: read.estimate(read.scores_of(table, m, *read.last_interaction(table, m), read.GAP))
-        for m in names
-    }
-    names.sort(key=lambda m: scores[m].value)
-    figure = Figure(figsize=(7, 1 + 0.3 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    values = [scores[m].value for m in names]
-    reach = [[scores[m].value - scores[m].low for m in names]] * 2
-    axes.errorbar(values, range(len(names)), xerr=reach, fmt="o")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("R²_geom of the gap, last interaction layer (95 % interval)")
-    return figure
-
-
-def _depth(table: xr.Dataset) -> Figure:
-    """Geometry and composition at every layer."""
-    found = read.depth(table)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("r2_geom", "composition_share"), strict=True):
-        for model in found.model.values:
-            one = found[name].sel(model=model).dropna("layer")
-            axes.plot(range(one.sizes["layer"]), one, "o-", label=str(model))
-        axes.set_xlabel("layer")
-        axes.set_ylabel({"r2_geom": "R²_geom of the gap"}.get(name, "share of composition"))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from cpdjax import findings, reproduce
+from cpdjax import findings, findings_page, reproduce, routing
 
 
 def table(scores, sizes=(50, 2000), targets=("gap", "mu")):
@@ -59,26 +59,56 @@ def test_what_cannot_be_asked_is_not_run():
     assert findings.efficiency(only)[0].verdict == "not run"
 
 
-@pytest.mark.parametrize("routed", [True, False])
-def test_routing_is_read_off(routed):
-    vector, scalar = (0.6, 0.3) if routed else (0.3, 0.6)
-    scores = {
-        ("m", "interaction_0", "1o", "mu"): vector,
-        ("m", "interaction_0", "0e", "mu"): scalar,
+def routed(model, dipole, gap):
+    """Results of a model whose scalars and vectors hold given shares."""
+    scores = {(model, "interaction_0", ir, "mu"): v for ir, v in dipole.items()}
+    scores |= {(model, "interaction_0", ir, "gap"): v for ir, v in gap.items()}
+    return table(scores | {(model, "interaction_1", "0e", "gap"): 0.9})
+
+
+@pytest.mark.parametrize(("model", "dipole", "gap", "verdict"), [
+    ("mace-x", {"0e": 0.3, "1o": 0.6}, {"0e": 0.7, "1o": 0.3}, "holds"),
+    ("mace-x", {"0e": 0.6, "1o": 0.3}, {"0e": 0.7, "1o": 0.3}, "does not hold"),
+    ("mace-x", {"0e": 0.3, "1o": 0.6}, {"0e": 0.3, "1o": 0.7}, "does not hold"),
+    ("visnet-x", {"0e": 0.3, "1o": 0.02}, {"0e": 0.7, "1o": 0.3}, "holds"),
+    ("visnet-x", {"0e": 0.3, "1o": 0.6}, {"0e": 0.7, "1o": 0.3}, "does not hold"),
+    ("so3lr", {"0e": 0.3, "1o": 0.6}, {"0e": 0.7, "1o": 0.3}, "not in the paper"),
+])  # fmt: skip
+def test_routing_is_read_off(model, dipole, gap, verdict):
+    ways = {
+        "pool-then-norm": routed(model, dipole, gap),
+        "power-spectrum": routed(model, {"0e": 0, "1o": 0.5}, {"0e": 0.5, "1o": 0}),
     }
-    scores |= {("m", "interaction_0", "1o", "gap"): 0.3, ("m", "interaction_0", "0e", "gap"): 0.7}
-    [found] = findings.routing({"pool-then-norm": table(scores)})
-    assert found.verdict == ("holds" if routed else "does not hold")
+    lines = routing.routes(model, ways)
+    assert [(r.layer, r.irrep) for r in lines] == [("interaction_0", "0e"), ("interaction_0", "1o")]
+    found = routing.finding(lines)
+    assert found.verdict == verdict
+    kept = found.remark.partition("so by ")[2].partition(" of ")[0]
+    assert ("power-spectrum" in kept) == (not model.startswith("visnet"))
+    assert ("pool-then-norm" in kept) == (verdict != "does not hold")
+
+
+def test_scalars_alone_are_not_routed():
+    rows = table({("m", "interaction_0", "0e", "gap"): 0.7})
+    assert routing.routes("m", {"pool-then-norm": rows}) == []
 
 
 def test_ranking_and_efficiency():
     scores = {(f"m{i}", "interaction_0", "0e", "gap"): 0.1 + 0.2 * i for i in range(4)}
     rows = table(scores)
     assert [row[0] for row in findings.ranking(rows, "gap")] == ["m3", "m2", "m1", "m0"]
-    rank, best = findings.efficiency(rows)
-    assert rank.verdict == best.verdict == "holds"
+    rank, stable, best = findings.efficiency(rows)
+    assert rank.verdict == stable.verdict == best.verdict == "holds"
     assert "ρ 1.000" in rank.ours
-    assert findings.gradient(rows)[0].verdict == "holds"
+    assert [line.verdict for line in findings.gradient(rows)] == ["holds", "holds"]
+
+
+def test_the_best_layer_is_the_best_by_the_gap():
+    layers = {"interaction_0": 0.6, "interaction_1": 0.2, "readout": 0.4}
+    rows = table({("m", layer, "0e", "gap"): v for layer, v in layers.items()})
+    assert findings.best_layer(rows, "m") == ("interaction_0", "0e")
+    assert findings.gap_of(rows, "m").value == pytest.approx(0.2, abs=0.02)
+    assert findings.gap_of(rows, "m", "best layer").value == pytest.approx(0.6, abs=0.02)
 
 
 def test_the_last_interaction_is_not_the_readout():
@@ -88,9 +118,21 @@ def test_the_last_interaction_is_not_the_readout():
     assert findings.depth(rows).sizes == {"model": 1, "layer": 4}
 
 
+@pytest.mark.slow
 def test_a_report_is_written(tmp_path):
-    found = reproduce.reproduce(tmp_path, ["coulomb-spectrum"], n=60, sizes=[60], repeats=2)
-    assert {"gradient.png", "depth.png", "report.html"} <= {p.name for p in tmp_path.iterdir()}
-    text = (tmp_path / "report.md").read_text()
-    assert all(line.name in text for line in found)
-    assert "What to use" in text
+    """A model with vectors and one without, from features to the page; then resumed."""
+    names = ["painn-qm9-gap", "coulomb-spectrum"]
+    found = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
+    saved = findings_page.save(found, tmp_path)
+    assert all(path.exists() for path in saved)
+    page, text = ((tmp_path / f"report.{suffix}").read_text() for suffix in ("html", "md"))
+    for section in findings_page.sections(found):
+        assert f"# {section.title}" in text
+        assert section.rows
+        assert all(len(row) == len(section.head) for row in section.rows)
+        assert page.count("<tr>") > len(section.rows)
+    assert {r.irrep for r in found.routes} == {"0e", "1o"}
+    assert all(np.isfinite(r.tensors["dipole_point"].value) for r in found.routes[1:])
+    again = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
+    assert again.findings == found.findings
+    xr.testing.assert_identical(again.table, found.table)
