@@ -65,7 +65,7 @@ def sections(found: Reproduction) -> list[Section]:
         ),
         Section(
             "Models",
-            "R²_geom of the gap, of the dipole moment at the layer that is best for it, and of U0's "
+            "R²_geom of the gap, of the dipole moment at the layer that is best for it, and of the "
             "atomization energy likewise; in order of the first. Best layers are chosen on the "
             "scores that they report.",
             _MODELS_HEAD,

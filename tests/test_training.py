@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from cpdjax import datasets, models
 from cpdjax.composition import composition
 from cpdjax.errors import FileError, InputError, UnknownNameError
-from cpdjax.models import batches, splits, standardized, trained, training
+from cpdjax.models import batches, splits, standardized, training
 from cpdjax.models.baselines import baselines
 from cpdjax.models.recipes import NETWORKS, recipe
 
@@ -161,13 +161,3 @@ def test_every_architecture_takes_a_step(architecture, target, molecules):
         leaves = jax.tree.leaves(state.params)
     assert all(np.isfinite(leaf).all() for leaf in leaves)
     jax.clear_caches()
-
-
-def test_the_zoo_is_not_probed_on_what_it_has_seen():
-    if not trained.zoo():
-        pytest.skip("no zoo")
-    name = trained.zoo()[0]
-    seen = trained.split(name)
-    with pytest.raises(InputError, match="qm9-probe"):
-        seen.check_unseen(name, seen.of(datasets.qm9(), "validation"))
-    seen.check_unseen(name, trained.qm9_probe(50, seed=4))
