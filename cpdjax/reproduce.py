@@ -1,4 +1,4 @@
-"""`cpdjax reproduce` and `cpdjax recommend`: sweeps over all models at hand, and what they say."""
+"""`cpdjax reproduce`: sweeps over all models at hand, and what they say of the paper."""
 
 from __future__ import annotations
 
@@ -19,17 +19,11 @@ from cpdjax.features import INVARIANTS
 from cpdjax.files import atomic
 from cpdjax.findings import Finding
 from cpdjax.models import trained
-from cpdjax.models.cards import CARDS
+from cpdjax.recommend import HEAD, PRETRAINED, advice, at_hand, priced, recommend, save
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
-PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 TARGETS = (read.GAP, read.DIPOLE, "u0_atom")
-
-
-def at_hand() -> tuple[str, ...]:
-    """The zoo, and pretrained models whose weights are installed."""
-    return (*trained.zoo(), *(name for name in PRETRAINED if CARDS[name].at_hand))
 
 
 def reproduce(
@@ -77,23 +71,22 @@ def reproduce(
         *read.routing(tables),
         *read.efficiency(main),
     ]
-    results.save(main, out / "results.zarr")
-    _write(out, main, found)
+    poolings = priced(_poolings(main, names, out, common), names, structures)
+    save(poolings, out)
+    _write(out, poolings, found)
     return found
 
 
-def recommend(table: xr.Dataset, target: str, most: int = 10) -> list[dict[str, Any]]:
-    """The channels with the most accessible geometric information, best first.
-
-    Ordered by the lower end of the 95 % interval, so that a lucky channel does not lead.
-
-    Args:
-        table: results of `cpdjax.sweep`, such as those of `reproduce`.
-        target: a target of the table.
-    """
-    rows = read.ranking(table, target)[:most]
-    keys = ("model", "layer", "irrep", "features", "r2_geom")
-    return [dict(zip(keys, row, strict=True)) for row in rows]
+def _poolings(
+    main: xr.Dataset, names: Sequence[str], out: Path, common: dict[str, Any]
+) -> list[xr.Dataset]:
+    """The sweep of means, and one of sums at its largest size."""
+    pooled = [name for name in names if models.load(name).level == "atom"]
+    if not pooled:
+        return [main]
+    largest = [int(main["size"][-1])]
+    sums = sweep(pooled, targets=TARGETS, sizes=largest, pool="sum", out=out / "sum", **common)
+    return [main, sums]
 
 
 def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:
@@ -113,11 +106,12 @@ def _irreps(name: str) -> list[Irrep]:
     return [ir for layer in models.load(name).irreps.values() for _, ir in layer]
 
 
-def _write(out: Path, table: xr.Dataset, found: Sequence[Finding]) -> None:
+def _write(out: Path, tables: Sequence[xr.Dataset], found: Sequence[Finding]) -> None:
+    table = tables[0]
     for name, figure in {"gradient": _gradient(table), "depth": _depth(table)}.items():
         with atomic(out / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150)
-    for suffix, text in {"md": _markdown(table, found), "html": _html(table, found)}.items():
+    for suffix, text in {"md": _markdown(tables, found), "html": _html(tables, found)}.items():
         with atomic(out / f"report.{suffix}") as temporary:
             temporary.write_text(text)
 
@@ -129,22 +123,17 @@ def _rows(found: Sequence[Finding]) -> list[tuple[str, ...]]:
     return [(f.name, f.paper, f.ours, f.verdict, f.remark) for f in found]
 
 
-def _best(table: xr.Dataset) -> list[tuple[str, ...]]:
-    return [
-        (
-            target,
-            row["model"],
-            row["layer"],
-            row["irrep"],
-            str(row["features"]),
-            str(row["r2_geom"]),
-        )
-        for target in map(str, table.target.values)
-        for row in recommend(table, target, most=3)
-    ]
+def _best(tables: Sequence[xr.Dataset]) -> tuple[str, list[tuple[str, ...]]]:
+    """In words, and as rows: what to use for each target, most for the gap."""
+    words, rows = [], []
+    for target in map(str, tables[0].target.values):
+        choices = recommend(tables, target)
+        words.append(advice(choices, target))
+        shown = choices if target == read.GAP else choices[:3]
+        rows += [(target, *choice.cells) for choice in shown]
+    return " ".join(words), rows
 
 
-_BEST_HEAD = ("target", "model", "layer", "irrep", "features", "R²_geom (95 %)")
 _INTRODUCTION = (
     "R²_geom by Compositional Probe Decomposition on molecules of QM9 that no trained model has "
     "seen, mean pooling, α = 1; mean over folds and repeats with the corrected resampled t "
@@ -152,7 +141,9 @@ _INTRODUCTION = (
 )
 
 
-def _markdown(table: xr.Dataset, found: Sequence[Finding]) -> str:
+def _markdown(tables: Sequence[xr.Dataset], found: Sequence[Finding]) -> str:
+    words, best = _best(tables)
+
     def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines = [head, ["---"] * len(head), *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -163,13 +154,16 @@ def _markdown(table: xr.Dataset, found: Sequence[Finding]) -> str:
             _INTRODUCTION,
             grid(_HEAD, _rows(found)),
             "## What to use",
-            grid(_BEST_HEAD, _best(table)),
+            words,
+            grid(("target", *HEAD), best),
             "![models by layer](gradient.png)\n\n![composition and geometry by depth](depth.png)\n",
         ]
     )
 
 
-def _html(table: xr.Dataset, found: Sequence[Finding]) -> str:
+def _html(tables: Sequence[xr.Dataset], found: Sequence[Finding]) -> str:
+    words, best = _best(tables)
+
     def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         def line(cells: Sequence[str], tag: str) -> str:
             return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
@@ -183,7 +177,7 @@ def _html(table: xr.Dataset, found: Sequence[Finding]) -> str:
         "td,th{border:1px solid #ccc;padding:.3em;text-align:left}"
         "table{border-collapse:collapse}img{max-width:100%}</style>"
         f"<h1>The paper's findings, and ours</h1><p>{_INTRODUCTION}</p>{grid(_HEAD, _rows(found))}"
-        f"<h2>What to use</h2>{grid(_BEST_HEAD, _best(table))}"
+        f"<h2>What to use</h2><p>{html.escape(words)}</p>{grid(('target', *HEAD), best)}"
         '<p><img src="gradient.png" alt="models by layer"></p>'
         '<p><img src="depth.png" alt="composition and geometry by depth"></p>\n'
     )
