@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from e3nn_jax import IrrepsArray
-from jaxtyping import Int
 
 from cpdjax import findings, models, results
 from cpdjax.errors import InputError, UnknownNameError
@@ -174,23 +173,25 @@ def survey(
     sources = _sources((*at_hand(), *DEFAULT_FEATURES) if features is None else features)
     gathered = _gather(sources, structures, progress)
     folder = None if out is None else Path(out)
-    tables = []
-    for pool in ("mean", "sum"):
-        found = [_pooled(f, structures.sizes, pool) for f in gathered]
-        found = [f for f in found if pool == "mean" or f.pool == pool]
-        if found:
-            table = sweep(
-                found,
-                dataset=structures,
-                targets=list(molecules.targets),
-                pool=pool,
-                sizes=[len(structures)],
-                repeats=repeats,
-                seed=seed,
-                out=folder and folder / pool,
-                progress=progress,
-            )
-            tables.append(table)
+    poolings = {
+        "mean": [as_means(f, structures) for f in gathered],
+        "sum": [f for f in gathered if f.pool == "sum"],
+    }
+    tables = [
+        sweep(
+            found,
+            dataset=structures,
+            targets=list(molecules.targets),
+            pool=pool,
+            sizes=[len(structures)],
+            repeats=repeats,
+            seed=seed,
+            out=folder and folder / pool,
+            progress=progress,
+        )
+        for pool, found in poolings.items()
+        if found
+    ]
     tables = priced(tables, sources, structures, most)
     if folder is not None:
         save(tables, folder)
@@ -241,6 +242,18 @@ def milliseconds(model: Model, layer: str, structures: Structures) -> float:
     return 1e3 * float(np.median(seconds)) / len(drawn)
 
 
+def as_means(features: Features, structures: Structures) -> Features:
+    """Means over atoms from sums, without another run of the model."""
+    if features.pool != "sum":
+        return features
+    sizes = structures.sizes[:, None]
+    layers = {
+        layer: IrrepsArray(x.irreps, np.asarray(x.array) / sizes.astype(x.array.dtype))
+        for layer, x in features.items()
+    }
+    return replace(features, layers=layers, pool="mean")
+
+
 def save(tables: Sequence[xr.Dataset], folder: str | Path) -> None:
     """Write the tables of mean and of sum pooling into a folder."""
     for table, name in zip(tables, _FILES, strict=False):
@@ -277,17 +290,6 @@ def _gather(sources: Mapping[str, Any], structures: Structures, progress: bool) 
     if not found:
         raise InputError(f"none of {', '.join(sources)} can take these molecules; see the warnings")
     return found
-
-
-def _pooled(features: Features, sizes: Int[np.ndarray, " molecule"], pool: str) -> Features:
-    """Sums over atoms as they are, or as means."""
-    if pool == "sum" or features.pool == "none":
-        return features
-    layers = {
-        layer: IrrepsArray(x.irreps, np.asarray(x.array) / sizes[:, None].astype(x.array.dtype))
-        for layer, x in features.items()
-    }
-    return replace(features, layers=layers, pool=pool)
 
 
 def _model(source: Any) -> Model | None:

@@ -15,11 +15,21 @@ from matplotlib.figure import Figure
 from cpdjax import findings as read
 from cpdjax import models, results
 from cpdjax.errors import InputError
-from cpdjax.features import INVARIANTS
+from cpdjax.features import INVARIANTS, Features
 from cpdjax.files import atomic
 from cpdjax.findings import Finding
 from cpdjax.models import trained
-from cpdjax.recommend import HEAD, PRETRAINED, advice, at_hand, priced, recommend, save
+from cpdjax.recommend import (
+    HEAD,
+    PRETRAINED,
+    advice,
+    as_means,
+    at_hand,
+    priced,
+    recommend,
+    save,
+)
+from cpdjax.sources import collect
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
@@ -57,7 +67,9 @@ def reproduce(
         "seed": seed,
         "progress": progress,
     }
-    main = sweep(names, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
+    sums = collect(list(names), structures, pool="sum", progress=progress)
+    means = [as_means(features, structures) for features in sums]
+    main = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
     tables = {"pool-then-norm": main}
     equivariant = [m for m in names if any(ir.l for ir in _irreps(m))]
     for how in [h for h in INVARIANTS if h not in tables] if equivariant else []:
@@ -71,22 +83,22 @@ def reproduce(
         *read.routing(tables),
         *read.efficiency(main),
     ]
-    poolings = priced(_poolings(main, names, out, common), names, structures)
+    poolings = [main, *_of_sums(sums, main, out / "sum", common)]
+    poolings = priced(poolings, names, structures, _SHOWN)
     save(poolings, out)
     _write(out, poolings, found)
     return found
 
 
-def _poolings(
-    main: xr.Dataset, names: Sequence[str], out: Path, common: dict[str, Any]
+def _of_sums(
+    sums: Sequence[Features], main: xr.Dataset, out: Path, common: dict[str, Any]
 ) -> list[xr.Dataset]:
-    """The sweep of means, and one of sums at its largest size."""
-    pooled = [name for name in names if models.load(name).level == "atom"]
-    if not pooled:
-        return [main]
+    """A sweep with sums over atoms at the largest size, if anything is pooled."""
+    own = [features for features in sums if features.pool == "sum"]
+    if not own:
+        return []
     largest = [int(main["size"][-1])]
-    sums = sweep(pooled, targets=TARGETS, sizes=largest, pool="sum", out=out / "sum", **common)
-    return [main, sums]
+    return [sweep(own, targets=TARGETS, sizes=largest, pool="sum", out=out, **common)]
 
 
 def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:
@@ -123,15 +135,15 @@ def _rows(found: Sequence[Finding]) -> list[tuple[str, ...]]:
     return [(f.name, f.paper, f.ours, f.verdict, f.remark) for f in found]
 
 
+_SHOWN = 3  # channels of a target, each with its cost
+
+
 def _best(tables: Sequence[xr.Dataset]) -> tuple[str, list[tuple[str, ...]]]:
-    """In words, and as rows: what to use for each target, most for the gap."""
-    words, rows = [], []
-    for target in map(str, tables[0].target.values):
-        choices = recommend(tables, target)
-        words.append(advice(choices, target))
-        shown = choices if target == read.GAP else choices[:3]
-        rows += [(target, *choice.cells) for choice in shown]
-    return " ".join(words), rows
+    """What to use for each target: in words, and as rows."""
+    targets = [str(target) for target in tables[0].target.values]
+    ranked = {target: recommend(tables, target, _SHOWN) for target in targets}
+    words = " ".join(advice(choices, target) for target, choices in ranked.items())
+    return words, [(t, *choice.cells) for t, choices in ranked.items() for choice in choices]
 
 
 _INTRODUCTION = (
