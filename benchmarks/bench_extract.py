@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import reference
 from timing import Blas, Contender, Timing, environment, measure, table, write_json
 
 from cpdjax import Structures, datasets, models
@@ -54,21 +53,13 @@ def run_reference(
     python: str, model: str, molecules: Structures, options: argparse.Namespace
 ) -> tuple[Speed, dict[str, Any], dict[str, np.ndarray]]:
     """The reference's speed, and its hyperparameters and weights (empty for packaged ones)."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder, "molecules.npz"), Path(folder, "out.npz")
-        arrays = {k: getattr(molecules, k) for k in ("numbers", "positions", "offsets")}
-        np.savez(given, **arrays)
-        command = [python, str(Path(__file__).with_name("reference_models.py")), model]
-        command += [str(given), str(out), "--threads", str(options.threads)]
-        command += ["--batches", ",".join(map(str, options.batches))]
-        command += ["--repeats", str(options.repeats)]
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(options.threads))
-        subprocess.run(command, check=True, env=os.environ | threads, stdout=subprocess.DEVNULL)
-        with np.load(out) as stored:
-            state = {k.removeprefix("state/"): stored[k] for k in stored if k.startswith("state/")}
-            seconds = json.loads(str(stored["seconds"]))
-            timings = {int(size): Timing.of(runs, 0, None) for size, runs in seconds.items()}
-            return Speed(timings, stored["output"]), json.loads(str(stored["config"])), state
+    arguments = ["--batches", ",".join(map(str, options.batches))]
+    arguments += ["--repeats", str(options.repeats)]
+    stored = reference.run(python, model, molecules, arguments, options.threads)
+    seconds = json.loads(str(stored["seconds"]))
+    timings = {int(size): Timing.of(runs, 0, None) for size, runs in seconds.items()}
+    config = json.loads(str(stored["config"]))
+    return Speed(timings, stored["output"]), config, reference.state_of(stored)
 
 
 def batches_of(model: Encoder, molecules: Structures, size: int) -> list[Any]:
@@ -118,25 +109,25 @@ def row(
     name: str, molecules: Structures, options: argparse.Namespace, python: str | None
 ) -> dict[str, Any]:
     """One model's figures."""
-    reference = None
+    theirs = None
     if python is None:
         model = models.load(name)
     else:
-        reference, config, state = run_reference(python, name, molecules, options)
+        theirs, config, state = run_reference(python, name, molecules, options)
         model = models.from_state_dict(name, config, state) if state else models.load(name)
     plain = run_port(model, molecules, forward, options)
     full = run_port(model, molecules, features, options)
     record: dict[str, Any] = {"model": name, "port": plain.seconds, "features": full.seconds}
     record["per_second"] = len(molecules) / plain.seconds[plain.best].median
     record["overhead"] = full.seconds[full.best].median / plain.seconds[plain.best].median - 1
-    if reference is not None:
-        spread = np.abs(reference.output).max()
-        error = np.abs(plain.output - reference.output).max() / spread
+    if theirs is not None:
+        spread = np.abs(theirs.output).max()
+        error = np.abs(plain.output - theirs.output).max() / spread
         if not error <= TOLERANCE:
             raise SystemExit(f"{name}: outputs differ by {error:.1e}; its time means nothing")
-        record["reference"] = reference.seconds
+        record["reference"] = theirs.seconds
         record["error"] = float(error)
-        best = reference.seconds[reference.best].median
+        best = theirs.seconds[theirs.best].median
         record["ratio"] = best / plain.seconds[plain.best].median
     return record
 

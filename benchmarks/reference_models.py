@@ -1,10 +1,13 @@
-"""Speed of the torch references; run by `bench_extract.py` with an interpreter that has them.
+"""Speed of the torch references; run by the benchmarks with an interpreter that has them.
 
     PYTHON reference_models.py MODEL MOLECULES.npz OUT.npz --threads 2 --batches 16,64 --repeats 7
+    PYTHON reference_models.py MODEL MOLECULES.npz OUT.npz --train 2e-3 --sizes '{"cutoff": 5.0}'
 
 Each function below makes one reference in float32: the model's call, a way from molecules to its
 input, and what `cpdjax.models.from_state_dict` needs for the same weights (nothing for weights
-that come with a wheel). Neighbour lists are made beforehand, outside the timing, on both sides.
+that come with a wheel). Those that are trained take sizes, under the names of
+`cpdjax.models.recipes.NETWORKS`. Neighbour lists are made beforehand, outside the timing, on both
+sides.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import json
 import os
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,8 @@ class Reference:
     """From a prepared batch to one number a molecule."""
     prepare: Callable[[list[Atoms]], Any]
     config: dict[str, Any] = field(default_factory=dict)
-    state: dict[str, torch.Tensor] = field(default_factory=dict)
+    module: torch.nn.Module | None = None
+    """Where the weights are, if they do not come with a wheel."""
 
 
 def flat(frames: list[Atoms], cutoff: float) -> dict[str, torch.Tensor]:
@@ -66,25 +70,27 @@ class GivenPairs(torch.nn.Module):
         return torch.stack([j, i]), (positions[i] - positions[j]).norm(dim=1)
 
 
-def schnet() -> Reference:
-    """torch_geometric's defaults."""
+def schnet(**sizes: Any) -> Reference:
+    """torch_geometric's, by default with its sizes."""
     from torch_geometric.nn.models import SchNet
 
     graph = GivenPairs()
-    model = SchNet(interaction_graph=graph).eval()
+    model = SchNet(interaction_graph=graph, **sizes).eval()
+    cutoff = sizes.get("cutoff", 10.0)
 
     def call(x: dict[str, torch.Tensor]) -> torch.Tensor:
         graph.pairs = x["i"], x["j"]
         return model(x["numbers"], x["positions"], x["batch"])[:, 0]
 
-    return Reference(call, lambda frames: flat(frames, 10.0), {}, model.state_dict())
+    return Reference(call, lambda frames: flat(frames, cutoff), sizes, model)
 
 
-def visnet() -> Reference:
-    """torch_geometric's defaults; every atom is a neighbour of itself."""
+def visnet(**sizes: Any) -> Reference:
+    """torch_geometric's, by default with its sizes; every atom is a neighbour of itself."""
     import torch_geometric.nn.models.visnet as reference
 
-    model = reference.ViSNet().eval()
+    model = reference.ViSNet(**sizes).eval()
+    cutoff = sizes.get("cutoff", 5.0)
     pairs: list[torch.Tensor] = []
     reference.radius_graph = lambda *_, **__: pairs[-1]
 
@@ -93,20 +99,22 @@ def visnet() -> Reference:
         pairs[:] = [torch.stack([torch.cat([x["j"], itself]), torch.cat([x["i"], itself])])]
         return model(x["numbers"], x["positions"], x["batch"])[0][:, 0]
 
-    return Reference(call, lambda frames: flat(frames, 5.0), {}, model.state_dict())
+    return Reference(call, lambda frames: flat(frames, cutoff), sizes, model)
 
 
-def dimenet() -> Reference:
-    """torch_geometric, with the published sizes; its triplets are made beforehand too."""
+def dimenet(**own: Any) -> Reference:
+    """torch_geometric, by default with the published sizes; triplets are made beforehand too."""
     from torch_geometric.nn.models import DimeNetPlusPlus
     from torch_geometric.nn.models import dimenet as module
 
     sizes = {"hidden_channels": 128, "out_channels": 1, "num_blocks": 4, "int_emb_size": 64}
     sizes |= {"basis_emb_size": 8, "out_emb_channels": 256, "num_spherical": 7, "num_radial": 6}
+    sizes |= own
+    cutoff = sizes.get("cutoff", 5.0)
     model = DimeNetPlusPlus(**sizes, output_initializer="glorot_orthogonal").eval()
 
     def prepare(frames: list[Atoms]) -> dict[str, Any]:
-        x = flat(frames, 5.0)
+        x = flat(frames, cutoff)
         i, j = x["i"], x["j"]
         starts = np.searchsorted(i, np.arange(len(x["numbers"]) + 1))  # i is sorted
         pairs = [
@@ -123,11 +131,13 @@ def dimenet() -> Reference:
         module.triplets = lambda *_, **__: x["triplets"]
         return model(x["numbers"], x["positions"], x["batch"])[:, 0]
 
-    return Reference(call, prepare, sizes, model.state_dict())
+    return Reference(call, prepare, sizes, model)
 
 
-def painn() -> Reference:
-    """schnetpack, with the sizes of the paper."""
+def painn(
+    n_atom_basis: int = 128, n_interactions: int = 3, n_embeddings: int = 101, cutoff: float = 5.0
+) -> Reference:
+    """schnetpack, by default with the sizes of the paper."""
     import torch.utils.data.dataloader
 
     torch.utils.data.dataloader.T_co = typing.TypeVar("T_co", covariant=True)
@@ -138,13 +148,19 @@ def painn() -> Reference:
     from schnetpack.representation import PaiNN
 
     model = NeuralNetworkPotential(
-        representation=PaiNN(128, 3, GaussianRBF(20, 5.0), CosineCutoff(5.0)),
+        representation=PaiNN(
+            n_atom_basis,
+            n_interactions,
+            GaussianRBF(20, cutoff),
+            CosineCutoff(cutoff),
+            max_z=n_embeddings - 1,
+        ),
         input_modules=[PairwiseDistances()],
-        output_modules=[Atomwise(128, output_key="energy")],
+        output_modules=[Atomwise(n_atom_basis, output_key="energy")],
     ).eval()
 
     def prepare(frames: list[Atoms]) -> dict[str, torch.Tensor]:
-        x = flat(frames, 5.0)
+        x = flat(frames, cutoff)
         return {
             properties.Z: x["numbers"],
             properties.R: x["positions"],
@@ -155,8 +171,9 @@ def painn() -> Reference:
             properties.idx_m: x["batch"],
         }
 
+    config = {"n_atom_basis": n_atom_basis, "n_interactions": n_interactions, "cutoff": cutoff}
     # The call adds to the mapping it is given.
-    return Reference(lambda x: model(dict(x))["energy"], prepare, {}, model.state_dict())
+    return Reference(lambda x: model(dict(x))["energy"], prepare, config, model)
 
 
 def sevennet(constant: str) -> Reference:
@@ -285,31 +302,40 @@ def ani() -> Reference:
     return Reference(lambda x: model(x).energies, prepare)
 
 
-def mace() -> Reference:
-    """mace-torch, with the sizes that its training command has by default, for QM9's elements."""
+def mace(
+    hidden: Sequence[str] = ("128x0e + 128x1o", "128x0e"),
+    interactions: Sequence[str] = ("RealAgnosticResidualInteractionBlock",) * 2,
+    correlation: Sequence[int] = (3, 3),
+    lmax: int = 3,
+    radial_hidden: Sequence[int] = (64, 64, 64),
+    average_neighbours: float = 15.0,
+    cutoff: float = 5.0,
+) -> Reference:
+    """mace-torch, by default with the sizes of its training command, for QM9's elements."""
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # e3nn 0.4.4 reads its constants so
     from e3nn import o3
     from mace import modules
 
-    block = "RealAgnosticResidualInteractionBlock"
+    first, block = interactions
     config = {
-        "r_max": 5.0,
+        "r_max": cutoff,
         "num_bessel": 8,
         "num_polynomial_cutoff": 5,
-        "max_ell": 3,
+        "max_ell": lmax,
         "interaction_cls": block,
-        "interaction_cls_first": block,
+        "interaction_cls_first": first,
         "num_interactions": 2,
-        "hidden_irreps": "128x0e + 128x1o",
+        "hidden_irreps": hidden[0],
         "MLP_irreps": "16x0e",
-        "avg_num_neighbors": 15.0,
+        "avg_num_neighbors": average_neighbours,
         "atomic_numbers": [1, 6, 7, 8, 9],
-        "correlation": 3,
+        "correlation": list(correlation),
+        "radial_MLP": list(radial_hidden),
         "gate": "silu",
     }
     options = config | {
         "interaction_cls": modules.interaction_classes[block],
-        "interaction_cls_first": modules.interaction_classes[block],
+        "interaction_cls_first": modules.interaction_classes[first],
         "hidden_irreps": o3.Irreps(config["hidden_irreps"]),
         "MLP_irreps": o3.Irreps("16x0e"),
         "gate": torch.nn.functional.silu,
@@ -320,7 +346,7 @@ def mace() -> Reference:
     model = modules.ScaleShiftMACE(**options, **scale).eval()
 
     def prepare(frames: list[Atoms]) -> dict[str, torch.Tensor]:
-        x = flat(frames, 5.0)
+        x = flat(frames, cutoff)
         species = torch.tensor([config["atomic_numbers"].index(int(z)) for z in x["numbers"]])
         return {
             "positions": x["positions"],
@@ -333,9 +359,9 @@ def mace() -> Reference:
         }
 
     def call(x: dict[str, torch.Tensor]) -> torch.Tensor:
-        return model(dict(x), compute_force=False)["energy"].detach()
+        return model(dict(x), compute_force=False)["energy"]
 
-    return Reference(call, prepare, config, model.state_dict())
+    return Reference(call, prepare, config, model)
 
 
 REFERENCES = {
@@ -352,34 +378,15 @@ REFERENCES = {
 }
 
 
-def main() -> None:
-    """Time one reference at several batch sizes and write down outputs, weights and seconds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=REFERENCES)
-    parser.add_argument("molecules")
-    parser.add_argument("out")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batches", default="16,64,128")
-    parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    with np.load(options.molecules) as stored:
-        parts = stored["offsets"][1:-1]
-        frames = [
-            Atoms(numbers, positions)
-            for numbers, positions in zip(
-                np.split(stored["numbers"], parts),
-                np.split(stored["positions"], parts),
-                strict=True,
-            )
-        ]
-    reference = REFERENCES[options.model]()
+def infer(
+    reference: Reference, frames: list[Atoms], options: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """Seconds for all molecules at several batch sizes, and the outputs."""
     seconds = {}
     with torch.no_grad():
         for size in map(int, options.batches.split(",")):
             batches = [reference.prepare(frames[k : k + size]) for k in range(0, len(frames), size)]
-            outputs = [reference.call(batch).reshape(-1) for batch in batches]  # warm up
+            outputs = [reference.call(batch).reshape(-1).detach() for batch in batches]  # warm up
             runs = []
             for _ in range(options.repeats):
                 start = time.perf_counter()
@@ -387,14 +394,81 @@ def main() -> None:
                     reference.call(batch)
                 runs.append(time.perf_counter() - start)
             seconds[size] = runs
-    np.savez(
-        options.out,
-        output=torch.cat(outputs).numpy(),
-        seconds=json.dumps(seconds),
-        config=json.dumps(reference.config),
-        torch=torch.__version__,
-        **{f"state/{k}": v.numpy() for k, v in reference.state.items()},
+    return {"output": torch.cat(outputs).numpy(), "seconds": np.array(json.dumps(seconds))}
+
+
+def train(
+    reference: Reference,
+    frames: list[Atoms],
+    given: dict[str, np.ndarray],
+    rate: float,
+    repeats: int,
+) -> dict[str, np.ndarray]:
+    """Seconds of epochs over the given batches, and the losses of the first epoch."""
+    model = reference.module.train()
+    # Named in `backward`, so that none is spent on gradients of positions.
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, rate, weight_decay=float(given["decay"]), fused=True)
+    batches = []
+    for rows, values in zip(given["rows"], given["values"], strict=True):
+        chosen = [frames[i] for i in rows]
+        counts = torch.tensor([len(f) for f in chosen]).float()
+        batches.append((reference.prepare(chosen), counts, torch.tensor(values)))
+
+    def epoch() -> list[float]:
+        losses = []
+        for x, counts, values in batches:
+            optimizer.zero_grad()
+            loss = (reference.call(x).reshape(-1) / counts - values).abs().mean()
+            loss.backward(inputs=weights)
+            optimizer.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).tolist()
+
+    clock, losses, seconds = time.perf_counter, [], []
+    for _ in range(repeats + 1):
+        start = clock()
+        losses.append(epoch())
+        seconds.append(clock() - start)
+    trained = sum(p.numel() for p in weights if p.grad is not None)
+    return {
+        "losses": np.array(losses[0]),
+        "first": np.array(seconds[0]),
+        "seconds": np.array(seconds[1:]),
+        "trained": np.array(trained),
+    }
+
+
+def main() -> None:
+    """Time one reference and write down what it gives, its first weights and its seconds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=REFERENCES)
+    parser.add_argument("molecules")
+    parser.add_argument("out")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batches", default="16,64,128")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--train", type=float, metavar="LEARNING_RATE")
+    parser.add_argument("--sizes", type=json.loads, default={})
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    with np.load(options.molecules) as stored:
+        given = dict(stored)
+    parts = given["offsets"][1:-1]
+    molecules = zip(
+        np.split(given["numbers"], parts), np.split(given["positions"], parts), strict=True
     )
+    frames = [Atoms(numbers, positions) for numbers, positions in molecules]
+    reference = REFERENCES[options.model](**options.sizes)
+    state = reference.module.state_dict() if reference.module else {}
+    first = {f"state/{name}": array.numpy().copy() for name, array in state.items()}
+    if options.train is None:
+        found = infer(reference, frames, options)
+    else:
+        found = train(reference, frames, given, options.train, options.repeats)
+    config = json.dumps(reference.config)
+    np.savez(options.out, config=config, torch=torch.__version__, **found, **first)
 
 
 if __name__ == "__main__":

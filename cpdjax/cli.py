@@ -28,8 +28,9 @@ from cpdjax import (
     sources,
     store,
 )
+from cpdjax import recommend as advising
 from cpdjax import reproduce as reproduction
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError
 from cpdjax.ladder import ladder as climb
 from cpdjax.ladder import text_table
 from cpdjax.models import training
@@ -293,18 +294,56 @@ def reproduce(
 
 @app.command()
 def recommend(
-    path: Annotated[Path, typer.Argument(help="Results of a sweep, or of `reproduce`.")],
-    target: Annotated[str, typer.Option(help="The target to predict.")] = "gap",
-    most: Annotated[int, typer.Option(help="Rows.")] = 10,
+    path: Annotated[
+        Path | None, typer.Argument(help="Results of a sweep, of `reproduce` or of this command.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The target; by default each.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help='Molecules of your own, or "qm9", "qm9-probe": sweeps anew.')
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Names, separated by commas, or a CSV or Parquet file.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; by default all at hand.")
+    ] = None,
+    n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9.")] = None,
+    repeats: Annotated[int, typer.Option(help="Shuffles of the molecules.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the draw, the shuffles, the folds.")] = 0,
+    most: Annotated[int, typer.Option(help="Rows.")] = advising.MOST,
+    out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
+        "cpdjax-recommendation"
+    ),
 ) -> None:
-    """Which encoder, layer and irrep gives the most accessible geometric information."""
-    found = results.load(path)
-    if target not in found.target.values:
-        raise UnknownNameError("target", target, map(str, found.target.values))
-    table = Table("model", "layer", "irrep", "features", "R²_geom (95 %)", box=SIMPLE_HEAD)
-    for row in reproduction.recommend(found, target, most):
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    """Which encoder, layer, irrep and pooling gives the most accessible geometric information.
+
+    From saved results, by default those of `reproduce`; or, with --dataset, from new sweeps with
+    mean and sum pooling. Ranked by the lower end of the 95 % interval of R²_geom.
+    """
+    if dataset is None:
+        tables = advising.load(path or Path("cpdjax-reproduction"))
+    elif path is not None:
+        raise InputError("saved results or --dataset: give one of them")
+    else:
+        tables = advising.survey(
+            None if models is None else _split(models),
+            dataset=dataset,
+            targets=targets if targets is None or Path(targets).suffix else _split(targets),
+            n=n,
+            repeats=repeats,
+            seed=seed,
+            most=most,
+            out=out,
+            progress=sys.stderr.isatty(),
+        )
+    names = [str(name) for name in tables[0].target.values] if target is None else [target]
+    for name in names:
+        choices = advising.recommend(tables, name, most)
+        table = Table(*advising.HEAD, title=escape(name), box=SIMPLE_HEAD)
+        for choice in choices:
+            table.add_row(*map(escape, choice.cells))
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
+        print(advising.advice(choices, name))
 
 
 @app.command()

@@ -17,7 +17,8 @@ from cpdjax.files import atomic
 from cpdjax.findings import DIPOLE, GAP, PLACES
 from cpdjax.models import trained
 from cpdjax.models.cards import CARDS
-from cpdjax.reproduce import Reproduction, recommend
+from cpdjax.recommend import HEAD, advice, recommend
+from cpdjax.reproduce import SHOWN, Reproduction
 from cpdjax.routing import TENSORS
 
 
@@ -95,17 +96,17 @@ def sections(found: Reproduction) -> list[Section]:
             _by_layer(table),
             "depth.png",
         ),
-        Section(
-            "What to use",
-            "Per target the channels whose interval starts highest.",
-            ("target", "model", "layer", "irrep", "features", "R²_geom (95 %)"),
-            [
-                (target, *map(str, row.values()))
-                for target in map(str, table.target.values)
-                for row in recommend(table, target, most=3)
-            ],
-        ),
+        _recommended(found.tables),
     ]
+
+
+def _recommended(tables: Sequence[xr.Dataset]) -> Section:
+    """What to use for each target: in words, and as rows."""
+    targets = [str(target) for target in tables[0].target.values]
+    ranked = {target: recommend(tables, target, SHOWN) for target in targets}
+    words = " ".join(advice(choices, target) for target, choices in ranked.items())
+    rows = [(t, *choice.cells) for t, choices in ranked.items() for choice in choices]
+    return Section("What to use", words, ("target", *HEAD), rows)
 
 
 _MODELS_HEAD = (

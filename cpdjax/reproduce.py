@@ -1,4 +1,4 @@
-"""`cpdjax reproduce` and `cpdjax recommend`: sweeps over all models at hand, and what they say."""
+"""`cpdjax reproduce`: sweeps over all models at hand, and what they say of the paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from cpdjax import findings as read
-from cpdjax import models, results
+from cpdjax import models
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.errors import InputError
 from cpdjax.features import INVARIANTS, Features
@@ -19,16 +19,17 @@ from cpdjax.findings import Finding, last_interaction
 from cpdjax.isomers import PAPER as ISOMERS
 from cpdjax.isomers import check_isomers
 from cpdjax.models import trained
-from cpdjax.models.cards import CARDS
 from cpdjax.nonlinear import PAPER as TREES
 from cpdjax.nonlinear import PROBES, RESIDUALS, check_nonlinear
+from cpdjax.recommend import PRETRAINED, as_means, at_hand, priced, save
 from cpdjax.routing import TENSORS, Route, finding, routes, routing_layer
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
-PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 TARGETS = (read.GAP, read.DIPOLE, "u0_atom")
+SHOWN = 3
+"""Channels that the report recommends for a target, each with its cost."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class Reproduction:
     """The paper's findings beside ours, and the tables that they are read off."""
 
     findings: list[Finding]
-    table: xr.Dataset
-    """Of `sweep`, all models."""
+    tables: list[xr.Dataset]
+    """Of `sweep`, all models: means over atoms, then sums at the largest size."""
     routes: list[Route]
     """Every irrep of every model that has several."""
 
-
-def at_hand() -> tuple[str, ...]:
-    """The zoo, and pretrained models whose weights are installed."""
-    return (*trained.zoo(), *(name for name in PRETRAINED if CARDS[name].at_hand))
+    @property
+    def table(self) -> xr.Dataset:
+        """That of means, which the findings are read off."""
+        return self.tables[0]
 
 
 def reproduce(
@@ -60,7 +61,7 @@ def reproduce(
     """Every finding of the paper that the models at hand can answer.
 
     The molecules are of QM9's probe set, which no model of the zoo has seen, and of elements that
-    all models know. The folder keeps features and finished parts: interrupted and called again, it
+    all models know. Findings are of means over atoms (our choice). The folder keeps features and finished parts: interrupted and called again, it
     goes on where it stopped. `findings_page.save` makes a report of what is returned.
 
     Args:
@@ -73,12 +74,15 @@ def reproduce(
     """
     out, names = Path(out), tuple(names or at_hand())
     structures = _molecules(names, n, seed)
-    features = {
+    sums = {
         name: read_features(
-            extract_to(out / "features" / f"{name}.zarr", name, structures, progress=progress)
+            extract_to(
+                out / "features" / f"{name}.zarr", name, structures, pool="sum", progress=progress
+            )
         )
         for name in names
     }
+    features = {name: as_means(own, structures) for name, own in sums.items()}
     common: dict[str, Any] = {
         "dataset": structures,
         "repeats": repeats,
@@ -99,22 +103,21 @@ def reproduce(
         *_isomers(main, features, structures, seed),
         _nonlinear(main, features, structures, seed),
     ]
-    results.save(main, out / "results.zarr")
-    return Reproduction(found, main, [line for lines in routed for line in lines])
+    tables = [main, *_of_sums(sums, main, out / "sum", common)]
+    tables = priced(tables, names, structures, SHOWN)
+    save(tables, out)
+    return Reproduction(found, tables, [line for lines in routed for line in lines])
 
 
-def recommend(table: xr.Dataset, target: str, most: int = 10) -> list[dict[str, Any]]:
-    """The channels with the most accessible geometric information, best first.
-
-    Ordered by the lower end of the 95 % interval, so that a lucky channel does not lead.
-
-    Args:
-        table: results of `cpdjax.sweep`, such as those of `reproduce`.
-        target: a target of the table.
-    """
-    rows = read.ranking(table, target)[:most]
-    keys = ("model", "layer", "irrep", "features", "r2_geom")
-    return [dict(zip(keys, row, strict=True)) for row in rows]
+def _of_sums(
+    sums: Mapping[str, Features], main: xr.Dataset, out: Path, common: Mapping[str, Any]
+) -> list[xr.Dataset]:
+    """A sweep with sums over atoms at the largest size, if anything is pooled."""
+    own = {name: features for name, features in sums.items() if features.pool == "sum"}
+    if not own:
+        return []
+    largest = [int(main["size"][-1])]
+    return [sweep(own, targets=TARGETS, sizes=largest, pool="sum", out=out, **common)]
 
 
 def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:

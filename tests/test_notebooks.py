@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom."""
+"""Every notebook runs from top to bottom, those that can be fast in their fast mode."""
 
 from pathlib import Path
 
@@ -7,11 +7,16 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+SLOW = {"02_reproduce"}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_runs(path, tmp_path):
+@pytest.mark.parametrize("path", [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+    for path in NOTEBOOKS
+])  # fmt: skip
+def test_runs(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("CPDJAX_FAST", "1")
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}})
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
     client.execute()
     assert any(cell.get("outputs") for cell in notebook.cells)
