@@ -61,8 +61,9 @@ def reproduce(
     """Every finding of the paper that the models at hand can answer.
 
     The molecules are of QM9's probe set, which no model of the zoo has seen, and of elements that
-    all models know. Findings are of means over atoms (our choice). The folder keeps features and finished parts: interrupted and called again, it
-    goes on where it stopped. `findings_page.save` makes a report of what is returned.
+    all models know. Findings are of means over atoms (our choice). The folder keeps features and
+    finished parts: interrupted and called again, it goes on where it stopped.
+    `findings_page.save` makes a report of what is returned.
 
     Args:
         out: the folder.
