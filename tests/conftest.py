@@ -1,7 +1,20 @@
 """Strict JAX in every test: what passes here passes under a careful caller's settings."""
 
-import jax
-import pytest
+import os
+from pathlib import Path
+
+# Most of the time of the tests is compilation. What one process has compiled all others load: the
+# workers, the shells and notebooks they start, the next run. A bound on the size makes JAX lock it.
+COMPILED = {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+}
+os.environ |= COMPILED
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
