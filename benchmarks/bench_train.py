@@ -39,6 +39,18 @@ from cpdjax.models.weights import example
 TOLERANCE = 1e-4
 # QM9's, in the order of the reference's weights.
 ELEMENTS = (1, 6, 7, 8, 9)
+# Options that make the networks shallow, so that they compile in seconds.
+SHALLOW: dict[str, dict[str, Any]] = {
+    "schnet": {"num_interactions": 1},
+    "dimenet++": {"num_blocks": 1},
+    "painn": {"n_interactions": 1},
+    "visnet": {"num_layers": 2},
+    "mace": {
+        "hidden": ("8x0e", "8x0e"),
+        "correlation": (1, 1),
+        "lmax": 1,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,8 @@ class Trainer:
 
 def row(name: str, options: argparse.Namespace, python: str | None) -> dict[str, Any]:
     """One architecture's figures."""
-    chosen = recipe(architecture=name, target="gap", batch_size=options.batch)
+    shallow = SHALLOW[name] if options.fast else {}
+    chosen = recipe(architecture=name, target="gap", batch_size=options.batch, options=shallow)
     network: Any = chosen.network(ELEMENTS)
     data = Data.of(datasets.qm9(options.molecules, 0), network.cutoff, options.batch)
     theirs = None if python is None else run_reference(python, name, data, chosen, options)
@@ -127,7 +140,7 @@ def run_reference(
     python: str, name: str, data: Data, chosen: Recipe, options: argparse.Namespace
 ) -> dict[str, np.ndarray]:
     """What the reference's process writes down."""
-    sizes = NETWORKS[name][1]
+    sizes = {**NETWORKS[name][1], **chosen.options}
     arguments = ["--train", repr(chosen.learning_rate), "--sizes", json.dumps(sizes)]
     arguments += ["--repeats", str(options.repeats)]
     more = {"rows": data.rows, "values": data.values, "decay": np.array(chosen.weight_decay)}

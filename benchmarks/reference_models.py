@@ -135,7 +135,7 @@ def dimenet(**own: Any) -> Reference:
 
 
 def painn(
-    n_atom_basis: int = 128, n_interactions: int = 3, n_embeddings: int = 101, cutoff: float = 5.0
+    n_atom_basis: int = 128, n_interactions: int = 3, n_embeddings: int = 100, cutoff: float = 5.0
 ) -> Reference:
     """schnetpack, by default with the sizes of the paper."""
     import torch.utils.data.dataloader
@@ -153,7 +153,7 @@ def painn(
             n_interactions,
             GaussianRBF(20, cutoff),
             CosineCutoff(cutoff),
-            max_z=n_embeddings - 1,
+            max_z=n_embeddings,  # its rows
         ),
         input_modules=[PairwiseDistances()],
         output_modules=[Atomwise(n_atom_basis, output_key="energy")],

@@ -22,6 +22,7 @@ from cpdjax import findings, models, results
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.extraction import Extraction
 from cpdjax.features import Features
+from cpdjax.files import remove
 from cpdjax.findings import Estimate
 from cpdjax.models import Model, trained
 from cpdjax.models.cards import CARDS
@@ -255,9 +256,11 @@ def as_means(features: Features, structures: Structures) -> Features:
 
 
 def save(tables: Sequence[xr.Dataset], folder: str | Path) -> None:
-    """Write the tables of mean and of sum pooling into a folder."""
+    """Write the tables of mean and of sum pooling into a folder; none of an earlier call stays."""
     for table, name in zip(tables, _FILES, strict=False):
         results.save(table, Path(folder) / name)
+    for name in _FILES[len(tables) :]:
+        remove(Path(folder) / name)
 
 
 def load(path: str | Path) -> list[xr.Dataset]:

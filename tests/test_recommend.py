@@ -105,6 +105,8 @@ def test_a_survey_is_two_sweeps_at_the_price_of_one(structures, tables):
     assert np.isnan(others["mine"].milliseconds)
     again = recommend.recommend(recommend.load(out), "spread")
     assert again[0] == best
+    recommend.save(found[:1], out)
+    assert len(recommend.load(out)) == 1
 
 
 def test_models_that_do_not_know_an_element_are_left_out(structures):
