@@ -41,18 +41,19 @@ class Bootstrap:
     replicates: Float[Array | np.ndarray, "replicate alpha target"]
 
     def interval(self, level: float = 0.95) -> Interval:
-        """The interval of the score, at `level`: the basic interval of log(1 − R²).
+        """The interval of the score at `level`, from replicates mirrored about their own median.
 
-            low = 1 − L² / (1 − q₁₋ₐ),   high = 1 − L² / (1 − qₐ),   L = 1 − R² observed,
+            low, high = quantiles of 1 − L median(1 − R²) / (1 − R²),   L = 1 − R² observed
 
-        q the quantiles of the replicates' R² and a = (1 − level) / 2. NaN where a replicate has
-        no score.
+        over the replicates' R². On the scale log(1 − R²), where scores scatter evenly, this is the
+        basic interval (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
+        5.2) without its correction of bias. A training set with repeats is worth fewer molecules,
+        which lowers the score of every replicate, but not the observed one: a percentile interval
+        therefore lies too low, the plain basic interval as much too high. In simulations with N
+        from 100 to 500 and up to 100 features, nominal 95 % intervals of this kind covered the
+        truth in COVERAGE of the cases; they are too wide where little is accessible, near R² = 0.
 
-        Basic, which mirrors the replicates at the observed value (Davison and Hinkley, Bootstrap
-        Methods and their Application, 1997, section 5.2), not the percentile interval: a training
-        set with repeats is worth fewer molecules, so that every replicate's R² is too low, by as
-        much as the observed one lies above them. In simulations percentile intervals of a nominal
-        95 % covered the truth in 53 % to 90 % of the cases, these in 92 % to 97 %.
+        NaN where a replicate has no score.
 
         Raises:
             InputError: a level outside (0, 1).
@@ -62,8 +63,8 @@ class Bootstrap:
     def difference(self, other: Bootstrap, level: float = 0.95) -> Interval:
         """The interval of this R² less another's of the same draws.
 
-        Quantiles of the paired differences of the mirrored replicates 1 − L² / (1 − R²): the same
-        scale as in `interval`, which is the case of another score without scatter.
+        Quantiles of the paired differences of mirrored replicates: `interval` is the case of
+        another score without scatter.
 
         Raises:
             InputError: replicates of other shapes, a level outside (0, 1).
@@ -161,13 +162,16 @@ def redrawn(layout: Layout, replicates: int, seed: int) -> Layout:
 def mirrored(
     observed: Float[np.ndarray, "*score"], replicates: Float[np.ndarray, "replicate *score"]
 ) -> Float[np.ndarray, "replicate *score"]:
-    """Replicates of R² mirrored at the observed one, on the scale log(1 − R²).
+    """Replicates of R² mirrored about their median, which moves to the observed score.
 
-    >>> mirrored(np.array(0.5), np.array([0.5, 0.0, 0.75])).tolist()
-    [0.5, 0.75, 0.0]
+    On the scale log(1 − R²).
+
+    >>> mirrored(np.array(0.6), np.array([0.5, 0.0, 0.75])).tolist()
+    [0.6, 0.8, 0.2]
     """
     smallest = np.finfo(replicates.dtype).tiny
-    return 1 - np.square(1 - observed) / np.maximum(1 - replicates, smallest)
+    error = 1 - replicates
+    return 1 - (1 - observed) * np.median(error, axis=0) / np.maximum(error, smallest)
 
 
 def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Interval:

@@ -67,7 +67,7 @@ def check(settings: Settings) -> None:
 
 
 def units(found: Sequence[Channel], settings: Settings) -> list[Draws]:
-    """All draws that the settings ask for; the first are of different kinds and compile together."""
+    """All draws that the settings ask for; the first two are of both kinds and compile together."""
     asked: dict[Kind, int] = {
         "permutation": settings.permutations,
         "replicate": settings.bootstrap,

@@ -85,7 +85,7 @@ def draw_null(table: xr.Dataset) -> Figure:
     left_out += [f"{table.sizes['target'] - columns} further targets"] * (
         table.sizes["target"] > columns
     )
-    omitted = f" ({', '.join(left_out)} in the results)" if left_out else ""
+    omitted = f"\n({', '.join(left_out)} in the results)" if left_out else ""
     figure.supxlabel("R²_geom: permuted targets, and the score" + omitted, fontsize="medium")
     return figure
 
@@ -122,7 +122,7 @@ def draw_differences(found: pd.DataFrame) -> Figure:
     panels[0].set_ylim(len(pairs) - 0.4, -0.6)
     of = f"R²_geom less that of {against[0]}" if len(against) == 1 else "difference of R²_geom"
     thin = "; thin: bootstrap" if "bootstrap_low" in found else ""
-    figure.supxlabel(f"{of} (95 %: corrected resampled t{thin})", fontsize="medium")
+    figure.supxlabel(f"{of}\n(95 %: corrected resampled t{thin})", fontsize="medium")
     return figure
 
 
