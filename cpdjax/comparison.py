@@ -52,6 +52,7 @@ def compare(
 
     The corrected resampled t-test of the paired differences; see `estimate`. `cpd` and
     `learning_curve` give the same folds to all features with the same seed, sweeps to all models.
+    It is conservative, and five folds alone leave it little power: take several repeats.
 
     Args:
         a, b: scores of a fold each, such as `cpd(...).r2_geom[:, 0, 0]`: one repeat may come

@@ -159,8 +159,8 @@ def test_one_model_is_no_comparison(table):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("repeats", [1, 5])
-def test_level_and_power(repeats):
+@pytest.mark.parametrize(("repeats", "least"), [(1, 0.2), (5, 0.7)])
+def test_level_and_power(repeats, least):
     """Two equally noisy copies of one geometry are equally good; a worse one is not."""
     n, sets = 100, 400
     rejected = np.empty((sets, 2))
@@ -178,4 +178,4 @@ def test_level_and_power(repeats):
     print(level, power)
     # The correction allows for more dependence between folds than there is: it is conservative.
     assert level < 0.05 + 0.044
-    assert power > 0.5
+    assert power > least
