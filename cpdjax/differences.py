@@ -46,13 +46,15 @@ def differences(
         UnknownNameError: no such target, model or layer.
         InputError: fewer than two models to compare.
 
-    >>> from cpdjax import sweep
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(100, 8))
-    >>> mine = {"formula": ["CH4", "C2H6", "H2O", "CO2"] * 25, "gap": x[:, 0]}
-    >>> found = differences(sweep({"a": x, "b": rng.normal(size=(100, 8))}, targets=mine))
-    >>> found[["model", "reference", "difference"]].round(1).values.tolist()
-    [['a', 'b', 1.1]]
+    >>> rng, axes = np.random.default_rng(0), ["model", "layer", "irrep"]
+    >>> scores = rng.normal(0.5, 0.01, size=(2, 1, 1, 5, 1, 5, 1, 1))
+    >>> scores[0] += 0.1
+    >>> table = xr.Dataset(
+    ...     {"r2_geom": ([*axes, "repeat", "size", "fold", "alpha", "target"], scores),
+    ...      "n_features": (axes, np.full((2, 1, 1), 8))},
+    ...     {"model": ["a", "b"], "layer": ["last"], "irrep": ["0e"], "target": ["gap"]})
+    >>> differences(table)[["model", "reference", "difference"]].round(1).values.tolist()
+    [['a', 'b', 0.1]]
     """
     known = [str(t) for t in table.target.values]
     chosen = [targets] if isinstance(targets, str) else list(known if targets is None else targets)

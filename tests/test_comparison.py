@@ -175,7 +175,6 @@ def test_level_and_power(repeats, least):
         ]
         rejected[i] = [compare(scores[0], other).p_value <= 0.05 for other in scores[1:]]
     level, power = rejected.mean(0)
-    print(level, power)
     # The correction allows for more dependence between folds than there is: it is conservative.
     assert level < 0.05 + 0.044
     assert power > least

@@ -109,7 +109,6 @@ def test_the_family_wise_error_is_honest():
         "holm": np.mean([(adjust(one) <= 0.05).any() for one in p]),
         "max-t": np.mean([(max_t(observed[f], null[:, f]) <= 0.05).any() for f in range(families)]),
     }
-    print(errors)
     assert errors["none"] > 0.1
     assert errors["holm"] <= errors["max-t"]  # which knows that the targets are alike
     assert abs(errors["max-t"] - 0.05) < 0.044
