@@ -9,12 +9,13 @@ import oracle
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from test_cli import call
 from test_report import png_size
 
 import cpdjax
-from cpdjax import results, uncertainty
-from cpdjax.bootstrap import Bootstrap, bootstrap, mirrored, redrawn
+from cpdjax import report, results, uncertainty
+from cpdjax.bootstrap import Bootstrap, _mean_scores, bootstrap, mirrored, redrawn
 from cpdjax.channels import Channel
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError
 from cpdjax.folds import cross_validation, nested
@@ -25,6 +26,7 @@ from cpdjax.settings import Settings
 from cpdjax.uncertainty_report import draw_differences, draw_null, uncertainty_table
 
 sweep_module = sys.modules["cpdjax.sweep"]  # `cpdjax.sweep` itself is the function
+bootstrap_module = sys.modules["cpdjax.bootstrap"]
 PROBE_UNIT = sweep_module._probe_unit
 
 # One shape throughout: sixteen features, as a sweep pads its channels, five folds of twelve.
@@ -70,13 +72,22 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_module, "_probe_unit", random_unit)
         patch.setattr(uncertainty, "permutation_test", random_test)
+        patch.setattr(bootstrap_module, "_mean_scores", quickly_compiled(_mean_scores))
         yield
+
+
+def quickly_compiled(function):
+    """It runs a few times only."""
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    static = ("size", "options")
+    return jax.jit(function.__wrapped__, static_argnames=static, compiler_options=options)
 
 
 def real(patch):
     """Without the stand-ins."""
     patch.setattr(sweep_module, "_probe_unit", PROBE_UNIT)
     patch.setattr(uncertainty, "permutation_test", permutation_test)
+    patch.setattr(bootstrap_module, "_mean_scores", _mean_scores)
 
 
 # The bootstrap
@@ -347,7 +358,9 @@ def test_an_undefined_target_is_shown_as_such(table):
     assert len(draw_differences(found).axes) == 2
 
 
-def test_the_command_line(table, tmp_path):
+def test_the_command_line(table, tmp_path, monkeypatch):
+    for name in ("draw_targets", "draw_curves"):  # looked at elsewhere, and slow to save
+        monkeypatch.setattr(report, name, lambda table: Figure())
     np.savez(tmp_path / "good.npz", first=X)
     np.savez(tmp_path / "worse.npz", second=WORSE)
     TABLE.to_csv(tmp_path / "table.csv", index=False)
@@ -399,9 +412,10 @@ def data_set(rng):
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth():
+def test_intervals_cover_the_truth(monkeypatch):
     """The truth: the mean score over fresh data sets. Four standard errors of 0.95 in 400 sets are
     0.044. Where R² is low the interval is known to be wide: it must not be less than nominal."""
+    real(monkeypatch)
     rng, folds = np.random.default_rng(1), cpdjax.kfold(100)
     scores = []
     for _ in range(1000):
