@@ -62,7 +62,7 @@ class Bootstrap:
         Raises:
             InputError: a level outside (0, 1).
         """
-        return interval(mirrored(self.observed, self.replicates), level)
+        return interval(self._mirrored, level)
 
     def difference(self, other: Bootstrap, level: float = 0.95) -> Interval:
         """The interval of this R² less another's of the same draws.
@@ -78,8 +78,11 @@ class Bootstrap:
                 f"replicates of shapes {self.replicates.shape} and {other.replicates.shape} are "
                 "no pairs: draw both with the same replicates, folds and seed"
             )
-        pairs = [mirrored(b.observed, b.replicates) for b in (self, other)]
-        return interval(pairs[0] - pairs[1], level)
+        return interval(self._mirrored - other._mirrored, level)
+
+    @property
+    def _mirrored(self) -> Float[np.ndarray, "replicate alpha target"]:
+        return mirrored(np.asarray(self.observed), np.asarray(self.replicates))
 
 
 def bootstrap(

@@ -92,7 +92,8 @@ def _channels(table: xr.Dataset, layer: str) -> dict[str, tuple[str, str]]:
 def _row(
     table: xr.Dataset, target: str, a: str, b: str, channels: dict[str, tuple[str, str]]
 ) -> dict[str, object]:
-    found = compare(*(scores_of(table, m, *channels[m], target) for m in (a, b)))
+    ours, theirs = (scores_of(table, m, *channels[m], target) for m in (a, b))
+    found = compare(ours, theirs)
     row: dict[str, object] = {
         "target": target,
         "model": a,
