@@ -9,8 +9,11 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 from cpdjax import datasets, models
 from cpdjax.atoms import atom_cpd
 from cpdjax.bonds import bond_counts, group_counts
+from cpdjax.bootstrap import Bootstrap, bootstrap
+from cpdjax.comparison import Estimate, compare
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.cpd import cpd, learning_curve
+from cpdjax.differences import differences
 from cpdjax.equivariance import assert_equivariant
 from cpdjax.equivariant import equivariant_cpd
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
@@ -18,6 +21,7 @@ from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
 from cpdjax.folds import group_folds, kfold
 from cpdjax.ladder import Ladder, ladder
+from cpdjax.multiplicity import adjust, max_t
 from cpdjax.permutation import PermutationTest, permutation_test
 from cpdjax.probe import Scores
 from cpdjax.store import extract_to, read_features
@@ -25,7 +29,9 @@ from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
 
 __all__ = [
+    "Bootstrap",
     "ConstantTargetWarning",
+    "Estimate",
     "Features",
     "FileError",
     "InputError",
@@ -34,12 +40,16 @@ __all__ = [
     "Scores",
     "Structures",
     "UnknownNameError",
+    "adjust",
     "assert_equivariant",
     "atom_cpd",
     "bond_counts",
+    "bootstrap",
+    "compare",
     "composition",
     "cpd",
     "datasets",
+    "differences",
     "elements",
     "equivariant_cpd",
     "extract",
@@ -51,6 +61,7 @@ __all__ = [
     "kfold",
     "ladder",
     "learning_curve",
+    "max_t",
     "models",
     "permutation_test",
     "read_features",

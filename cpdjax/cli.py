@@ -30,6 +30,7 @@ from cpdjax import (
 )
 from cpdjax import recommend as advising
 from cpdjax import reproduce as reproduction
+from cpdjax.differences import LAST, differences
 from cpdjax.errors import FileError, InputError
 from cpdjax.ladder import ladder as climb
 from cpdjax.ladder import text_table
@@ -40,6 +41,7 @@ from cpdjax.models.weights import INSTALL
 from cpdjax.projection import PROJECTIONS
 from cpdjax.settings import DEFAULT_MOLECULES, Config, Settings, checked, read_toml
 from cpdjax.sweep import sweep as run_sweep
+from cpdjax.uncertainty_report import differences_table, draw_differences, uncertainty_table
 
 app = typer.Typer(
     help="What does an atomistic model know beyond composition, where, and in which channel?",
@@ -92,6 +94,15 @@ def sweep(
     ] = None,
     standardize: Annotated[bool | None, typer.Option(help="Scale features.")] = None,
     projection: Annotated[str | None, typer.Option(help=_PROJECTION)] = None,
+    permutations: Annotated[
+        int | None, typer.Option(help="Permutations for p-values at the largest size.")
+    ] = None,
+    bootstrap: Annotated[
+        int | None, typer.Option(help="Replicates for intervals at the largest size.")
+    ] = None,
+    adjust: Annotated[
+        str | None, typer.Option(help="p-values for all channels and targets: holm, bh or max-t.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draw, the shuffles, the folds.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
@@ -181,8 +192,32 @@ def show(
 ) -> None:
     """Print the table of saved results and draw their figures anew."""
     table = results.load(path)
-    is_folder = path.is_dir() and path.suffix != ".zarr"
-    _show(table, report.save_figures(table, out or (path if is_folder else path.parent)))
+    _show(table, report.save_figures(table, out or _folder(path)))
+
+
+@app.command()
+def compare(
+    path: Annotated[Path, typer.Argument(help="A sweep's folder, .zarr or .nc.")],
+    target: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; all by default.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The model to hold all others against; every pair without.")
+    ] = None,
+    layer: Annotated[str, typer.Option(help='A layer, or "last": each model\'s last.')] = LAST,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figure.")] = None,
+) -> None:
+    """Models against each other: differences of R²_geom, their intervals and p-values."""
+    found = differences(
+        results.load(path),
+        None if target is None else _split(target),
+        reference=reference,
+        layer=layer,
+    )
+    Console(width=None if sys.stdout.isatty() else 200).print(differences_table(found))
+    drawn = {"differences.png": draw_differences(found)}
+    for saved in report.write(drawn, out or _folder(path)):
+        print(f"saved {saved}")
 
 
 @app.command()
@@ -432,8 +467,16 @@ def _show(table: xr.Dataset, saved: Sequence[Path]) -> None:
     # Rich takes a pipe for 80 columns wide, and would cut the table short.
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(report.text_table(table, console.width))
+    uncertain = uncertainty_table(table, console.width)
+    if uncertain is not None:
+        console.print(uncertain)
     for path in saved:
         print(f"saved {path}")
+
+
+def _folder(path: Path) -> Path:
+    """Where figures of the results at `path` go."""
+    return path if path.is_dir() and path.suffix != ".zarr" else path.parent
 
 
 def _penalty(text: str) -> Any:

@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from cpdjax.comparison import Estimate, estimate
 from cpdjax.results import present
 
 Verdict = Literal["holds", "does not hold", "not in the paper", "not run"]
@@ -23,18 +24,6 @@ GAP, DIPOLE = "gap", "mu"
 ENERGY = "energy"
 
 Place = tuple[str, str]  # a layer and the irrep that holds all of its scalars
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}, {self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -46,23 +35,6 @@ class Finding:
     ours: str
     verdict: Verdict
     remark: str = ""
-
-
-def estimate(scores: Float[np.ndarray, "repeat fold"]) -> Estimate:
-    """Mean over folds and repeats with the corrected resampled t interval.
-
-    Training sets of folds overlap, which a plain standard error ignores: the variance of J scores
-    is multiplied by 1/J + n_test/n_train = 1/J + 1/(folds − 1) (Nadeau and Bengio, Machine Learning
-    52, 239, 2003).
-
-    >>> print(estimate(np.full((2, 5), 0.5)))
-    0.500 (0.500, 0.500)
-    """
-    count, folds = scores.size, scores.shape[1]
-    error = np.sqrt(scores.var(ddof=1) * (1 / count + 1 / (folds - 1)))
-    reach = stats.t.ppf(0.975, count - 1) * error
-    mean = scores.mean()
-    return Estimate(float(mean), float(mean - reach), float(mean + reach))
 
 
 def scores_of(

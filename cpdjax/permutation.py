@@ -23,6 +23,7 @@ from cpdjax.arguments import Arguments, default_batch_size, precision
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.folds import cross_validation
 from cpdjax.probe import Options, cross_validate
+from cpdjax.projection import Projection
 from cpdjax.residual import Rows
 
 SCHEMES = ("residual", "marginal")
@@ -37,12 +38,22 @@ class PermutationTest:
     """Mean R²_geom over folds, of the targets as they are and of permuted ones.
 
     The same permutations serve every α and target, so the maximum over any of them has a null
-    too: `null.max(axis)` (see `multiplicity.max_t`).
+    too: see `multiplicity.max_t`.
     """
 
     observed: Float[Array | np.ndarray, "alpha target"]
     null: Float[Array | np.ndarray, "permutation alpha target"]
     p_value: Float[Array | np.ndarray, "alpha target"]
+
+    @property
+    def selectivity(self) -> Float[np.ndarray, "alpha target"]:
+        """The observed score less the mean score of the permuted targets.
+
+        Those are control tasks (Hewitt and Liang, EMNLP 2019, 2733): random targets, with the
+        same marginal distribution under the scheme "marginal", that a probe can score on only by
+        being too free. With "residual" they also have the same composition part.
+        """
+        return np.asarray(self.observed) - np.asarray(self.null).mean(0)
 
 
 def permutation_test(
@@ -56,6 +67,7 @@ def permutation_test(
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
     standardize: bool = True,
+    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
 ) -> PermutationTest:
@@ -82,8 +94,9 @@ def permutation_test(
         permutations: drawn at random from `seed`; p is never below 1 / (1 + permutations).
         scheme: "residual" or "marginal".
         groups: a label for every molecule, such as `cpdjax.formulas(...)`.
-        X, C, Y, folds, alphas, standardize, seed, dtype: as in `cpd`. `alphas="loo"` chooses for
-            every permuted target anew, at some twenty times the cost.
+        X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
+            chooses for every permuted target anew, at some twenty times the cost. Whatever the
+            projection, "residual" permutes what least squares on the columns of C leaves.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
@@ -103,9 +116,9 @@ def permutation_test(
     if scheme not in SCHEMES:
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
-    arguments = concrete(X, C, Y, alphas, dtype, standardize)
+    arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
     y = np.asarray(arguments.y, np.float64)
-    fitted = _composition(np.asarray(arguments.c, np.float64), y) * (scheme == "residual")
+    fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
     order = _orders(len(y), permutations, groups, np.random.default_rng((seed, 1)))
     scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
     observed, null = scores[0], scores[1:]
@@ -122,8 +135,9 @@ def p_values(
 
 
 def concrete(
-    X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, standardize: bool = True
-) -> Arguments:
+    X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, standardize: bool = True,
+    projection: str = "ols",
+) -> Arguments:  # fmt: skip
     """The checked arguments of a call that cannot be traced.
 
     Raises:
@@ -133,7 +147,7 @@ def concrete(
         raise InputError(
             "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
         )
-    options = Options(standardize, batch_size=default_batch_size())
+    options = Options(standardize, batch_size=default_batch_size(), projection=projection)
     return Arguments.of(X, C, Y, alphas, dtype, options)
 
 

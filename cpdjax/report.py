@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from cpdjax.differences import differences
 from cpdjax.errors import InputError
 from cpdjax.files import atomic
 from cpdjax.results import present
+from cpdjax.uncertainty_report import draw_differences, draw_null
 
 #: Figures do not follow scores below this: a failed probe has no lower bound.
 FLOOR = -0.2
@@ -200,8 +203,21 @@ def draw_curves(table: xr.Dataset) -> Figure:
 
 
 def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
-    """Write `r2_geom.png` and `learning_curves.png`."""
+    """Write `r2_geom.png` and `learning_curves.png`; where there is uncertainty, its figures.
+
+    `null.png` with permutations; `differences.png` of two models or more, against the first.
+    """
     drawn = {"r2_geom.png": draw_targets(table), "learning_curves.png": draw_curves(table)}
+    if "null_r2_geom" in table:
+        drawn["null.png"] = draw_null(table)
+    models = list(dict.fromkeys(model for model, _, _ in present(table)))
+    if len(models) > 1 and ("null_r2_geom" in table or "replicate_r2_geom" in table):
+        drawn["differences.png"] = draw_differences(differences(table, reference=models[0]))
+    return write(drawn, folder)
+
+
+def write(drawn: Mapping[str, Figure], folder: str | Path) -> list[Path]:
+    """Save figures under their names."""
     paths = []
     for name, figure in drawn.items():
         with atomic(Path(folder) / name) as temporary:

@@ -24,6 +24,8 @@ from cpdjax.settings import Settings
 
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
+#: Of the mean over folds at the largest size in the first repeat.
+_UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_value", "p_adjusted", "selectivity")
 _DESCRIPTIONS = {
     "r2_geom": "R² of Ridge from the residual after the projection, held-out rows",
     "r2_full": "R² of the same Ridge from the untouched features",
@@ -41,7 +43,7 @@ def provenance(
     """All that decides the numbers: equal provenance, equal results."""
     device = jax.local_devices()[0]
     return {
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.record,
         "dataset": molecules.name,
         "dataset_hash": molecules.hash,
         "molecules": len(molecules.formulas),
@@ -158,8 +160,16 @@ def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:
 
 
 def to_long(table: xr.Dataset) -> pd.DataFrame:
-    """One row for every score, with `r2_comp` beside it; absent channels left out."""
+    """One row for every score, with `r2_comp` beside it; absent channels left out.
+
+    Intervals and p-values, where there are some, stand beside the scores whose mean over folds
+    they belong to.
+    """
     names = [name for name in _LONG if name in table]
+    uncertain = [name for name in _UNCERTAIN if name in table]
+    beside = table[uncertain].expand_dims(repeat=table["repeat"][:1], size=table["size"][-1:])
+    table = table[[*names, "r2_comp", "n_features"]].merge(beside, join="left")
+    names += uncertain
     frames = []
     for model, layer, irrep in present(table):
         one = table[[*names, "r2_comp"]].sel(model=model, layer=layer, irrep=irrep)

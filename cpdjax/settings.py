@@ -60,6 +60,12 @@ class Settings(BaseModel):
     standardize: bool = True
     projection: Projection = "ols"
     """What is taken from the features: a name that `cpdjax.cpd` knows."""
+    permutations: Annotated[int, Field(ge=0)] = 0
+    """Permutations behind every p-value at the largest size; 0: no p-values."""
+    bootstrap: Annotated[int, Field(ge=0)] = 0
+    """Replicates behind every interval at the largest size; 0: no intervals."""
+    adjust: Literal["holm", "bh", "max-t"] = "holm"
+    """How p-values are adjusted for all channels and targets; see `cpdjax.multiplicity`."""
     seed: Annotated[int, Field(ge=0)] = 0
     dtype: Literal["float64", "float32"] = Field(default_factory=_dtype)
     """By default float64 wherever the backend has it."""
@@ -73,6 +79,13 @@ class Settings(BaseModel):
     def equivariant(self) -> bool:
         """Whether targets turn with the molecule."""
         return self.probe in ("equivariant", "atom-equivariant")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What decides the numbers, ready for JSON; of uncertainty only what is asked for."""
+        unused = {"permutations": not self.permutations, "bootstrap": not self.bootstrap}
+        unused["adjust"] = unused["permutations"]
+        return self.model_dump(mode="json", exclude={k for k, is_so in unused.items() if is_so})
 
 
 class Config(Settings):

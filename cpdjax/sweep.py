@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
+from cpdjax import uncertainty
 from cpdjax.arguments import centred, default_batch_size, precision
 from cpdjax.channels import Channel, channels, stacks, tensor_channels
 from cpdjax.checkpoint import Checkpoint
@@ -82,8 +83,8 @@ def sweep(
             interrupted and resumed. None keeps nothing.
         progress: show a progress bar on standard error.
         **settings: fields of `cpdjax.settings.Settings`: probe, layers, irreps, pool,
-            invariants, sizes, repeats, folds, group_by, alphas, standardize, projection, seed,
-            dtype.
+            invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
+            permutations, bootstrap, adjust, seed, dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -91,6 +92,10 @@ def sweep(
         Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0. Sizes
         count molecules, also where rows are atoms. Of equivariant probes, a target is NaN for
         channels of other irreps, `r2_full` equals `r2_geom` and `r2_comp` is zero.
+        With `permutations`, for the mean over folds at the largest size in the first repeat:
+        `p_value`, `p_adjusted` over all channels and targets, `selectivity` (model, layer, irrep,
+        alpha, target), `null_r2_geom` (…, permutation, alpha, target). With `bootstrap`:
+        `r2_geom_low`, `r2_geom_high` and `replicate_r2_geom` (…, replicate, alpha, target).
 
     Warns:
         ConstantTargetWarning: targets that are constant among a fold's held-out molecules.
@@ -111,6 +116,7 @@ def sweep(
             f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing "
             "from features, for no vector or tensor is made of composition alone"
         )
+    uncertainty.check(chosen)
     structures, molecules = load(dataset, targets, n, chosen)
     collected = collect(
         features,
@@ -126,6 +132,9 @@ def sweep(
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
     scores = _run(found, molecules, layout, chosen, checkpoint, progress)
     table = assemble(found, molecules, layout, chosen, scores, facts)
+    draw = partial(uncertainty.draw, found, molecules, layout, chosen, checkpoint)
+    drawn = dict(_each(draw, uncertainty.units(found, chosen), progress, "drawing"))
+    table = uncertainty.attach(table, found, chosen, drawn)
     _warn_undefined(table)
     return table
 
@@ -219,19 +228,28 @@ def _run(
     units = [_Unit(g, r) for r in range(settings.repeats) for g in groups]
     work = partial(_probe_unit, found, molecules, layout, settings, checkpoint)
     scores: dict[tuple[int, int], Scores] = {}
-    with _parallel(on_cpu) as pool, _bar(progress) as bar:
-        task = bar.add_task("probing", total=len(units))
+    for unit, stack in _each(work, units, progress, "probing"):
+        for i, member in enumerate(unit.members):
+            scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
+    return scores
+
+
+def _each(
+    work: Callable[[Any], Any], units: Sequence[Any], progress: bool, doing: str
+) -> Iterator[tuple[Any, Any]]:
+    """Every unit with what `work` makes of it, as they finish, one a core at a time."""
+    if not units:
+        return
+    with _parallel(jax.default_backend() == "cpu") as pool, _bar(progress) as bar:
+        task = bar.add_task(doing, total=len(units))
         futures = {pool.submit(work, unit): unit for unit in units}
         try:
             for future in as_completed(futures):
-                unit, stack = futures[future], future.result()
-                for i, member in enumerate(unit.members):
-                    scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
+                yield futures[future], future.result()
                 bar.advance(task)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # units under way finish, and are kept
             raise
-    return scores
 
 
 def _probe_unit(
