@@ -40,6 +40,7 @@ def batch_of(encoder, frames):
     return padded(encoder, structures, np.arange(len(frames)), atoms)
 
 
+@pytest.mark.slow
 def test_room_for_angles_does_not_matter(small, monkeypatch):
     """Every branch that has room for all angles gives the same, in molecules and in crystals."""
     frames = [molecule("CH3CONH2"), molecule("H2O"), bulk("Fe", "bcc", a=2.87)]

@@ -367,6 +367,7 @@ def test_an_unknown_command():
     assert len(errors.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_extract_then_sweep(tmp_path):
     """From a model's name and a file of molecules to a store, and from the store to a table."""
     frames = [molecule(name) for name in ("CH4", "H2O", "NH3", "C2H6", "CH3OH", "HCN") * 4]

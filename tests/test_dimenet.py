@@ -91,6 +91,7 @@ def test_trains_from_its_initial_weights(small):
     assert all((np.abs(leaf) > 0).any() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_forces_are_derivatives(small):
     """Finite beside padding and at the cutoff, and equal to differences of the output."""
     variables = jax.tree.map(lambda w: w + np.float32(0.1), small.variables)

@@ -189,7 +189,12 @@ def test_bad_options(options):
     refused(next(iter(options)), [molecule("H2O")], **options)
 
 
-@pytest.mark.parametrize("name", models.names())
+QUICK = {"coulomb-spectrum", "ani-2x-aev", "schnet-qm9-gap", "painn-qm9-gap", "mace-qm9-gap", "so3lr"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in models.names()]
+)
 def test_every_model_keeps_its_promises(name, structures):
     if not card_of(name).at_hand:
         pytest.skip(f"the weights of {name} are not installed")
