@@ -189,7 +189,7 @@ def test_bad_options(options):
     refused(next(iter(options)), [molecule("H2O")], **options)
 
 
-QUICK = {"coulomb-spectrum", "ani-2x-aev", "schnet-qm9-gap", "painn-qm9-gap", "mace-qm9-gap", "so3lr"}
+QUICK = {"coulomb-spectrum", "ani-2x-aev", "schnet-qm9-gap", "painn-qm9-gap", "so3lr"}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def objective(data):
     [
         pytest.param((1.0,), id="1"),
         pytest.param((1e-6,), id="tiny"),
-        pytest.param(LONG, id="grid"),
+        pytest.param(LONG, id="grid", marks=pytest.mark.slow),
         pytest.param("loo", id="loo", marks=pytest.mark.slow),
     ],
 )
