@@ -113,6 +113,7 @@ def test_the_golden_of_the_other_e3nn_has_other_signs():
     assert max(np.abs(old[name] - new[name]).max() for name in tensors) > 0.1
 
 
+@pytest.mark.slow
 def test_maps_of_each_element_in_groups():
     rng = np.random.default_rng(0)
     for atoms, elements in ((3, 5), (100, 4), (64, 90)):
@@ -216,6 +217,7 @@ def test_a_converted_file_equals_the_reference(folder):
     np.testing.assert_allclose(encoder.output(batch), golden["energy"], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_converted_model_is_taken_like_a_name(folder, tmp_path):
     frames = [molecule(name) for name in ("CH4", "H2O", "CO2", "CH3OH", "C2H2", "CH3CHO") * 3]
     write(tmp_path / "a.xyz", frames)

@@ -32,6 +32,7 @@ def data():
 # Networks
 
 
+@pytest.mark.slow
 def test_a_network_among_many_is_the_one_trained_alone():
     rng = np.random.default_rng(0)
     x, held_out = rng.normal(size=(2, 64, 5)), rng.normal(size=(2, 9, 5))
