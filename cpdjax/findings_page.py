@@ -92,7 +92,7 @@ def sections(found: Reproduction) -> list[Section]:
             "Through the layers",
             "R²_geom of the gap, and in brackets the share of the features' variance that "
             "composition explains.",
-            ("model", *map(str, table.layer.values)),
+            ("model", *map(str, read.depth(table).layer.values)),
             _by_layer(table),
             "depth.png",
         ),
@@ -121,7 +121,7 @@ def _models(table: xr.Dataset) -> list[tuple[str, ...]]:
         (last, _), (best, _) = (place(table, model) for place in PLACES.values())
         card = trained.card(model)
         error = f"{card['test_mae']:.3f} {card['unit']}" if card else ""
-        data = f"QM9, {card['target']}" if card else (CARDS[model].data if model in CARDS else "")
+        data = _KINDS[_kind(model)] if card else (CARDS[model].data if model in CARDS else "")
         own = [str(_best_of(table, model, t)) if t in table.target.values else ""
                for t in (DIPOLE, "u0_atom")]  # fmt: skip
         gaps = [str(read.gap_of(table, model, place)) for place in PLACES]

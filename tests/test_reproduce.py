@@ -112,10 +112,21 @@ def test_the_best_layer_is_the_best_by_the_gap():
 
 
 def test_the_last_interaction_is_not_the_readout():
-    layers = ("embedding", "interaction_0", "interaction_1", "readout")
+    layers = ("embedding", "interaction_0", "readout", "interaction_1")  # as a table met them
     rows = table({("m", layer, "0e", "gap"): 0.1 for layer in layers})
     assert findings.last_interaction(rows, "m") == ("interaction_1", "0e")
-    assert findings.depth(rows).sizes == {"model": 1, "layer": 4}
+    path = ["embedding", "interaction_0", "interaction_1", "readout"]
+    assert findings.depth(rows).layer.values.tolist() == path
+    assert list(findings.layers_of(rows, "m")) == path
+
+
+def test_diversity_is_a_paired_difference():
+    gaps = {"painn-qm9-energy": 0.3, "mace-qm9-energy": 0.1, "so3lr": 0.4, "ani-1x": 0.2}
+    rows = table({(m, "interaction_0", "0e", "gap"): v for m, v in gaps.items()})
+    above, below = findings.diversity(rows, ["so3lr", "ani-1x"])
+    assert (above.verdict, below.verdict) == ("holds", "does not hold")
+    assert "Above 2 of 2" in above.remark
+    assert "Above 1 of 2: mace-qm9-energy" in below.remark
 
 
 @pytest.mark.slow
