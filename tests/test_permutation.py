@@ -33,6 +33,7 @@ def test_every_permuted_target_has_the_kernels_own_score(scheme):
         np.testing.assert_allclose(scores, one.r2_geom.mean(0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing(monkeypatch):
     y = RNG.normal(size=(N, 2))
     whole = permutation_test(X, C, y, permutations=10)
