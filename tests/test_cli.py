@@ -222,6 +222,7 @@ def test_help_without_arguments():
     assert "--alphas" in call("sweep", "--help")[1]
 
 
+@pytest.mark.slow
 def test_a_constant_target_in_a_process_of_its_own(data, tmp_path):
     """One warning in one line, 'undefined' in the table, and nothing else on standard error."""
     command = [

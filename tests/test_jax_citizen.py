@@ -100,6 +100,7 @@ def check_gradient(data, objective, build, alphas):
         assert np.sum(gradient * direction) == pytest.approx((ahead - behind) / (2 * h), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_alpha_may_be_traced_and_differentiated(data, objective):
     X, grid, h = data[0], np.array(LONG), 1e-6
     _, _, gradient = objective(X, LONG)

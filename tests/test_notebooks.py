@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, those that can be fast in their fast mode."""
+"""Every notebook runs from top to bottom, those that can be fast in their fast mode; CI runs them."""
 
 from pathlib import Path
 
@@ -7,13 +7,10 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-SLOW = {"02_reproduce"}
 
 
-@pytest.mark.parametrize("path", [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-    for path in NOTEBOOKS
-])  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("CPDJAX_FAST", "1")
     notebook = nbformat.read(path, as_version=4)

@@ -203,6 +203,7 @@ def test_group_folds_share_no_formula():
         np.testing.assert_allclose(scores, np.full((2, 1), expected), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_leave_one_out():
     found = run({"m": A}, alphas="loo", sizes=[N])
     scores = kernel(A, alphas="loo", sizes=[N])
