@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, those that can be fast in their fast mode; CI runs them."""
+"""Every notebook runs from top to bottom, those that can be fast in their fast mode."""
 
 from pathlib import Path
 
