@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -221,6 +221,11 @@ def _kind(model: str) -> str:
     return next(kind for kind in _COLOURS if model.endswith(kind))
 
 
+def _style(model: str, i: int) -> dict[str, Any]:
+    """The line of the i-th model: its kind's colour, a marker of its own."""
+    return {"color": _COLOURS[_kind(model)], "marker": "osv^D<>pX*hP"[i % 12], "markersize": 4}
+
+
 def draw_gradient(table: xr.Dataset) -> Figure:
     """R²_geom of the gap of every model, at its last interaction and its best layer."""
     names = _ordered(table)[::-1]
@@ -248,8 +253,8 @@ def draw_efficiency(table: xr.Dataset) -> Figure:
     sizes = [int(size) for size in table["size"].values]
     for i, model in enumerate(_ordered(table)):
         scores = [read.gap_of(table, model, size=size).value for size in sizes]
-        style = {"color": _COLOURS[_kind(model)], "marker": "osv^D<>pX*hP"[i % 12]}
-        axes.plot(sizes, np.maximum(scores, -0.2), label=model, markersize=4, **style)
+        style = _style(model, i)
+        axes.plot(sizes, np.maximum(scores, -0.2), label=model, **style)
     axes.set_xscale("log")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("molecules N")
@@ -266,8 +271,8 @@ def draw_depth(table: xr.Dataset) -> Figure:
     for axes, (name, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
         for i, model in enumerate(_ordered(table)):
             one = found[name].sel(model=model).dropna("layer")
-            style = {"color": _COLOURS[_kind(model)], "marker": "osv^D<>pX*hP"[i % 12]}
-            axes.plot(range(one.sizes["layer"]), one, label=model, markersize=4, **style)
+            style = _style(model, i)
+            axes.plot(range(one.sizes["layer"]), one, label=model, **style)
         axes.set_xlabel("layer, from the embedding on")
         axes.set_ylabel(label)
     handles, names = axes.get_legend_handles_labels()
