@@ -413,17 +413,17 @@ def data_set(rng):
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth(monkeypatch):
-    """The truth: the mean score over fresh data sets. Four standard errors of 0.95 in 400 sets are
-    0.044. Where R² is low the interval is known to be wide: it must not be less than nominal."""
+    """The truth: the mean score over fresh data sets. Four standard errors of 0.95 in 200 sets are
+    0.062. Where R² is low the interval is known to be wide: it must not be less than nominal."""
     real(monkeypatch)
     rng, folds = np.random.default_rng(1), cpdjax.kfold(100)
     scores = []
-    for _ in range(1000):
+    for _ in range(500):
         x, c, y = data_set(rng)
         scores.append([cpdjax.cpd(one, c, y, folds=folds).r2_geom[:, 0].mean(0) for one in x])
     truth = np.mean(scores, axis=0)
     covered, different = [], []
-    for seed in range(400):
+    for seed in range(200):
         x, c, y = data_set(rng)
         pair = [bootstrap(one, c, y, folds=folds, seed=seed) for one in x]
         low, high = np.array([b.interval() for b in pair])[:, :, 0].swapaxes(0, 1)
@@ -432,9 +432,9 @@ def test_intervals_cover_the_truth(monkeypatch):
         different.append((low[0] <= truth[0] - truth[1]) & (truth[0] - truth[1] <= high[0]))
     covered, different = np.mean(covered, axis=0), np.mean(different, axis=0)
     assert abs(truth[0, 0] - 0.54) < 0.02
-    assert (covered > 0.95 - 0.044).all()
-    assert (different > 0.95 - 0.044).all()
-    assert abs(covered[0, 0] - 0.95) < 0.044
+    assert (covered > 0.95 - 0.062).all()
+    assert (different > 0.95 - 0.062).all()
+    assert abs(covered[0, 0] - 0.95) < 0.05
 
 
 @pytest.mark.slow
