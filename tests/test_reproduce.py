@@ -6,6 +6,7 @@ import xarray as xr
 from scipy import stats
 
 from cpdjax import findings, findings_page, reproduce, routing
+from cpdjax.errors import InputError
 
 
 def table(scores, sizes=(50, 2000), targets=("gap", "mu")):
@@ -130,8 +131,13 @@ def test_diversity_is_a_paired_difference():
 
 
 @pytest.mark.slow
-def test_a_report_is_written(tmp_path):
+def test_a_report_is_written(tmp_path, monkeypatch):
     """A model with vectors and one without, from features to the page; then resumed."""
+
+    def absent(*data, **options):
+        raise InputError("scikit-learn is not installed")
+
+    monkeypatch.setattr(reproduce, "check_nonlinear", absent)  # minutes, and tested elsewhere
     names = ["painn-qm9-gap", "coulomb-spectrum"]
     found = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
     saved = findings_page.save(found, tmp_path)
@@ -146,4 +152,6 @@ def test_a_report_is_written(tmp_path):
     assert all(np.isfinite(r.tensors["dipole_point"].value) for r in found.routes[1:])
     again = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
     assert again.findings == found.findings
-    xr.testing.assert_identical(again.table, found.table)
+    assert found.findings[-1].verdict == "not run"
+    timed = "milliseconds"  # what a molecule costs is measured anew
+    xr.testing.assert_identical(again.table.drop_vars(timed), found.table.drop_vars(timed))
