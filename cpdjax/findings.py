@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
-from cpdjax.comparison import Estimate, estimate
+from cpdjax.comparison import Estimate, compare, estimate
 from cpdjax.results import present
 
 Verdict = Literal["holds", "does not hold", "not in the paper", "not run"]
@@ -52,7 +52,7 @@ def models_of(table: xr.Dataset) -> list[str]:
 
 
 def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
-    """A model's layers, in the data's path, with the irrep that holds all of a layer's scalars."""
+    """A model's layers, along the data's path, with the irrep that holds all scalars of each."""
     found: dict[str, str] = {}
     for name, layer, irrep in present(table):
         if name == model and (layer not in found or irrep == "all"):
@@ -236,8 +236,8 @@ def _along_path(layers: Iterable[str]) -> list[str]:
 
 def _difference(table: xr.Dataset, one: str, other: str, place: str) -> Estimate:
     """Paired on the same folds, each model at its own layer of that place."""
-    pair = [scores_of(table, m, *PLACES[place](table, m), GAP) for m in (one, other)]
-    return estimate(pair[0] - pair[1])
+    first, second = (scores_of(table, m, *PLACES[place](table, m), GAP) for m in (one, other))
+    return compare(first, second)
 
 
 def _by_repeat(

@@ -16,6 +16,7 @@ from rich.table import Table
 from cpdjax.differences import differences
 from cpdjax.errors import InputError
 from cpdjax.files import atomic
+from cpdjax.findings import models_of
 from cpdjax.results import present
 from cpdjax.uncertainty_report import draw_differences, draw_null
 
@@ -210,7 +211,7 @@ def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
     drawn = {"r2_geom.png": draw_targets(table), "learning_curves.png": draw_curves(table)}
     if "null_r2_geom" in table:
         drawn["null.png"] = draw_null(table)
-    models = list(dict.fromkeys(model for model, _, _ in present(table)))
+    models = models_of(table)
     if len(models) > 1 and ("null_r2_geom" in table or "replicate_r2_geom" in table):
         drawn["differences.png"] = draw_differences(differences(table, reference=models[0]))
     return write(drawn, folder)

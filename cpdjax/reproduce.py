@@ -197,7 +197,12 @@ def _nonlinear(
     X = features[best].scalars(last_interaction(main, best)[0])
     try:
         found = check_nonlinear(
-            X, composition(structures), formulas(structures), elements(structures), seed=seed
+            X,
+            composition(structures),
+            formulas(structures),
+            elements(structures),
+            seed=seed,
+            seeds=1,  # networks are not read off
         )
     except InputError as error:  # scikit-learn is optional
         return Finding(name, paper, "", "not run", str(error))
