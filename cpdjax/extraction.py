@@ -15,6 +15,7 @@ from jaxtyping import Array, Int
 from rich.console import Console
 from rich.progress import Progress
 
+from cpdjax.buckets import bucket_sizes
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features import INVARIANTS, POOLS, Blocks, Features, blocks
 from cpdjax.features import invariants as make_invariants
@@ -23,12 +24,9 @@ from cpdjax.models import Model, load
 from cpdjax.neighbours import most_neighbours, with_edges
 from cpdjax.structures import Batch, Structures
 
-MAX_BUCKETS = 6
-"""Padded sizes, and so compilations, of one extraction."""
 OVERLAP = 1e-3
 """Å; two atoms closer than this are taken for a mistake."""
 
-_BUCKET_MOLECULES = 250  # another bucket pays its compilation from about this many molecules
 # Bytes of a batch's intermediates: on a CPU few enough for its caches (larger batches are slower),
 # on an accelerator a small part of any device's memory that still fills it with work.
 _CPU_BYTES, _ACCELERATOR_BYTES = 2**23, 2**30
@@ -180,7 +178,7 @@ class Extraction:
         """Atoms to pad to and molecules a call, ascending; the same for every part of the data."""
         sizes = self.structures.sizes
         budget = _CPU_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
-        buckets = _buckets(sizes)
+        buckets = bucket_sizes(sizes)
         counts = np.bincount(np.searchsorted(buckets, sizes), minlength=len(buckets))
         found = []
         for atoms, count in zip(buckets.tolist(), counts.tolist(), strict=True):
@@ -233,12 +231,6 @@ def _pooled(
         else:
             found[layer] = make_invariants(array, how=how)
     return found
-
-
-def _buckets(sizes: Int[np.ndarray, " molecule"]) -> Int[np.ndarray, " bucket"]:
-    """Padded sizes, ascending: quantiles, so that each compilation serves as many molecules."""
-    count = int(np.clip(len(sizes) // _BUCKET_MOLECULES, 1, MAX_BUCKETS))
-    return np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1)[1:], method="higher"))
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:

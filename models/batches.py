@@ -10,12 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from cpdjax.buckets import bucket_sizes
 from cpdjax.neighbours import with_edges
 from cpdjax.structures import Batch, Edges, Structures
-
-MAX_BUCKETS = 3
-"""Padded sizes, each of which compiles once."""
-_BUCKET_MOLECULES = 250  # fewer are not worth another compilation
 
 
 class Labelled(NamedTuple):
@@ -40,8 +37,7 @@ class Batches:
     ) -> Batches:
         """Pad all molecules, in float32."""
         sizes = structures.sizes
-        count = int(np.clip(len(sizes) // _BUCKET_MOLECULES, 1, MAX_BUCKETS))
-        bounds = np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1)[1:], method="higher"))
+        bounds = bucket_sizes(sizes)
         bucket_of = np.searchsorted(bounds, sizes)
         buckets = []
         for bucket, atoms in enumerate(bounds.tolist()):
