@@ -23,10 +23,12 @@ def bucket_sizes(sizes: Int[np.ndarray, " molecule"]) -> Int[np.ndarray, " bucke
     # pairs[i, j]: of the molecules of the i-th to the j-th size, padded to the j-th.
     pairs = (seen[None, 1:] - seen[:-1, None]) * np.square(values, dtype=float)[None]
     pairs[np.tril_indices(len(values), -1)] = np.inf
-    best, starts = pairs[0], []
+    best = pairs[0]
+    starts: list[Int[np.ndarray, " size"]] = []
     for _ in range(1, np.clip(len(sizes) // _MOLECULES, 1, MAX_BUCKETS)):
         total = np.concatenate([[0], best[:-1]])[:, None] + pairs
-        best, starts = total.min(0), [*starts, total.argmin(0)]
+        best = total.min(0)
+        starts.append(total.argmin(0))
     bounds, end = [], len(values)
     while end:
         bounds.append(values[end - 1])

@@ -28,6 +28,7 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
     itself = np.broadcast_to(np.arange(atoms, dtype=np.int32)[:, None], (atoms, width))
     neighbours = np.tile(itself, (molecules, 1, 1))
     mask = np.zeros(neighbours.shape, bool)
+    back = np.tile(np.arange(width, dtype=np.int32), (molecules, atoms, 1))
     offsets = None if structures.pbc is None else np.zeros((*mask.shape, 3))
     for row, molecule in enumerate(np.asarray(indices)):
         centre, neighbour, image = pairs(structures, molecule, cutoff)
@@ -35,9 +36,12 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
         slot = np.arange(len(centre)) - starts[centre]
         neighbours[row, centre, slot] = neighbour
         mask[row, centre, slot] = True
+        # In the order of (neighbour, centre, −image) the list is that of all edges' reverses.
+        reverse = np.lexsort((*-image.T, centre, neighbour))
+        back[row, centre[reverse], slot[reverse]] = slot
         if offsets is not None and structures.cells is not None:
             offsets[row, centre, slot] = image @ structures.cells[molecule]
-    return batch._replace(edges=Edges(neighbours, offsets, mask))
+    return batch._replace(edges=Edges(neighbours, offsets, mask, back))
 
 
 def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:

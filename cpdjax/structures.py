@@ -33,6 +33,8 @@ class Edges(NamedTuple):
     """Å, displacement of the neighbour's periodic image; None where no molecule is periodic."""
     mask: Bool[np.ndarray, "molecule atom neighbour"]
     """True where there is a neighbour."""
+    back: Int[np.ndarray, "molecule atom neighbour"]
+    """Slot, in the neighbour's own row, of the same edge seen from there; padding its own."""
 
 
 class Batch(NamedTuple):

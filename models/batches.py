@@ -79,10 +79,10 @@ def _compact(batch: Batch) -> Batch:
     """float32, and no more room for neighbours than used."""
     if batch.edges is None:
         raise ValueError("the batch has no edges; make them with neighbours.with_edges")
-    neighbours, offsets, mask = batch.edges
+    neighbours, offsets, mask, back = batch.edges
     room = max(int(mask.sum(-1).max()), 1)
     offsets = None if offsets is None else offsets[:, :, :room].astype(np.float32)
-    edges = Edges(neighbours[:, :, :room], offsets, mask[:, :, :room])
+    edges = Edges(neighbours[:, :, :room], offsets, mask[:, :, :room], back[:, :, :room])
     return batch._replace(positions=batch.positions.astype(np.float32), edges=edges)
 
 

@@ -97,9 +97,8 @@ class CHGNet(nn.Module):
         """Messages of every pair, and the most angles: XLA keeps room for them whichever run."""
         angles = min(neighbours**2, _ANGLES[-1])
         bond = 4 * self.atom_hidden + 3 * self.bond_channels + 2 * self.atom_channels
-        reverse = 4 * neighbours
         angle = 4 * self.bond_hidden + 2 * self.angle_channels
-        return atoms * (neighbours * (bond + reverse) + angles * angle)
+        return atoms * (neighbours * bond + angles * angle)
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
@@ -183,7 +182,7 @@ def _interactions(
     x = dense(model.bond_channels, name="bond_embedding")(waves)
     weights = dense(model.atom_channels, name="atom_weights")(waves)
     pair_weights = dense(model.bond_channels, name="bond_weights")(near)
-    triples, reverse = Angles.of(short, per_atom * len(short)), graph.reverse(short)
+    triples = Angles.of(short, per_atom * len(short))
     harmonics = Fourier(model.num_angular // 2, name="angle_basis")(_angles(graph, triples))
     angles = dense(model.angle_channels, name="angle_embedding")(harmonics)
 
@@ -203,7 +202,7 @@ def _interactions(
         network = gated(model.bond_hidden, model.bond_channels, name=f"bond_gate_{i}")
         messages = network(*_parts(x, angles, atoms, triples))
         out = nn.Dense(model.bond_channels, model.out_bias, name=f"bond_out_{i}")
-        x = x + out(_over_both_ends(messages, pair_weights, triples, reverse))
+        x = x + out(_over_both_ends(messages, pair_weights, triples, graph))
         if i < model.interactions - 2:  # nothing reads the last angles
             network = gated(model.angle_hidden, model.angle_channels, name=f"angle_gate_{i}")
             angles = angles + network(*_parts(x, angles, atoms, triples))
@@ -214,14 +213,13 @@ def _over_both_ends(
     messages: Float[Array, "angle channel"],
     weights: Float[Array, "atom neighbour channel"],
     triples: Angles,
-    reverse: tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]],
+    graph: Graph,
 ) -> Float[Array, "atom neighbour channel"]:
     """For every bond the sum over the angles at both its ends."""
     flat = weights.reshape(-1, weights.shape[-1])
     messages = jnp.where(triples.mask[:, None], messages * flat[triples.second], 0)
     here = jax.ops.segment_sum(messages, triples.first, len(flat)) * flat
-    place, found = reverse
-    return here.reshape(weights.shape) + jnp.where(found[:, :, None], here[place], 0)
+    return here.reshape(weights.shape) + here[graph.opposite]
 
 
 Part = tuple[Array, Callable[[Array], Array]]

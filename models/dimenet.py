@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.bessel import spherical_basis
@@ -122,7 +122,7 @@ class DimeNetPlusPlus(nn.Module):
         cos = -jnp.einsum("asx,atx->ast", units, units, precision="highest")
         angular = legendre(self.num_spherical, cos)
         itself = np.eye(cos.shape[1], dtype=bool)[None, :, None, :]
-        return Triplets(waves, jnp.where(itself, 0, angular), *graph.reverse(graph.edge_mask))
+        return Triplets(waves, jnp.where(itself, 0, angular), graph)
 
 
 _ELEMENTS = 95
@@ -132,15 +132,13 @@ class Triplets(NamedTuple):
     """Pairs of slots of one row: a message t→centre that feeds the message centre→s.
 
     Row and slot give the edge from the neighbour to the centre; the edge centre→s stands in the row
-    of the neighbour s, and `place` says where.
+    of the neighbour s.
     """
 
     waves: Float[Array, "atom order t radial"]
     angular: Float[Array, "atom s order t"]
     """Harmonics of the angle; zero where s is t."""
-    place: Int[Array, "atom neighbour"]
-    """The flat index of every edge's reverse."""
-    found: Bool[Array, "atom neighbour"]
+    graph: Graph
 
 
 def legendre(orders: int, cos: Float[Array, "*n t"]) -> Float[Array, "*n order t"]:
@@ -242,7 +240,8 @@ class Interaction(nn.Module):
         factor = sum(triplets.waves[..., n, None] * kernel[..., n, :] for n in range(count))
         weighted = factor * sent[:, None]
         heard = jnp.einsum("aslt,altc->asc", triplets.angular, weighted)
-        return reversed_edges(heard, triplets.place, triplets.found)
+        graph = triplets.graph
+        return reversed_edges(jnp.where(graph.edge_mask[..., None], heard, 0), graph.opposite)
 
     def _pair(
         self, name: str, inputs: int, outputs: int, dtype: jnp.dtype

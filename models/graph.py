@@ -7,7 +7,7 @@ faster than a scatter on every backend, and triplets are pairs of slots of one r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,8 @@ class Graph:
     vectors: Float[Array, "atom neighbour 3"]
     """Å, from the centre to the neighbour."""
     edge_mask: Bool[Array, "atom neighbour"]
+    opposite: Int[Array, "atom neighbour"]
+    """Place, among all slots, of the same edge seen from the neighbour; padding's own place."""
     charge: Float[Array, " molecule"]
     """Total charge, e."""
     unpaired: Float[Array, " molecule"]
@@ -54,6 +56,9 @@ class Graph:
         first = jnp.arange(molecules, dtype=jnp.int32)[:, None, None] * atoms
         neighbours = (jnp.asarray(batch.edges.neighbours) + first).reshape(molecules * atoms, -1)
         edge_mask = jnp.asarray(batch.edges.mask).reshape(neighbours.shape)
+        opposite = neighbours * neighbours.shape[1] + jnp.asarray(batch.edges.back).reshape(
+            neighbours.shape
+        )
         vectors = positions[neighbours] - positions[:, None, :]
         if batch.edges.offsets is not None:
             offsets = jnp.asarray(batch.edges.offsets, positions.dtype)
@@ -65,7 +70,9 @@ class Graph:
             for x in (batch.charge, batch.unpaired)
         )
         numbers = jnp.asarray(batch.numbers).reshape(-1)
-        return cls(numbers, mask, positions, neighbours, vectors, edge_mask, charge, unpaired)
+        return cls(
+            numbers, mask, positions, neighbours, vectors, edge_mask, opposite, charge, unpaired
+        )
 
     @property
     def distances(self) -> Float[Array, "atom neighbour"]:
@@ -77,28 +84,26 @@ class Graph:
         """The precision of everything computed from this graph."""
         return self.vectors.dtype
 
-    def reverse(
-        self, mask: Bool[Array, "atom neighbour"]
-    ) -> tuple[Int[Array, "atom neighbour"], Bool[Array, "atom neighbour"]]:
-        """Of the edges in `mask`, the flat index as seen from the other end, and if it is there."""
-        atoms, slots = mask.shape
-        back = self.neighbours[self.neighbours] == np.arange(atoms, dtype=np.int32)[:, None, None]
-        back = back & mask[self.neighbours]
-        vectors = jax.lax.stop_gradient(self.vectors)
-        gap = vectors[self.neighbours] + vectors[:, :, None]
-        gap = jnp.where(back, (gap * gap).sum(-1), jnp.inf)
-        place = self.neighbours * slots + jnp.argmin(gap, -1).astype(np.int32)
-        return place, mask & back.any(-1)
-
     def gather(
         self, atoms: Float[Array, "atom *channel"]
     ) -> Float[Array, "atom neighbour *channel"]:
         """Every atom's neighbours' values; padding slots hold the atom's own.
 
         Differentiable in reverse mode, by a gather too: a scatter takes longer than all else on a
-        CPU. Every edge must have its reverse in the list.
+        CPU.
         """
-        return _gather(atoms, self.neighbours, self.edge_mask, *self.reverse(self.edge_mask))
+        return _gather(atoms, self.neighbours, self.opposite)
+
+    def pairs(self) -> Pairs:
+        """Both directions of an edge as one: what depends on distances alone is worth half."""
+        atoms, slots = self.edge_mask.shape
+        place = jnp.arange(atoms * slots, dtype=np.int32).reshape(atoms, slots)
+        chosen, room = (self.edge_mask & (place < self.opposite)).reshape(-1), place.size
+        (first,) = jnp.nonzero(chosen, size=(room + 1) // 2, fill_value=room)
+        number = jnp.cumsum(chosen, dtype=np.int32) - 1
+        number = number[jnp.minimum(place, self.opposite)]
+        distances = self.distances.reshape(-1).at[first].get(mode="fill", fill_value=PADDING)
+        return Pairs(first.astype(np.int32), number, distances, self.edge_mask, self.opposite)
 
     def species(self, elements: tuple[int, ...]) -> Int[Array, " atom"]:
         """Index of each atom's element among `elements`; 0 for padding, whose rows nobody reads."""
@@ -117,42 +122,59 @@ class Graph:
         return jnp.repeat(molecules, self.mask.shape[1], axis=0)
 
 
+class Pairs(NamedTuple):
+    """Edges and their reverses, numbered as pairs; more places than pairs, the last ones empty."""
+
+    first: Int[Array, " pair"]
+    """Place of one of the pair's two edges among all slots; beyond them where there is no pair."""
+    number: Int[Array, "atom neighbour"]
+    """The pair of every edge."""
+    distances: Float[Array, " pair"]
+    """Å; `PADDING` where there is no pair."""
+    edge_mask: Bool[Array, "atom neighbour"]
+    opposite: Int[Array, "atom neighbour"]
+
+    def spread(self, pairs: Float[Array, "pair channel"]) -> Float[Array, "atom neighbour channel"]:
+        """Every pair's value at both its edges; zero where there is no neighbour."""
+        return _spread(pairs, *self)
+
+
 @jax.custom_vjp
-def _gather(x: Array, neighbours: Array, mask: Array, place: Array, found: Array) -> Array:
+def _spread(x: Array, first: Array, number: Array, distances: Array, *graph: Array) -> Array:
+    return jnp.where(graph[0][:, :, None], x[number], 0)
+
+
+def _spread_backward(pairs: tuple[Array, ...], g: Array) -> tuple[Array | None, ...]:
+    first, _, _, _, opposite = pairs
+    ends = first, opposite.reshape(-1).at[first].get(mode="fill", fill_value=opposite.size)
+    flat = g.reshape(-1, g.shape[-1])
+    one, other = (flat.at[end].get(mode="fill", fill_value=0) for end in ends)
+    return (one + other, *[None] * len(pairs))
+
+
+_spread.defvjp(lambda x, *pairs: (_spread(x, *pairs), pairs), _spread_backward)
+
+
+@jax.custom_vjp
+def _gather(x: Array, neighbours: Array, opposite: Array) -> Array:
     return x[neighbours]
-
-
-def _gather_forward(x: Array, *graph: Array) -> tuple[Array, tuple[Array, ...]]:
-    return _gather(x, *graph), graph
-
-
-def _gather_backward(graph: tuple[Array, ...], g: Array) -> tuple[Array | None, ...]:
-    _, mask, place, found = graph
-    return (_reversed(g, place, found).sum(1) + _where(~mask, g).sum(1), None, None, None, None)
 
 
 @jax.custom_vjp
 def reversed_edges(
-    edges: Float[Array, "atom neighbour *channel"],
-    place: Int[Array, "atom neighbour"],
-    found: Bool[Array, "atom neighbour"],
+    edges: Float[Array, "atom neighbour *channel"], opposite: Int[Array, "atom neighbour"]
 ) -> Float[Array, "atom neighbour *channel"]:
-    """Every edge's value at its reverse (`Graph.reverse`): a symmetric map, hence its own vjp."""
-    return _reversed(edges, place, found)
+    """Every edge's value at its reverse (`Graph.opposite`): a symmetric map, hence its own vjp."""
+    return edges.reshape(-1, *edges.shape[2:])[opposite]
 
 
-def _reversed(edges: Array, place: Array, found: Array) -> Array:
-    return _where(found, edges.reshape(-1, *edges.shape[2:])[place])
-
-
-def _where(mask: Array, edges: Array) -> Array:
-    return jnp.where(mask.reshape(*mask.shape, *[1] * (edges.ndim - 2)), edges, 0)
-
-
-_gather.defvjp(_gather_forward, _gather_backward)
+_gather.defvjp(
+    lambda x, *where: (_gather(x, *where), where),
+    lambda where, g: (reversed_edges(g, where[1]).sum(1), None, None),
+)
 reversed_edges.defvjp(
-    lambda edges, *where: (_reversed(edges, *where), where),
-    lambda where, g: (_reversed(g, *where), None, None),
+    lambda edges, opposite: (reversed_edges(edges, opposite), opposite),
+    lambda opposite, g: (reversed_edges(g, opposite), None),
 )
 
 PADDING = 1.0

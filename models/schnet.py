@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from cpdjax.errors import InputError
 from cpdjax.models.encoder import Layers
-from cpdjax.models.graph import Graph
+from cpdjax.models.graph import Graph, Pairs
 from cpdjax.models.layers import shifted_softplus
 from cpdjax.models.weights import Source, State, dense, options, translate
 
@@ -73,12 +73,13 @@ class SchNet(nn.Module):
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
         h = nn.Embed(_ELEMENTS, self.hidden_channels, name="embedding")(graph.numbers)
         states = {"embedding": h}
-        basis = Gaussians(self.num_gaussians, self.cutoff, name="gaussians")(graph.distances)
+        pairs = graph.pairs()
+        basis = Gaussians(self.num_gaussians, self.cutoff, name="gaussians")(pairs.distances)
         envelope = 0.5 * (jnp.cos(graph.distances * (np.pi / self.cutoff)) + 1)
         envelope = jnp.where(graph.edge_mask, envelope, 0)
         for i in range(self.num_interactions):
             block = Interaction(self.hidden_channels, self.num_filters, name=f"interaction_{i}")
-            h = h + block(h, basis, envelope, graph)
+            h = h + block(h, basis, pairs, envelope, graph)
             states[f"interaction_{i}"] = h
         h = shifted_softplus(nn.Dense(self.hidden_channels // 2, name="lin1")(h))
         states["readout"] = h
@@ -104,12 +105,13 @@ class Interaction(nn.Module):
     def __call__(
         self,
         h: Float[Array, "atom channel"],
-        basis: Float[Array, "atom neighbour gaussian"],
+        basis: Float[Array, "pair gaussian"],
+        pairs: Pairs,
         envelope: Float[Array, "atom neighbour"],
         graph: Graph,
     ) -> Float[Array, "atom channel"]:
         w = shifted_softplus(nn.Dense(self.filters, name="filter1")(basis))
-        w = nn.Dense(self.filters, name="filter2")(w)
+        w = pairs.spread(nn.Dense(self.filters, name="filter2")(w))
         x = nn.Dense(self.filters, use_bias=False, name="lin1")(h)
         x = jnp.einsum("ak,akf,akf->af", envelope, w, graph.gather(x))
         x = shifted_softplus(nn.Dense(self.channels, name="lin2")(x))
@@ -123,10 +125,10 @@ class Gaussians(nn.Module):
     cutoff: float
 
     @nn.compact
-    def __call__(self, r: Float[Array, "atom neighbour"]) -> Float[Array, "atom neighbour gauss"]:
+    def __call__(self, r: Float[Array, " pair"]) -> Float[Array, "pair gauss"]:
         grid = np.linspace(0, self.cutoff, self.count)
         centres = self.variable("constants", "centres", lambda: jnp.asarray(grid, r.dtype)).value
-        scaled = (r[..., None] - centres[None, None]) / (centres[1] - centres[0])
+        scaled = (r[:, None] - centres[None]) / (centres[1] - centres[0])
         return jnp.exp(-0.5 * scaled * scaled)
 
 

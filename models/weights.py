@@ -167,6 +167,7 @@ def example() -> Graph:
         neighbours=jax.numpy.array([[1], [0]], np.int32),
         vectors=jax.numpy.array([[[0, 0, 0.7]], [[0, 0, -0.7]]], np.float32),
         edge_mask=jax.numpy.ones((2, 1), bool),
+        opposite=jax.numpy.array([[1], [0]], np.int32),
         charge=jax.numpy.zeros(1, np.float32),
         unpaired=jax.numpy.zeros(1, np.float32),
     )

@@ -23,7 +23,9 @@ def test_no_choice_pads_fewer_pairs(distinct, copies):
     *smaller, largest = np.unique(sizes).tolist()
     choices = combinations(smaller, min(count - 1, len(smaller)))
     assert padded(sizes, bounds) == min(padded(sizes, [*c, largest]) for c in choices)
-    assert len(bounds) <= count and (np.diff(bounds) > 0).all() and bounds[-1] == largest
+    assert len(bounds) <= count
+    assert (np.diff(bounds) > 0).all()
+    assert bounds[-1] == largest
 
 
 @pytest.mark.parametrize("size", [1, 29])

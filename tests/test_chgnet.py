@@ -101,21 +101,6 @@ def test_unknown_activations_and_other_state_dicts_are_refused():
         from_state_dict("chgnet", {}, rows)
 
 
-def test_bonds_find_their_reverse():
-    """Also where an atom has several images of one neighbour, and of itself."""
-    frames = [bulk("NaCl", "rocksalt", a=5.64)]
-    encoder = Encoder("cutoffs", chgnet.CHGNet(), {})
-    batch = batch_of(encoder, frames)
-    graph = chgnet.Graph.of(batch)
-    mask, vectors = np.asarray(graph.edge_mask), np.asarray(graph.vectors)
-    place, found = map(np.asarray, graph.reverse(graph.edge_mask))
-    np.testing.assert_array_equal(found, mask)
-    back = vectors.reshape(-1, 3)[place]
-    np.testing.assert_allclose(back[mask], -vectors[mask], rtol=0, atol=1e-12)
-    atoms = np.broadcast_to(np.arange(len(mask))[:, None], mask.shape)
-    np.testing.assert_array_equal(np.asarray(graph.neighbours).ravel()[place][mask], atoms[mask])
-
-
 def test_angles_are_all_ordered_pairs_of_an_atoms_bonds():
     short = np.array([[1, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]], bool)
     angles = chgnet.Angles.of(jax.numpy.asarray(short), room=11)

@@ -11,8 +11,8 @@ from ase.build import bulk, molecule
 from e3nn_jax import Irreps, IrrepsArray
 
 from cpdjax import models
-from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.buckets import MAX_BUCKETS
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.models.cards import card_of
 from cpdjax.structures import Structures
