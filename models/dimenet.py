@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.bessel import spherical_basis
 from cpdjax.models.encoder import Layers
-from cpdjax.models.graph import Graph, reversed_edges
+from cpdjax.models.graph import Graph, Pairs, reversed_edges
 from cpdjax.models.layers import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.weights import Source, State, dense, options, translate, transpose
 
@@ -86,11 +86,10 @@ class DimeNetPlusPlus(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        radial = RadialBasis(self.num_radial, self.cutoff, self._power, name="radial_basis")(
-            graph.distances
-        )
-        radial = jnp.where(graph.edge_mask[:, :, None], radial, 0)
-        triplets = self._triplets(graph)
+        pairs = graph.pairs()
+        basis = RadialBasis(self.num_radial, self.cutoff, self._power, name="radial_basis")
+        radial = pairs.spread(basis(pairs.distances))
+        triplets = self._triplets(graph, pairs)
         x = Embedding(self.hidden_channels, self.act, name="embedding")(radial, graph)
         layers, output = {}, jnp.zeros(len(graph.numbers), graph.dtype)
         for i, layer in enumerate(self.irreps):
@@ -113,11 +112,13 @@ class DimeNetPlusPlus(nn.Module):
         depths = self.num_before_skip, self.num_after_skip
         return Interaction(self.int_emb_size, self.basis_emb_size, *depths, self.act, name=name)
 
-    def _triplets(self, graph: Graph) -> Triplets:
+    def _triplets(self, graph: Graph, pairs: Pairs) -> Triplets:
         waves = spherical_basis(
-            graph.distances, self.num_spherical, self.num_radial, self.cutoff, self._power
+            pairs.distances, self.num_spherical, self.num_radial, self.cutoff, self._power
         )
-        waves = jnp.where(graph.edge_mask[:, None, :, None], jnp.swapaxes(waves, 0, 1), 0)
+        waves = pairs.spread(jnp.swapaxes(waves, 0, 1).reshape(waves.shape[1], -1))
+        waves = waves.reshape(*waves.shape[:2], self.num_spherical, self.num_radial)
+        waves = jnp.swapaxes(waves, 1, 2)
         units = graph.vectors / graph.distances[:, :, None]
         cos = -jnp.einsum("asx,atx->ast", units, units, precision="highest")
         angular = legendre(self.num_spherical, cos)
