@@ -83,7 +83,7 @@ def test_is_ridge_without_intercept_on_stacked_rows():
     found = vectors()
     assert_oracle(found, X, Y)
     assert found.prediction.shape == (len(ALPHAS), N, 2, 3)
-    np.testing.assert_allclose(found.r2_full, found.r2_geom, rtol=1e-15)  # XLA may compute it twice
+    np.testing.assert_allclose(found.r2_full, found.r2_geom, rtol=0, atol=1e-14)  # XLA may compute it twice
     np.testing.assert_array_equal(found.r2_comp, np.zeros((FOLDS, 2)))
 
 
@@ -359,7 +359,7 @@ def test_sweep_is_ridge_on_every_subset():
         np.testing.assert_allclose(one.r2_geom[..., 0], expected, atol=1e-9)
         assert np.isnan(one.r2_geom[..., 1]).all()  # no quadrupole of vectors
     assert (table.r2_comp == 0).all()
-    np.testing.assert_array_equal(table.r2_full, table.r2_geom)
+    np.testing.assert_allclose(table.r2_full, table.r2_geom, rtol=0, atol=1e-14)
 
 
 def test_parity_decides_where_it_is_true():
