@@ -16,6 +16,7 @@ from cpdjax.cpd import cpd, learning_curve
 from cpdjax.differences import differences
 from cpdjax.equivariance import assert_equivariant
 from cpdjax.equivariant import equivariant_cpd
+from cpdjax.equivariant_draws import equivariant_bootstrap, equivariant_permutation_test
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features, invariants
@@ -51,7 +52,9 @@ __all__ = [
     "datasets",
     "differences",
     "elements",
+    "equivariant_bootstrap",
     "equivariant_cpd",
+    "equivariant_permutation_test",
     "extract",
     "extract_to",
     "formulas",

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from cpdjax.arguments import Arguments, precision
 from cpdjax.errors import InputError
-from cpdjax.folds import Layout, cross_validation
-from cpdjax.permutation import check_count, concrete
+from cpdjax.folds import Layout, cross_validation, padded
+from cpdjax.permutation import check_count, concrete, group_ids
 from cpdjax.probe import Options, probe
 from cpdjax.projection import Projection
 
@@ -91,6 +91,7 @@ def bootstrap(
     Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
     *,
     replicates: int = 200,
+    groups: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] = 1.0,
     standardize: bool = True,
@@ -110,6 +111,9 @@ def bootstrap(
 
     Args:
         replicates: drawn at random from `seed`.
+        groups: a label for every row; whole groups are drawn, as many from each fold as it has.
+            For rows that are no independent draws: the atoms of a molecule; or formulas, where
+            the folds are `group_folds` and the question is what other formulas would have scored.
         alphas: one Ridge penalty or a grid. "loo" is refused: the row that it leaves out has
             copies among the others, and the α that suits copies is too small.
         X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`.
@@ -118,7 +122,8 @@ def bootstrap(
         NumPy arrays. A target that is constant in a held-out fold has NaN for its score.
 
     Raises:
-        InputError: as `cpd`; traced arrays, no replicates, or α by leave-one-out.
+        InputError: as `cpd`; traced arrays, no replicates, α by leave-one-out, or groups that are
+            not one a row or not whole in a fold.
 
     >>> rng = np.random.default_rng(0)
     >>> X, C = rng.normal(size=(100, 4)), rng.integers(0, 5, (100, 2))
@@ -128,13 +133,10 @@ def bootstrap(
     (True, (99, 1, 1))
     """
     check_count("replicates", replicates)
-    if isinstance(alphas, str):
-        raise InputError(
-            f"the bootstrap needs alphas of its own, got {alphas!r}: leave-one-out sees copies of "
-            "the row that it leaves out"
-        )
+    check_grid(alphas)
     arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
-    layout = redrawn(cross_validation(len(arguments.x), folds, seed=seed), replicates, seed)
+    layout = cross_validation(len(arguments.x), folds, seed=seed)
+    layout = redrawn(layout, replicates, seed, groups)
     given = (arguments.x, arguments.c, arguments.y, arguments.alphas)
     with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
         scores = _mean_scores(
@@ -142,14 +144,31 @@ def bootstrap(
             jnp.asarray(layout.index),
             jnp.asarray(layout.rank),
             size=layout.sizes[0],
-            options=_in_memory(arguments),
+            options=in_memory(arguments),
         )
         scores = np.asarray(scores)
     return Bootstrap(scores[0], scores[1:])
 
 
-def redrawn(layout: Layout, replicates: int, seed: int) -> Layout:
+def check_grid(alphas: Any) -> None:
+    """Raise InputError for α by leave-one-out."""
+    if isinstance(alphas, str):
+        raise InputError(
+            f"the bootstrap needs alphas of its own, got {alphas!r}: leave-one-out sees copies of "
+            "the row that it leaves out"
+        )
+
+
+def redrawn(
+    layout: Layout,
+    replicates: int,
+    seed: int,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> Layout:
     """The first repeat at the largest size, then as many replicates of it, as further repeats.
+
+    Raises:
+        InputError: groups that are not one label a row, or one that lies in two folds.
 
     >>> layout = redrawn(cross_validation(6, 2), replicates=3, seed=0)
     >>> layout.index.shape, all(set(r[1]) <= set(layout.index[0, 1]) for r in layout.index)
@@ -158,12 +177,40 @@ def redrawn(layout: Layout, replicates: int, seed: int) -> Layout:
     index, rank, size = layout.index[0], layout.rank[0], layout.sizes[-1]
     filled = (rank < size).sum(-1)  # the first slots of every fold
     rng = np.random.default_rng((seed, 2))
+    if groups is not None:
+        folds = [rows[:count] for rows, count in zip(index, filled, strict=True)]
+        return _redrawn_groups(folds, group_ids(groups, int(filled.sum())), size, replicates, rng)
     slots = rng.integers(0, filled[:, None], (replicates, *index.shape))
     drawn = np.take_along_axis(np.broadcast_to(index, slots.shape), slots, axis=-1)
     all_index = np.concatenate([index[None], drawn])
     return Layout(
         (size,), ((0, index.shape[1]),), all_index, np.broadcast_to(rank, all_index.shape)
     )
+
+
+def _redrawn_groups(
+    folds: list[np.ndarray],
+    group: Int[np.ndarray, " row"],
+    size: int,
+    replicates: int,
+    rng: np.random.Generator,
+) -> Layout:
+    members = []
+    for rows in folds:
+        rows = rows[np.argsort(group[rows], kind="stable")]
+        members.append(np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1))
+    if sum(map(len, members)) > len(np.unique(group)):
+        raise InputError(
+            "a group lies in two folds, where its rows would be drawn apart: give fold ids that "
+            "keep groups whole, such as cpdjax.group_folds(groups)"
+        )
+
+    def draw(whole: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([whole[i] for i in rng.integers(0, len(whole), len(whole))])
+
+    drawn = [[draw(whole) for whole in members] for _ in range(replicates)]
+    # Draws differ in length, and may be longer than the data: all have a rank that every size has.
+    return padded([[(rows, np.zeros_like(rows)) for rows in r] for r in (folds, *drawn)], (size,))
 
 
 def mirrored(
@@ -192,7 +239,7 @@ def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Inte
     return Interval(*np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
-def _in_memory(arguments: Arguments) -> Options:
+def in_memory(arguments: Arguments) -> Options:
     """As many replicates at once as an accelerator gathers into 2 GB; a CPU takes one by one."""
     options = arguments.options
     if options.batch_size is None:

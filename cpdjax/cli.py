@@ -97,6 +97,12 @@ def sweep(
     permutations: Annotated[
         int | None, typer.Option(help="Permutations for p-values at the largest size.")
     ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="What is permuted: residual (after composition) or marginal.")
+    ] = None,
+    permute_within: Annotated[
+        str | None, typer.Option(help='"formula": exchange molecules of one formula only.')
+    ] = None,
     bootstrap: Annotated[
         int | None, typer.Option(help="Replicates for intervals at the largest size.")
     ] = None,

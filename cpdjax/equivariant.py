@@ -79,13 +79,10 @@ def equivariant_cpd(
     >>> scores.r2_geom.shape, bool(scores.r2_geom.min() > 0.99)
     ((5, 1, 1), True)
     """
-    x, y = _matched(X, Y)
+    x, y = matched(X, Y)
     options = Options(standardize, predictions=predictions, batch_size=default_batch_size())
-    rows = len(x)
-    # Laid flat for the checks that every probe shares; composition has no part in it.
-    flat = (x.reshape(rows, -1), np.zeros((rows, 1)), y.reshape(rows, -1))
-    arguments = Arguments.of(*flat, alphas, dtype, options)
-    layout = cross_validation(rows, concrete_folds(folds), seed=seed)
+    arguments = Arguments.of(*flat(x, y), alphas, dtype, options)
+    layout = cross_validation(len(x), concrete_folds(folds), seed=seed)
     traced = any(isinstance(a, jax.core.Tracer) for a in (x, y, arguments.alphas))
     with nullcontext() if traced else precision(arguments.dtype):
         scores = tensor_probe(
@@ -103,7 +100,13 @@ def equivariant_cpd(
     return scores if traced else jax.tree.map(np.asarray, scores)
 
 
-def _matched(X: Any, Y: Any) -> tuple[Any, Any]:
+def flat(x: Any, y: Any) -> tuple[Any, np.ndarray, Any]:
+    """Laid flat for the checks that every probe shares; composition has no part in it."""
+    rows = len(x)
+    return x.reshape(rows, -1), np.zeros((rows, 1)), y.reshape(rows, -1)
+
+
+def matched(X: Any, Y: Any) -> tuple[Any, Any]:
     """Features (molecule, channel, m) and targets (molecule, target, m) of one irrep."""
     if isinstance(X, IrrepsArray) != isinstance(Y, IrrepsArray):
         raise InputError("X and Y must both be an IrrepsArray, or both arrays of one irrep")
@@ -131,4 +134,4 @@ def _channels_of_target(X: IrrepsArray, Y: IrrepsArray) -> tuple[Any, Any]:
             f"X ({X.irreps}) has no channel of the target's irrep {kind}: what is not of its "
             "irrep cannot turn with it (where labels hold for rotations only, pass arrays)"
         )
-    return _matched(components(X, kind)[0], components(Y, kind)[0])
+    return matched(components(X, kind)[0], components(Y, kind)[0])

@@ -144,13 +144,13 @@ def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
         return np.concatenate(atoms), np.repeat(rank, counts[molecules])
 
     folds = [list(zip(*pair, strict=True)) for pair in zip(layout.index, layout.rank, strict=True)]
-    return _padded([[expand(*fold) for fold in repeat] for repeat in folds], layout.sizes)
+    return padded([[expand(*fold) for fold in repeat] for repeat in folds], layout.sizes)
 
 
 def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, ...]) -> Layout:
     folds = max(int(i.max()) for i in ids) + 1
     members = [[np.flatnonzero(i == k) for k in range(folds)] for i in ids]
-    return _padded(
+    return padded(
         [
             [(order[places], places) for places in repeat]
             for order, repeat in zip(orders, members, strict=True)
@@ -159,7 +159,7 @@ def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, 
     )
 
 
-def _padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
+def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
     """From the rows and ranks, ascending, of every fold of every repeat."""
     slots = max(len(index) for repeat in rows for index, _ in repeat)
     shape = (len(rows), len(rows[0]), slots)

@@ -39,6 +39,12 @@ class Molecules:
         return len(self.counts)
 
     @property
+    def owner(self) -> Int[np.ndarray, " row"]:
+        """The molecule of every row."""
+        own = np.arange(len(self.formulas))
+        return own if self.offsets is None else np.repeat(own, np.diff(self.offsets))
+
+    @property
     def y(self) -> Float[np.ndarray, "row column"]:
         """The targets side by side, in their order, tensors component by component."""
         return np.column_stack(list(self.targets.values()))

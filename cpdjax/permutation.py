@@ -8,7 +8,7 @@ permuted targets would have more variance for the probe to overfit than the obse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -88,7 +88,9 @@ def permutation_test(
     - `groups`, with either scheme: only molecules of one group change places. With formulas for
       groups this is exact for "features say nothing of y given the formula", linear or not, and
       both schemes are one. It is the sharper question, since features can hold what is not linear
-      in composition; its power comes from formulas that several molecules share.
+      in composition; its power comes from formulas that several molecules share. Where rows are
+      atoms, group them by molecule and element: what the atoms of a molecule share, probes overfit,
+      and targets permuted among all atoms share it no more.
 
     Args:
         permutations: drawn at random from `seed`; p is never below 1 / (1 + permutations).
@@ -119,7 +121,7 @@ def permutation_test(
     arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
     y = np.asarray(arguments.y, np.float64)
     fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
-    order = _orders(len(y), permutations, groups, np.random.default_rng((seed, 1)))
+    order = orders(len(y), permutations, groups, seed)
     scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
@@ -161,18 +163,23 @@ def mean_scores(
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Mean R²_geom over folds of the targets `fixed` + `moved[order]`, a chunk of copies a call."""
     layout = cross_validation(len(fixed), folds, seed=seed)
-    most = max(_CHUNK // fixed.size, 1)
-    calls = -(-len(order) // most)
-    step = -(-len(order) // calls)  # of equal size, so that one program does
-    padded = np.concatenate([order, order[: calls * step - len(order)]])
     with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
         given = (arguments.x, arguments.c, arguments.alphas, fixed, moved)
         arrays = [jnp.asarray(a, arguments.dtype) for a in given]
         where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
         run = partial(_mean_scores, *arrays, options=arguments.options)
-        found = [
-            np.asarray(run(jnp.asarray(part), *where)) for part in padded.reshape(calls, step, -1)
-        ]
+        return in_chunks(lambda part: run(part, *where), order, fixed.size)
+
+
+def in_chunks(
+    run: Callable[[Array], Array], order: Int[np.ndarray, "copy row"], numbers: int
+) -> Float[np.ndarray, "copy *score"]:
+    """What `run` makes of every copy of the targets, so many numbers each, in calls that fit."""
+    most = max(_CHUNK // numbers, 1)
+    calls = -(-len(order) // most)
+    step = -(-len(order) // calls)  # of equal size, so that one program does
+    padded = np.concatenate([order, order[: calls * step - len(order)]])
+    found = [np.asarray(run(jnp.asarray(part))) for part in padded.reshape(calls, step, -1)]
     return np.concatenate(found)[: len(order)]
 
 
@@ -198,10 +205,9 @@ def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule ta
     return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]
 
 
-def _orders(
-    n: int, permutations: int, groups: Any, rng: np.random.Generator
-) -> Int[np.ndarray, "copy molecule"]:
+def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:
     """The identity, then random permutations, within groups where there are some."""
+    rng = np.random.default_rng((seed, 1))
     group = group_ids(groups, n)
     places = np.argsort(group, kind="stable")
     order = np.empty((1 + permutations, n), np.int32)

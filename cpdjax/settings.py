@@ -62,8 +62,15 @@ class Settings(BaseModel):
     """What is taken from the features: a name that `cpdjax.cpd` knows."""
     permutations: Annotated[int, Field(ge=0)] = 0
     """Permutations behind every p-value at the largest size; 0: no p-values."""
+    scheme: Literal["residual", "marginal"] = "residual"
+    """What is permuted: a target's residual after composition, or the target itself; see
+    `cpdjax.permutation_test`. Of tensors and atoms both are one."""
+    permute_within: Literal["formula"] | None = None
+    """"formula": only molecules of one formula change places. Atoms always change places within
+    their molecule and element."""
     bootstrap: Annotated[int, Field(ge=0)] = 0
-    """Replicates behind every interval at the largest size; 0: no intervals."""
+    """Replicates behind every interval at the largest size; 0: no intervals. Molecules are drawn,
+    whole formulas where `group_by` says so."""
     adjust: Literal["holm", "bh", "max-t"] = "holm"
     """How p-values are adjusted for all channels and targets; see `cpdjax.multiplicity`."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -84,7 +91,7 @@ class Settings(BaseModel):
     def record(self) -> dict[str, Any]:
         """What decides the numbers, ready for JSON; of uncertainty only what is asked for."""
         unused = {"permutations": not self.permutations, "bootstrap": not self.bootstrap}
-        unused["adjust"] = unused["permutations"]
+        unused |= dict.fromkeys(("adjust", "scheme", "permute_within"), not self.permutations)
         return self.model_dump(mode="json", exclude={k for k, is_so in unused.items() if is_so})
 
 

@@ -84,7 +84,7 @@ def sweep(
         progress: show a progress bar on standard error.
         **settings: fields of `cpdjax.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
-            permutations, bootstrap, adjust, seed, dtype.
+            permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`

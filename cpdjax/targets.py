@@ -71,19 +71,26 @@ def fitting(molecules: Molecules, components: int) -> Float[np.ndarray, "row tar
 
 def among_all(scores: Scores, molecules: Molecules, components: int) -> Scores:
     """Scores of the `fitting` targets in their places among all: NaN for others, r2_comp zero."""
-    place = [v.shape[1] == components for v in molecules.targets.values()]
-
-    def spread(values: np.ndarray, empty: float) -> np.ndarray:
-        full = np.full((*values.shape[:-1], len(place)), empty, values.dtype)
-        full[..., place] = values
-        return full
 
     def everywhere(name: str, values: Any) -> Any:
         if name in ("r2_geom", "r2_full", "alpha_geom", "alpha_full"):
-            return spread(values, np.nan)
-        return spread(values, 0) if name == "r2_comp" else values
+            return in_place(values, molecules, components)
+        return in_place(values, molecules, components, 0) if name == "r2_comp" else values
 
     return Scores(**{name: everywhere(name, values) for name, values in vars(scores).items()})
+
+
+def in_place(
+    values: Float[np.ndarray, "*score fitting"],
+    molecules: Molecules,
+    components: int,
+    empty: float = np.nan,
+) -> Float[np.ndarray, "*score target"]:
+    """Numbers of the `fitting` targets in their places among all."""
+    place = [v.shape[1] == components for v in molecules.targets.values()]
+    full = np.full((*values.shape[:-1], len(place)), empty, values.dtype)
+    full[..., place] = values
+    return full
 
 
 def _known(structures: Structures, probe: str) -> Mapping[str, tuple[np.ndarray, str]]:

@@ -2,6 +2,10 @@
 
 All at the largest size, on the molecules and folds of the first repeat. Every channel sees the
 same permutations and the same replicates, so that channels can be compared draw by draw.
+
+Where rows are atoms, their molecules are what is independent: atoms change places within their
+molecule and element, and the bootstrap draws whole molecules. With folds by formula it draws whole
+formulas.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from jaxtyping import Float
 from cpdjax.bootstrap import Bootstrap, bootstrap
 from cpdjax.channels import Channel
 from cpdjax.checkpoint import Checkpoint
+from cpdjax.equivariant_draws import equivariant_bootstrap, equivariant_permutation_test
 from cpdjax.errors import InputError
 from cpdjax.folds import Layout
 from cpdjax.molecules import Molecules
 from cpdjax.multiplicity import adjust, max_t
 from cpdjax.permutation import PermutationTest, p_values, permutation_test
 from cpdjax.settings import Settings
+from cpdjax.targets import fitting, in_place
 
 Kind = Literal["permutation", "replicate"]
 
@@ -52,13 +58,6 @@ class Draws(NamedTuple):
 
 def check(settings: Settings) -> None:
     """Raise InputError where there are no draws for such settings."""
-    if not (settings.permutations or settings.bootstrap):
-        return
-    if settings.probe != "ridge":
-        raise InputError(
-            f"permutations and bootstrap are for probe 'ridge', got {settings.probe!r}: leave "
-            "them at 0"
-        )
     if settings.bootstrap and settings.alphas == "loo":
         raise InputError(
             "bootstrap needs alphas of its own, got 'loo': leave-one-out sees copies of the "
@@ -88,25 +87,56 @@ def draw(
     kept = checkpoint.load(name)
     if kept is not None:
         return kept
-    size = layout.sizes[-1]
-    rows = layout.subset(0, size)
-    data = (found[unit.channel].padded()[rows], molecules.counts[rows], molecules.y[rows])
-    options: dict[str, Any] = {
-        "folds": layout.fold_ids(0, size),
-        "alphas": settings.alphas,
-        "standardize": settings.standardize,
-        "projection": settings.projection,
-        "seed": settings.seed,
-        "dtype": settings.dtype,
-    }
-    if unit.kind == "permutation":
-        test = permutation_test(*data, permutations=settings.permutations, **options)
-        scores = {"observed": test.observed, "drawn": test.null}
-    else:
-        sample = bootstrap(*data, replicates=settings.bootstrap, **options)
-        scores = {"observed": sample.observed, "drawn": sample.replicates}
+    scores = _drawn(found[unit.channel].padded(), molecules, layout, settings, unit.kind)
     checkpoint.save(name, scores)
     return scores
+
+
+def _drawn(
+    x: np.ndarray, molecules: Molecules, layout: Layout, settings: Settings, kind: Kind
+) -> dict[str, np.ndarray]:
+    rows, ids = (f(0, layout.sizes[-1]) for f in (layout.subset, layout.fold_ids))
+    names = ("alphas", "standardize", "seed", "dtype")
+    options: dict[str, Any] = {"folds": ids} | {name: getattr(settings, name) for name in names}
+    width = x.shape[-1]
+    if settings.equivariant:
+        data: tuple[np.ndarray, ...] = (x[rows], fitting(molecules, width)[rows])
+    else:
+        data = (x[rows], molecules.counts[rows], molecules.y[rows])
+        options["projection"] = settings.projection
+    if kind == "permutation":
+        options["groups"] = _exchangeable(molecules, settings, rows)
+        options["permutations"] = settings.permutations
+        test = (
+            equivariant_permutation_test(*data, frames=molecules.owner[rows], **options)
+            if settings.equivariant
+            else permutation_test(*data, scheme=settings.scheme, **options)
+        )
+        scores = {"observed": test.observed, "drawn": test.null}
+    else:
+        options["groups"] = _drawn_whole(molecules, settings, rows)
+        replicate = equivariant_bootstrap if settings.equivariant else bootstrap
+        sample = replicate(*data, replicates=settings.bootstrap, **options)
+        scores = {"observed": sample.observed, "drawn": sample.replicates}
+    arrays = {name: np.asarray(values) for name, values in scores.items()}
+    if not settings.equivariant:
+        return arrays
+    return {name: in_place(values, molecules, width) for name, values in arrays.items()}
+
+
+def _exchangeable(molecules: Molecules, settings: Settings, rows: np.ndarray) -> np.ndarray | None:
+    """Labels of the rows among which targets may be permuted; None: among all."""
+    if settings.per_atom:
+        element = molecules.counts.argmax(1)
+        return (molecules.owner * molecules.counts.shape[1] + element)[rows]
+    return molecules.formulas[rows] if settings.permute_within == "formula" else None
+
+
+def _drawn_whole(molecules: Molecules, settings: Settings, rows: np.ndarray) -> np.ndarray | None:
+    """Labels of the rows that are drawn together; None: every row by itself."""
+    if settings.group_by == "formula":
+        return molecules.formulas[molecules.owner[rows]]
+    return molecules.owner[rows] if settings.per_atom else None
 
 
 def attach(

@@ -223,7 +223,7 @@ def test_dimensions_and_descriptions(table):
         np.testing.assert_array_equal(absent, table.n_features == 0)
     settings = json.loads(table.attrs["settings"])
     assert {k: settings[k] for k in ASKED} == ASKED
-    assert settings["adjust"] == "holm"
+    assert (settings["adjust"], settings["scheme"]) == ("holm", "residual")
 
 
 @pytest.mark.parametrize("method", ["holm", "bh", "max-t"])
@@ -258,7 +258,8 @@ def test_without_asking_nothing_changes(table, tmp_path):
     for name in plain:
         np.testing.assert_array_equal(plain[name], table[name])
     assert not set(ASKED) & set(json.loads(plain.attrs["settings"]))
-    assert "adjust" not in json.loads((tmp_path / "sweep.json").read_text())["settings"]
+    kept = json.loads((tmp_path / "sweep.json").read_text())["settings"]
+    assert not {"adjust", "scheme", "permute_within"} & set(kept)
     assert uncertainty_table(plain) is None
 
 
@@ -316,7 +317,8 @@ def test_the_long_csv_has_uncertainty_where_it_applies(table, tmp_path):
         ({"bootstrap": 1.5}, "bootstrap: "),
         ({"adjust": "bonferroni"}, "adjust: Input should be 'holm', 'bh' or 'max-t'"),
         ({"alphas": "loo"}, "bootstrap needs alphas of its own, got 'loo'"),
-        ({"probe": "atom"}, "permutations and bootstrap are for probe 'ridge', got 'atom'"),
+        ({"scheme": "residuals"}, "scheme: Input should be 'residual' or 'marginal'"),
+        ({"permute_within": "element"}, "permute_within: Input should be 'formula'"),
     ],
 )
 def test_bad_settings_are_one_clear_line(change, words, tmp_path):
