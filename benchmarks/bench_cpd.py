@@ -103,6 +103,7 @@ class Peer:
         self.setting = Setting(1)
         self.seconds: dict[Stratum, list[float]] = {}
         self.error = {"rows ≥ features": 0.0, "rows < features": 0.0}
+        self.failures = 0
 
     def time(self, unit: Unit, sweep: Sweep, blas: Blas, setting: Setting) -> float:
         """Seconds a unit takes, or, with workers, its share of as many run side by side."""
@@ -113,6 +114,24 @@ class Peer:
             with ThreadPoolExecutor(setting.workers) as pool:
                 copies = [problem] * setting.workers
                 return clock(lambda: list(pool.map(self.call, copies)))[0] / setting.workers
+
+    def sample(self, stratum: Stratum, sweep: Sweep, blas: Blas, rng: np.random.Generator) -> None:
+        """Time one more unit.
+
+        Another one is drawn where LAPACK gives up: side by side on processors with AVX-512,
+        OpenBLAS's SVD now and then does not converge.
+        """
+        for last in (False, False, True):
+            unit = stratum.draw(sweep, rng, per_probe=self.per_probe)
+            try:
+                elapsed = self.time(unit, sweep, blas, self.setting)
+            except np.linalg.LinAlgError:
+                self.failures += 1
+                if last:
+                    raise
+            else:
+                self.seconds.setdefault(stratum, []).append(elapsed)
+                return
 
     def agree(self, unit: Unit, sweep: Sweep, ours: list[cpdjax.Scores], name: str) -> None:
         difference = self.call(unit.problem(sweep)).difference(unit.of(sweep, ours))
@@ -184,9 +203,7 @@ def time_peers(
     """One more unit of every stratum for every peer, in turn."""
     for stratum in strata(sweep):
         for peer in contenders.values():
-            unit = stratum.draw(sweep, rng, per_probe=peer.per_probe)
-            elapsed = peer.time(unit, sweep, blas, peer.setting)
-            peer.seconds.setdefault(stratum, []).append(elapsed)
+            peer.sample(stratum, sweep, blas, rng)
 
 
 def summarise(
@@ -206,6 +223,7 @@ def summarise(
                 **asdict(estimates[name]),
                 "unit": "probes" if peer.per_probe else "folds",
                 "setting": asdict(peer.setting),
+                "failures": peer.failures,
                 "ratio": estimates[name].total / best.median,
             }
             for name, peer in contenders.items()
@@ -239,6 +257,8 @@ def print_sweep(record: dict[str, Any]) -> None:
         rows.append((label, seconds(t.median), f"IQR {seconds(t.iqr)}", f"all ×{t.repeats}", "", 1))
     for name, p in record["peers"].items():
         sample = f"{p['sample']:,} of {p['population']:,} {p['unit']}"
+        if p["failures"]:
+            sample += f", {p['failures']} failed"
         threads = f"{p['setting']['blas_threads']} BLAS × {p['setting']['workers']}"
         spread = f"± {seconds(p['error'])}"
         rows.append((name, seconds(p["total"]), spread, sample, threads, f"{p['ratio']:.0f}"))
