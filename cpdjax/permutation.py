@@ -212,7 +212,8 @@ def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray,
     places = np.argsort(group, kind="stable")
     order = np.empty((1 + permutations, n), np.int32)
     order[0] = np.arange(n)
-    order[1:, places] = np.argsort(group + rng.random((permutations, n)), axis=1)
+    for copy in order[1:]:  # one by one: a draw for each needs twice the memory of its order
+        copy[places] = np.argsort(group + rng.random(n))
     return order
 
 
