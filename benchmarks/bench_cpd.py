@@ -41,7 +41,8 @@ from timing import (
 import cpdjax
 from cpdjax.arguments import Arguments
 from cpdjax.folds import cross_validation
-from cpdjax.probe import Options, probe
+from cpdjax.options import Options
+from cpdjax.probe import probe
 
 # In R². Ours: 2e-9 where rows hardly outnumber features, at the smallest α it does not refine.
 TOLERANCE = 1e-9

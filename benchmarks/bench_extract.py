@@ -27,7 +27,7 @@ from timing import Blas, Contender, Timing, environment, measure, table, write_j
 
 from cpdjax import Structures, datasets, models
 from cpdjax.extraction import padded
-from cpdjax.features import pool
+from cpdjax.irreps import pool
 from cpdjax.models import Encoder
 from cpdjax.models.cards import CARDS
 

@@ -19,12 +19,13 @@ from cpdjax.equivariant import equivariant_cpd
 from cpdjax.equivariant_draws import equivariant_bootstrap, equivariant_permutation_test
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
-from cpdjax.features import Features, invariants
+from cpdjax.features import Features
 from cpdjax.folds import group_folds, kfold
+from cpdjax.irreps import invariants
 from cpdjax.ladder import Ladder, ladder
 from cpdjax.multiplicity import adjust, max_t
 from cpdjax.permutation import PermutationTest, permutation_test
-from cpdjax.probe import Scores
+from cpdjax.scores import Scores
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep

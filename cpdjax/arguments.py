@@ -7,8 +7,7 @@ or grad) are taken as they are, since their values cannot be looked at.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +18,13 @@ from jaxtyping import Array, Float
 
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.folds import Layout
-from cpdjax.probe import Options, Scores, probe
+from cpdjax.options import Options
+from cpdjax.precision import centred, default_dtype, precision
+from cpdjax.probe import probe
 from cpdjax.projection import concepts
 from cpdjax.ridge import LOO_ALPHAS
+from cpdjax.scores import Scores
+from cpdjax.validation import check_finite
 
 
 @dataclass(frozen=True)
@@ -81,46 +84,6 @@ class Arguments:
         if self.dtype.itemsize >= 8:
             return self
         return replace(self, x=centred(self.x), y=centred(self.y))
-
-
-def default_dtype() -> np.dtype:
-    """float64 wherever the default backend has it."""
-    return np.dtype(np.float32 if jax.default_backend() == "tpu" else np.float64)
-
-
-def default_batch_size() -> int | None:
-    """Folds and repeats at once: one after the other on a CPU, many on an accelerator."""
-    return None if jax.default_backend() == "cpu" else 64
-
-
-def centred(a: Any) -> Float[np.ndarray, "*stack molecule column"]:
-    """Shifted to mean zero over molecules, in float64, before it is narrowed to float32.
-
-    Every fit has an intercept, so the shift changes no score; in a narrow type it saves digits.
-    """
-    wide = np.asarray(a, np.float64)
-    return wide - wide.mean(-2, keepdims=True)
-
-
-def precision(dtype: Any) -> AbstractContextManager[Any]:
-    """Allow float64 for the time of a `with` block, if that is what `dtype` is."""
-    return jax.enable_x64(True) if jnp.dtype(dtype).itemsize >= 8 else nullcontext()
-
-
-def check_finite(name: str, array: Any, labels: Sequence[str] | None = None) -> None:
-    """Raise InputError naming the first molecule and column that is NaN or infinite."""
-    array = np.asarray(array)
-    with np.errstate(all="ignore"):
-        if np.isfinite(array.sum()):  # one pass without a temporary, right in nearly every case
-            return
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        row, column = bad[0]
-        where = column if labels is None else labels[column]
-        raise InputError(
-            f"{name} has {len(bad)} NaN or infinite values, the first at molecule {row}, "
-            f"column {where}: remove or impute them"
-        )
 
 
 def _check_shape(name: str, a: Any, molecules: int) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float, Int, Shaped
 from cpdjax.cpd import concrete_folds, cpd
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, kfold
-from cpdjax.probe import Scores
+from cpdjax.scores import Scores
 
 
 def atom_cpd(

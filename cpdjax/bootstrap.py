@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from threadpoolctl import threadpool_limits
 
-from cpdjax.arguments import Arguments, precision
+from cpdjax.arguments import Arguments
 from cpdjax.errors import InputError
 from cpdjax.folds import Layout, cross_validation, padded
-from cpdjax.permutation import check_count, concrete, group_ids
-from cpdjax.probe import Options, probe
+from cpdjax.options import Options
+from cpdjax.precision import precision
+from cpdjax.probe import probe
 from cpdjax.projection import Projection
+from cpdjax.resampling import concrete, group_ids
+from cpdjax.validation import check_count
 
 #: Numbers: 2 GB of float64.
 _GATHERED = 2**28

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +10,11 @@ import numpy as np
 from e3nn_jax import Irrep
 from jaxtyping import Float
 
-from cpdjax.arguments import check_finite
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features import Features
-from cpdjax.features import components as tensor_components
+from cpdjax.hashing import hash_arrays
+from cpdjax.irreps import components as tensor_components
+from cpdjax.validation import check_finite
 
 #: The irrep coordinate of a layer's invariants taken together.
 ALL = "all"
@@ -51,7 +51,7 @@ class Channel:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of the matrix."""
-        return hashlib.sha256(np.ascontiguousarray(self.x, "<f8").data).hexdigest()
+        return hash_arrays([("", self.x)])
 
     @property
     def components(self) -> int:

@@ -27,6 +27,7 @@ from cpdjax.compositional import Compositional, check_compositional
 from cpdjax.criterion import Criterion, all_passed
 from cpdjax.errors import InputError
 from cpdjax.features import Features
+from cpdjax.inputs import load
 from cpdjax.isomers import Isomers, check_isomers
 from cpdjax.leakage import Leakage, check_leakage
 from cpdjax.molecules import Molecules
@@ -36,7 +37,6 @@ from cpdjax.procedure import Alpha
 from cpdjax.settings import Settings
 from cpdjax.sources import collect
 from cpdjax.structures import Structures
-from cpdjax.sweep import load
 
 __all__ = [
     "ChannelChecks",

@@ -19,6 +19,7 @@ from cpdjax import (
     bonds,
     checks,
     datasets,
+    figures,
     findings_page,
     models,
     molecules,
@@ -30,6 +31,7 @@ from cpdjax import (
 )
 from cpdjax import recommend as advising
 from cpdjax import reproduce as reproduction
+from cpdjax.configuration import checked, read_toml
 from cpdjax.differences import LAST, differences
 from cpdjax.errors import FileError, InputError
 from cpdjax.ladder import ladder as climb
@@ -39,7 +41,7 @@ from cpdjax.models.cards import card_of
 from cpdjax.models.recipes import read_config, recipe
 from cpdjax.models.weights import INSTALL
 from cpdjax.projection import PROJECTIONS
-from cpdjax.settings import DEFAULT_MOLECULES, Config, Settings, checked, read_toml
+from cpdjax.settings import DEFAULT_MOLECULES, Config, Settings
 from cpdjax.sweep import sweep as run_sweep
 from cpdjax.uncertainty_report import differences_table, draw_differences, uncertainty_table
 
@@ -222,7 +224,7 @@ def compare(
     )
     Console(width=None if sys.stdout.isatty() else 200).print(differences_table(found))
     drawn = {"differences.png": draw_differences(found)}
-    for saved in report.write(drawn, out or _folder(path)):
+    for saved in figures.write(drawn, out or _folder(path)):
         print(f"saved {saved}")
 
 

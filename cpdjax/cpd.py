@@ -19,11 +19,13 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from cpdjax.arguments import Arguments, default_batch_size
+from cpdjax.arguments import Arguments
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation, nested
-from cpdjax.probe import Options, Scores
+from cpdjax.options import Options
+from cpdjax.precision import default_batch_size
 from cpdjax.projection import Projection
+from cpdjax.scores import Scores
 
 
 def cpd(

@@ -28,9 +28,11 @@ from ase import Atoms
 
 from cpdjax import qm9 as _qm9
 from cpdjax.errors import FileError, InputError
+from cpdjax.hashing import hash_file
 from cpdjax.qm9 import SCALAR_TARGETS as SCALAR_TARGETS
 from cpdjax.qm9 import TARGETS as TARGETS
 from cpdjax.structures import Structures
+from cpdjax.tables import read_table
 
 _FORMAT = 1  # of the cache file: raise it whenever `_save` or the parse changes
 _ARRAYS = ("numbers", "positions", "offsets", "ids", "smiles")
@@ -136,8 +138,7 @@ def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256(repr((_qm9.TARGETS, _qm9.ATOM_ENERGIES)).encode())
     for file_name in _qm9.FILES:
         try:
-            with (folder / file_name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(hash_file(folder / file_name)))
         except OSError as error:
             raise FileError(
                 f"cannot read QM9's {folder / file_name} ({error.strerror}); "
@@ -205,21 +206,6 @@ def _read_frames(path: Path, index: Any) -> list[Atoms]:
     if not frames:
         raise FileError(f"{path} holds no structures for index {index!r}; expected at least one")
     return frames
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file, or by its suffix (.parquet, .pq) a Parquet file.
-
-    Raises:
-        FileError: the file cannot be read.
-    """
-    path = Path(path)
-    reader = pd.read_parquet if path.suffix in (".parquet", ".pq") else pd.read_csv
-    try:
-        return reader(path)
-    except (OSError, ValueError) as error:  # pandas' and Arrow's parse errors are ValueErrors
-        reason = " ".join(str(error).split())
-        raise FileError(f"cannot read {path} as a table of targets: {reason}") from error
 
 
 def _align(table: pd.DataFrame, structures: Structures, own_ids: bool) -> pd.DataFrame:

@@ -12,8 +12,8 @@ import xarray as xr
 from cpdjax.bootstrap import Bootstrap
 from cpdjax.comparison import compare
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.findings import last_interaction, layers_of, scores_of
 from cpdjax.multiplicity import adjust
+from cpdjax.table import last_interaction, layers_of, scores_of
 
 LAST = "last"
 

@@ -11,8 +11,9 @@ import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import Float
 
-from cpdjax.extraction import check, float_dtype, padded
+from cpdjax.extraction import check, padded
 from cpdjax.models import Model, load
+from cpdjax.precision import float_dtype
 from cpdjax.structures import Structures
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}

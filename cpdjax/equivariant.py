@@ -27,12 +27,14 @@ import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import ArrayLike, Float, Int
 
-from cpdjax.arguments import Arguments, default_batch_size, precision
+from cpdjax.arguments import Arguments
 from cpdjax.cpd import concrete_folds
 from cpdjax.errors import InputError
-from cpdjax.features import components
 from cpdjax.folds import cross_validation
-from cpdjax.probe import Options, Scores
+from cpdjax.irreps import components
+from cpdjax.options import Options
+from cpdjax.precision import default_batch_size, precision
+from cpdjax.scores import Scores
 from cpdjax.tensor_probe import tensor_probe
 
 

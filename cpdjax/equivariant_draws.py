@@ -14,21 +14,15 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
-from cpdjax.arguments import precision
 from cpdjax.bootstrap import Bootstrap, check_grid, in_memory, redrawn
 from cpdjax.equivariant import flat, matched
 from cpdjax.folds import cross_validation
-from cpdjax.permutation import (
-    PermutationTest,
-    check_count,
-    concrete,
-    group_ids,
-    in_chunks,
-    orders,
-    p_values,
-)
-from cpdjax.probe import Options
+from cpdjax.options import Options
+from cpdjax.permutation import PermutationTest
+from cpdjax.precision import precision
+from cpdjax.resampling import concrete, group_ids, in_chunks, orders, p_values
 from cpdjax.tensor_probe import tensor_probe
+from cpdjax.validation import check_count
 
 
 def equivariant_permutation_test(

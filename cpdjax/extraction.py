@@ -12,17 +12,19 @@ import numpy as np
 from ase.data import chemical_symbols
 from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Int
-from rich.console import Console
-from rich.progress import Progress
 
+from cpdjax.batch import Batch
 from cpdjax.buckets import bucket_sizes
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features import INVARIANTS, POOLS, Blocks, Features, blocks
-from cpdjax.features import invariants as make_invariants
-from cpdjax.features import pool as pool_atoms
+from cpdjax.features import Features
+from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
+from cpdjax.irreps import invariants as make_invariants
+from cpdjax.irreps import pool as pool_atoms
 from cpdjax.models import Model, load
 from cpdjax.neighbours import most_neighbours, with_edges
-from cpdjax.structures import Batch, Structures
+from cpdjax.precision import float_dtype
+from cpdjax.progress import progress_bar
+from cpdjax.structures import Structures
 
 OVERLAP = 1e-3
 """Å; two atoms closer than this are taken for a mistake."""
@@ -69,7 +71,7 @@ def extract(
     Features('coulomb-spectrum', molecules=2, pool='none', layers={'spectrum': '29x0e'})
     """
     run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
-    with bar(progress) as shown:
+    with progress_bar(progress) as shown:
         task = shown.add_task(run.model.name, total=len(structures))
         return run.features(run.rows(np.arange(len(structures)), lambda n: shown.advance(task, n)))
 
@@ -202,11 +204,6 @@ class Extraction:
                 yield members[start : start + size], size, atoms
 
 
-def bar(progress: bool) -> Progress:
-    """A progress bar with the time left, on standard error."""
-    return Progress(console=Console(stderr=True), disable=not progress)
-
-
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
     """The molecules at `indices` as `model` reads them, with neighbours if it has a cutoff."""
     batch = structures.pad(indices, atoms)
@@ -244,23 +241,6 @@ def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]
         if layer not in model.irreps:
             raise UnknownNameError(f"layer of {model.name}", layer, model.irreps)
     return tuple(layers)
-
-
-def float_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64; None: the wider of those that the backend has.
-
-    Raises:
-        InputError: any other.
-    """
-    if dtype is None:
-        return np.dtype("float32" if jax.default_backend() == "tpu" else "float64")
-    try:
-        known = np.dtype(dtype)
-    except TypeError:
-        known = None
-    if known not in (np.float32, np.float64):
-        raise InputError(f"dtype must be float32 or float64, got {dtype!r}")
-    return np.dtype(known)
 
 
 def check(model: Model, structures: Structures) -> None:

@@ -7,7 +7,7 @@ the paper's figures to be of, and at its best layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,13 +17,18 @@ from jaxtyping import Float
 from scipy import stats
 
 from cpdjax.comparison import Estimate, compare, estimate
-from cpdjax.results import present
+from cpdjax.table import (
+    Place,
+    along_path,
+    last_interaction,
+    layers_of,
+    models_of,
+    scores_of,
+)
 
 Verdict = Literal["holds", "does not hold", "not in the paper", "not run"]
 GAP, DIPOLE = "gap", "mu"
 ENERGY = "energy"
-
-Place = tuple[str, str]  # a layer and the irrep that holds all of its scalars
 
 
 @dataclass(frozen=True)
@@ -35,36 +40,6 @@ class Finding:
     ours: str
     verdict: Verdict
     remark: str = ""
-
-
-def scores_of(
-    table: xr.Dataset, model: str, layer: str, irrep: str, target: str, size: int | None = None
-) -> Float[np.ndarray, "repeat fold"]:
-    """R²_geom of one channel at one size (the largest by default) and the first α."""
-    one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, target=target).isel(alpha=0)
-    one = one.isel(size=-1) if size is None else one.sel(size=size)
-    return one.transpose("repeat", "fold").to_numpy()
-
-
-def models_of(table: xr.Dataset) -> list[str]:
-    """The models of a table, in its order."""
-    return list(dict.fromkeys(model for model, _, _ in present(table)))
-
-
-def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
-    """A model's layers, along the data's path, with the irrep that holds all scalars of each."""
-    found: dict[str, str] = {}
-    for name, layer, irrep in present(table):
-        if name == model and (layer not in found or irrep == "all"):
-            found[layer] = irrep
-    return {layer: found[layer] for layer in _along_path(found)}
-
-
-def last_interaction(table: xr.Dataset, model: str) -> Place:
-    """The last of a model's interaction layers; of its layers, where it has none."""
-    layers = layers_of(table, model)
-    inner = [layer for layer in layers if layer.startswith("interaction")] or list(layers)
-    return inner[-1], layers[inner[-1]]
 
 
 def best_layer(table: xr.Dataset, model: str) -> Place:
@@ -203,7 +178,7 @@ def efficiency(table: xr.Dataset) -> list[Finding]:
 
 def depth(table: xr.Dataset) -> xr.Dataset:
     """R²_geom of the gap and composition's share at every layer: axes (model, layer)."""
-    models, layers = models_of(table), _along_path(map(str, table.layer.values))
+    models, layers = models_of(table), along_path(map(str, table.layer.values))
     found = {k: np.full((len(models), len(layers)), np.nan) for k in ("r2_geom", "share")}
     for i, model in enumerate(models):
         for layer, irrep in layers_of(table, model).items():
@@ -216,22 +191,6 @@ def depth(table: xr.Dataset) -> xr.Dataset:
         "composition_share": (("model", "layer"), found["share"]),
     }
     return xr.Dataset(data, {"model": models, "layer": layers})
-
-
-def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Estimate]]:
-    """Every channel by R²_geom, best first: model, layer, irrep, columns, score with interval."""
-    found = []
-    for model, layer, irrep in present(table):
-        count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
-        score = estimate(scores_of(table, model, layer, irrep, target))
-        found.append((model, layer, irrep, count, score))
-    return sorted(found, key=lambda row: -row[4].low)
-
-
-def _along_path(layers: Iterable[str]) -> list[str]:
-    """The embedding first, readouts last: a table holds layers in the order it met them."""
-    order = {"embedding": 0, "readout": 2}
-    return sorted(layers, key=lambda layer: order.get(layer, 1))
 
 
 def _difference(table: xr.Dataset, one: str, other: str, place: str) -> Estimate:

@@ -12,14 +12,15 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from cpdjax import findings as read
-from cpdjax.features import INVARIANTS
 from cpdjax.files import atomic
 from cpdjax.findings import DIPOLE, GAP, PLACES
+from cpdjax.irreps import INVARIANTS
 from cpdjax.models import trained
 from cpdjax.models.cards import CARDS
 from cpdjax.recommend import HEAD, advice, recommend
 from cpdjax.reproduce import SHOWN, Reproduction
 from cpdjax.routing import TENSORS
+from cpdjax.table import layers_of, models_of, scores_of
 
 
 class Section(NamedTuple):
@@ -131,14 +132,14 @@ def _models(table: xr.Dataset) -> list[tuple[str, ...]]:
 
 def _best_of(table: xr.Dataset, model: str, target: str) -> read.Estimate:
     scores = (
-        read.estimate(read.scores_of(table, model, layer, irrep, target))
-        for layer, irrep in read.layers_of(table, model).items()
+        read.estimate(scores_of(table, model, layer, irrep, target))
+        for layer, irrep in layers_of(table, model).items()
     )
     return max(scores, key=lambda score: score.value)
 
 
 def _ordered(table: xr.Dataset) -> list[str]:
-    return sorted(read.models_of(table), key=lambda m: -read.gap_of(table, m).value)
+    return sorted(models_of(table), key=lambda m: -read.gap_of(table, m).value)
 
 
 def _routes_head() -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cpdjax.arguments import default_dtype, precision
 from cpdjax.moments import einsum, matmul
+from cpdjax.precision import default_dtype, precision
 
 ALPHAS = tuple(10.0**k for k in range(-5, 3))
 """The penalties that leave-one-out chooses from."""

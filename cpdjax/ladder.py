@@ -15,11 +15,12 @@ from jaxtyping import ArrayLike, Float, Int
 from rich.markup import escape
 from rich.table import Table
 
-from cpdjax.arguments import Arguments, default_batch_size
+from cpdjax.arguments import Arguments
 from cpdjax.cpd import concrete_folds
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation
-from cpdjax.probe import Options
+from cpdjax.options import Options
+from cpdjax.precision import default_batch_size
 
 COMPOSITION, GEOMETRY = "composition", "geometry"
 

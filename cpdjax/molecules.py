@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from cpdjax.arguments import check_finite
 from cpdjax.composition import composition, elements, from_formulas, from_smiles, hill
-from cpdjax.datasets import read_table
 from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.hashing import hash_arrays
 from cpdjax.structures import Structures
+from cpdjax.tables import as_table, numeric_columns
+from cpdjax.validation import check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +52,8 @@ class Molecules:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of composition, targets and their names."""
-        digest = hashlib.sha256(repr((self.elements, tuple(self.targets))).encode())
-        for array in (self.counts, self.y):
-            digest.update(np.ascontiguousarray(array, "<f8").data)
-        return digest.hexdigest()
+        arrays = (("composition", self.counts), ("targets", self.y))
+        return hash_arrays(arrays, facts=repr((self.elements, tuple(self.targets))))
 
     @classmethod
     def from_structures(
@@ -127,46 +125,6 @@ class Molecules:
         made = cls(name, counts, symbols, targets, units, hill(counts, symbols))
         check_finite("targets", made.y, list(targets))
         return made
-
-
-def as_table(table: str | Path | pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
-    """A CSV or Parquet file, or a mapping of columns, as a DataFrame.
-
-    Raises:
-        FileError: the file cannot be read.
-        InputError: columns of different lengths.
-    """
-    if isinstance(table, pd.DataFrame):
-        return table
-    if isinstance(table, str | Path):
-        return read_table(table)
-    try:
-        return pd.DataFrame(dict(table))
-    except ValueError as error:
-        raise InputError(f"the columns make no table: {error}") from None
-
-
-def numeric_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The columns of numbers, in float64, without `id`; what is missing is NaN.
-
-    Raises:
-        InputError: a column of numbers with a word in it, which is a slip and not text.
-
-    >>> numeric_columns(pd.DataFrame({"id": [1, 2], "gap": [1, 2], "formula": ["H2", "CH4"]}))
-    {'gap': array([1., 2.])}
-    """
-    columns = {}
-    for name, column in frame.drop(columns="id", errors="ignore").items():
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        words = np.isnan(numbers) & column.notna().to_numpy()
-        if not words.any():
-            columns[str(name)] = numbers
-        elif words.mean() < 0.5:
-            row = int(words.argmax())
-            raise InputError(
-                f"column {str(name)!r}, row {row}: expected a number, got {column.iloc[row]!r}"
-            )
-    return columns
 
 
 def _scalar(name: str, values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.stats import false_discovery_control
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.permutation import p_values
+from cpdjax.resampling import p_values
 
 Method = Literal["holm", "bh"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import vesin
 from jaxtyping import Int
 
-from cpdjax.structures import Batch, Edges, Structures
+from cpdjax.batch import Batch, Edges
+from cpdjax.structures import Structures
 
 
 def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff: float) -> Batch:

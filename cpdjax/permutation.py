@@ -8,7 +8,7 @@ permuted targets would have more variance for the probe to overfit than the obse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -19,17 +19,18 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from threadpoolctl import threadpool_limits
 
-from cpdjax.arguments import Arguments, default_batch_size, precision
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.arguments import Arguments
+from cpdjax.errors import UnknownNameError
 from cpdjax.folds import cross_validation
-from cpdjax.probe import Options, cross_validate
+from cpdjax.options import Options
+from cpdjax.precision import precision
+from cpdjax.probe import cross_validate
 from cpdjax.projection import Projection
+from cpdjax.resampling import concrete, in_chunks, orders, p_values
 from cpdjax.residual import Rows
+from cpdjax.validation import check_count
 
 SCHEMES = ("residual", "marginal")
-
-#: Numbers in one call's targets: 32 MB of float64, which is quick on a cache and short of memory.
-_CHUNK = 2**22
 
 
 @jax.tree_util.register_dataclass
@@ -127,32 +128,6 @@ def permutation_test(
     return PermutationTest(observed, null, p_values(observed, null))
 
 
-def p_values(
-    observed: Float[np.ndarray, "*score"], null: Float[np.ndarray, "permutation *score"]
-) -> Float[np.ndarray, "*score"]:
-    """(1 + #{null ≥ observed}) / (1 + permutations); ties to half of the digits count as ties."""
-    rounding = np.sqrt(np.finfo(null.dtype).eps) * (1 + np.abs(observed))
-    at_least = ~(null < observed - rounding)  # a null that is NaN counts against significance
-    return np.where(np.isnan(observed), np.nan, (1 + at_least.sum(0)) / (1 + len(null)))
-
-
-def concrete(
-    X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, standardize: bool = True,
-    projection: str = "ols",
-) -> Arguments:  # fmt: skip
-    """The checked arguments of a call that cannot be traced.
-
-    Raises:
-        InputError: as `cpd`, and for traced arrays.
-    """
-    if any(isinstance(a, jax.core.Tracer) for a in (X, C, Y, alphas)):
-        raise InputError(
-            "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
-        )
-    options = Options(standardize, batch_size=default_batch_size(), projection=projection)
-    return Arguments.of(X, C, Y, alphas, dtype, options)
-
-
 def mean_scores(
     arguments: Arguments,
     fixed: Float[np.ndarray, "molecule target"],
@@ -169,18 +144,6 @@ def mean_scores(
         where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
         run = partial(_mean_scores, *arrays, options=arguments.options)
         return in_chunks(lambda part: run(part, *where), order, fixed.size)
-
-
-def in_chunks(
-    run: Callable[[Array], Array], order: Int[np.ndarray, "copy row"], numbers: int
-) -> Float[np.ndarray, "copy *score"]:
-    """What `run` makes of every copy of the targets, so many numbers each, in calls that fit."""
-    most = max(_CHUNK // numbers, 1)
-    calls = -(-len(order) // most)
-    step = -(-len(order) // calls)  # of equal size, so that one program does
-    padded = np.concatenate([order, order[: calls * step - len(order)]])
-    found = [np.asarray(run(jnp.asarray(part))) for part in padded.reshape(calls, step, -1)]
-    return np.concatenate(found)[: len(order)]
 
 
 @partial(jax.jit, static_argnames="options")
@@ -203,37 +166,3 @@ def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule ta
     """What least squares on composition, with intercept, makes of the targets."""
     centred = c - c.mean(0)
     return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]
-
-
-def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:
-    """The identity, then random permutations, within groups where there are some."""
-    rng = np.random.default_rng((seed, 1))
-    group = group_ids(groups, n)
-    places = np.argsort(group, kind="stable")
-    order = np.empty((1 + permutations, n), np.int32)
-    order[0] = np.arange(n)
-    for copy in order[1:]:  # one by one: a draw for each needs twice the memory of its order
-        copy[places] = np.argsort(group + rng.random(n))
-    return order
-
-
-def group_ids(groups: Any, n: int) -> Int[np.ndarray, " molecule"]:
-    """Groups as numbers from 0; None: all molecules are one group.
-
-    Raises:
-        InputError: not one label a molecule.
-    """
-    if groups is None:
-        return np.zeros(n, np.int64)
-    labels = np.asarray(groups)
-    if labels.shape != (n,):
-        raise InputError(
-            f"groups must be one label for each of {n} molecules, got shape {labels.shape}"
-        )
-    return np.unique(labels, return_inverse=True)[1]
-
-
-def check_count(name: str, value: Any) -> None:
-    """Raise InputError for a number of draws that is not whole or not positive."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be at least 1 and whole, got {value!r}")

@@ -8,7 +8,7 @@ caller's jit, vmap and grad.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -19,50 +19,10 @@ from jaxtyping import Array, Float, Int
 from cpdjax.fit import Fit, dual, primal
 from cpdjax.leace import foretold
 from cpdjax.moments import Moments, about_mean, eliminate, merge, moments
+from cpdjax.options import Options
 from cpdjax.projection import from_composition, least_squares, regression
 from cpdjax.residual import Residual, Rows, TrainingRows
-from cpdjax.scores import r2_score
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Scores:
-    """What CPD says, fold by fold; a learning curve has leading axes (repeat, size).
-
-    `alpha_geom` and `alpha_full` hold the α behind every score: the grid itself, or, with
-    `alphas="loo"`, what leave-one-out chose. `composition_share` is the share of the training
-    rows' feature variance that the projection takes away (by default: that composition
-    explains), every feature weighted as the probe sees it (equally when standardised).
-    `prediction` holds, on request, every molecule's held-out prediction from the residual.
-    `r2_both` is, on request, R² of composition and residual together: least squares from the
-    one plus Ridge from the other.
-    """
-
-    r2_geom: Float[Array, "*curve fold alpha target"]
-    r2_full: Float[Array, "*curve fold alpha target"]
-    r2_comp: Float[Array, "*curve fold target"]
-    composition_share: Float[Array, "*curve fold"]
-    alpha_geom: Float[Array, "*curve fold alpha target"]
-    alpha_full: Float[Array, "*curve fold alpha target"]
-    prediction: Float[Array, "*curve alpha molecule target"] | None = None
-    r2_both: Float[Array, "*curve fold alpha target"] | None = None
-
-
-@dataclass(frozen=True)
-class Options:
-    """The static choices of a probe."""
-
-    standardize: bool = True
-    loo: bool = False
-    predictions: bool = False
-    #: Folds and repeats run at once; None, one after the other, needs the least memory.
-    batch_size: int | None = None
-    #: One of `projection.PROJECTIONS`.
-    projection: str = "ols"
-    #: How many columns of c are composition itself, before those of `projection.concepts`.
-    elements: int | None = None
-    #: Whether `r2_both` is wanted.
-    both: bool = False
+from cpdjax.scores import Scores, r2_score
 
 
 @partial(jax.jit, static_argnames=("sizes", "bounds", "options"))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cpdjax.errors import FileError
+from cpdjax.multipoles import anisotropy, point_dipole
 from cpdjax.structures import Structures
 
 MOLECULES = 130_831
@@ -128,38 +129,6 @@ def parse(folder: Path) -> Structures:
         ids=np.array([f"gdb_{index}" for index in table["Index"]]),
         smiles=table["SMILES"].to_numpy(str),
     )
-
-
-def point_dipole(charges: np.ndarray, positions: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Dipole of atomic point charges about the centroid, Σ q_i (r_i − r̄), Float "molecule 3".
-
-    The centroid r̄ is the plain mean of the atoms' positions, so the sum also equals
-    Σ (q_i − q̄) r_i: taking the centroid as origin and spreading a rounding error of the total
-    charge over the atoms are the same convention. It turns with the molecule and does not move
-    with it. Unit: that of charge times position.
-
-    >>> import numpy as np
-    >>> point_dipole(np.array([1.0, -1.0]), np.array([[0, 0, 5.0], [0, 0, 4.0]]), np.array([0, 2]))
-    array([[0., 0., 1.]])
-    """
-    sizes = np.diff(offsets)
-    centroid = np.add.reduceat(positions, offsets[:-1]) / sizes[:, None]
-    arms = positions - np.repeat(centroid, sizes, axis=0)
-    return np.add.reduceat(charges[:, None] * arms, offsets[:-1])
-
-
-def anisotropy(tensor: np.ndarray) -> np.ndarray:
-    """Anisotropy of symmetric tensors, Float "molecule 3 3" to "molecule", in their unit.
-
-    √(3/2 · tr(T²)), T the traceless part: |α∥ − α⊥| for an axially symmetric molecule.
-
-    >>> import numpy as np
-    >>> anisotropy(np.diag([2.0, 2.0, 5.0])[None])
-    array([3.])
-    """
-    mean = np.trace(tensor, axis1=1, axis2=2) / 3
-    traceless = tensor - mean[:, None, None] * np.eye(3)
-    return np.sqrt(1.5 * np.einsum("mij,mij->m", traceless, traceless))
 
 
 def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -10,27 +10,27 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from e3nn_jax import IrrepsArray
 
-from cpdjax import findings, models, results
+from cpdjax import models, results
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.extraction import Extraction
-from cpdjax.features import Features
+from cpdjax.features import Features, as_means
 from cpdjax.files import remove
 from cpdjax.findings import Estimate
+from cpdjax.inputs import load as load_data
 from cpdjax.models import Model, trained
 from cpdjax.models.cards import CARDS
 from cpdjax.settings import DEFAULT_FEATURES, Settings
 from cpdjax.sources import collect
 from cpdjax.structures import Structures
-from cpdjax.sweep import load as load_data
 from cpdjax.sweep import sweep
+from cpdjax.table import ranking
 
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 MOST = 10
@@ -92,7 +92,7 @@ def recommend(
     found = []
     for table in tables:
         asked = json.loads(table.attrs["settings"])["pool"]
-        for model, layer, irrep, features, score in findings.ranking(table, target):
+        for model, layer, irrep, features, score in ranking(table, target):
             pool = asked if len(tables) == 1 or model in pooled else "none"
             cost = _cost(table, model, layer)
             found.append(Choice(model, layer, irrep, pool, features, score, cost))
@@ -102,6 +102,7 @@ def recommend(
 def advice(choices: Sequence[Choice], target: str) -> str:
     """A ranking in a sentence or two.
 
+    >>> from dataclasses import replace
     >>> best = Choice("painn", "interaction_2", "0e", "sum", 48, Estimate(0.6, 0.5, 0.7), 2.0)
     >>> early = replace(best, layer="interaction_0", r2_geom=Estimate(0.5, 0.4, 0.6),
     ...                 milliseconds=0.5)
@@ -241,18 +242,6 @@ def milliseconds(model: Model, layer: str, structures: Structures) -> float:
         run.rows(rows)
         seconds.append(time.perf_counter() - start)
     return 1e3 * float(np.median(seconds)) / len(drawn)
-
-
-def as_means(features: Features, structures: Structures) -> Features:
-    """Means over atoms from sums, without another run of the model."""
-    if features.pool != "sum":
-        return features
-    sizes = structures.sizes[:, None]
-    layers = {
-        layer: IrrepsArray(x.irreps, np.asarray(x.array) / sizes.astype(x.array.dtype))
-        for layer, x in features.items()
-    }
-    return replace(features, layers=layers, pool="mean")
 
 
 def save(tables: Sequence[xr.Dataset], folder: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from rich.table import Table
 
 from cpdjax.differences import differences
 from cpdjax.errors import InputError
-from cpdjax.files import atomic
-from cpdjax.findings import models_of
-from cpdjax.results import present
+from cpdjax.figures import write
+from cpdjax.table import models_of, present
 from cpdjax.uncertainty_report import draw_differences, draw_null
 
 #: Figures do not follow scores below this: a failed probe has no lower bound.
@@ -215,13 +213,3 @@ def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
     if len(models) > 1 and ("null_r2_geom" in table or "replicate_r2_geom" in table):
         drawn["differences.png"] = draw_differences(differences(table, reference=models[0]))
     return write(drawn, folder)
-
-
-def write(drawn: Mapping[str, Figure], folder: str | Path) -> list[Path]:
-    """Save figures under their names."""
-    paths = []
-    for name, figure in drawn.items():
-        with atomic(Path(folder) / name) as temporary:
-            figure.savefig(temporary, dpi=150)
-        paths.append(Path(folder) / name)
-    return paths

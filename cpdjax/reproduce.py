@@ -14,18 +14,20 @@ from cpdjax import findings as read
 from cpdjax import models
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.errors import InputError
-from cpdjax.features import INVARIANTS, Features
-from cpdjax.findings import Finding, last_interaction
+from cpdjax.features import Features, as_means
+from cpdjax.findings import Finding
+from cpdjax.irreps import INVARIANTS
 from cpdjax.isomers import PAPER as ISOMERS
 from cpdjax.isomers import check_isomers
 from cpdjax.models import trained
 from cpdjax.nonlinear import PAPER as TREES
 from cpdjax.nonlinear import PROBES, RESIDUALS, check_nonlinear
-from cpdjax.recommend import PRETRAINED, as_means, at_hand, priced, save
+from cpdjax.recommend import PRETRAINED, at_hand, priced, save
 from cpdjax.routing import TENSORS, Route, finding, routes, routing_layer
 from cpdjax.store import extract_to, read_features
 from cpdjax.structures import Structures
 from cpdjax.sweep import sweep
+from cpdjax.table import last_interaction
 
 TARGETS = (read.GAP, read.DIPOLE, "u0_atom")
 SHOWN = 3

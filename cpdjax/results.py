@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from cpdjax.errors import FileError
 from cpdjax.files import atomic
 from cpdjax.folds import Layout
 from cpdjax.molecules import Molecules
-from cpdjax.probe import Scores
+from cpdjax.scores import Scores
 from cpdjax.settings import Settings
+from cpdjax.table import present
 
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
@@ -151,12 +152,6 @@ def load(path: str | Path) -> xr.Dataset:
     if missing:
         raise FileError(f"{path} holds no results of a sweep: {sorted(missing)} missing")
     return table
-
-
-def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:
-    """The (model, layer, irrep) that exist."""
-    for i, j, k in np.argwhere(table.n_features.to_numpy() > 0):
-        yield str(table.model[i].item()), str(table.layer[j].item()), str(table.irrep[k].item())
 
 
 def to_long(table: xr.Dataset) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from cpdjax.findings import DIPOLE, GAP, Estimate, Finding, Verdict, estimate, scores_of
-from cpdjax.results import present
+from cpdjax.findings import DIPOLE, GAP, Estimate, Finding, Verdict, estimate
+from cpdjax.table import present, scores_of
 
 #: What equivariant probes predict from channels of the targets' own irreps.
 TENSORS = ("dipole_point", "quadrupole_point")

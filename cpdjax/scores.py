@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -45,3 +48,27 @@ def tensor_r2(
     error = einsum("n,...tn->...t", weight, jnp.square(y[expand] - prediction))
     ratio = error / jnp.where(total > 0, total, 1)[expand]
     return jnp.where((total > 0)[expand], 1 - ratio, jnp.nan)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Scores:
+    """What CPD says, fold by fold; a learning curve has leading axes (repeat, size).
+
+    `alpha_geom` and `alpha_full` hold the α behind every score: the grid itself, or, with
+    `alphas="loo"`, what leave-one-out chose. `composition_share` is the share of the training
+    rows' feature variance that the projection takes away (by default: that composition
+    explains), every feature weighted as the probe sees it (equally when standardised).
+    `prediction` holds, on request, every molecule's held-out prediction from the residual.
+    `r2_both` is, on request, R² of composition and residual together: least squares from the
+    one plus Ridge from the other.
+    """
+
+    r2_geom: Float[Array, "*curve fold alpha target"]
+    r2_full: Float[Array, "*curve fold alpha target"]
+    r2_comp: Float[Array, "*curve fold target"]
+    composition_share: Float[Array, "*curve fold"]
+    alpha_geom: Float[Array, "*curve fold alpha target"]
+    alpha_full: Float[Array, "*curve fold alpha target"]
+    prediction: Float[Array, "*curve alpha molecule target"] | None = None
+    r2_both: Float[Array, "*curve fold alpha target"] | None = None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cpdjax.arguments import default_dtype
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.precision import default_dtype
 from cpdjax.projection import Projection
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
@@ -109,45 +106,3 @@ class Config(Settings):
     out: Path = Path("cpdjax-results")
     """The folder of the results."""
     format: Literal["zarr", "netcdf"] = "zarr"
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """`model(**values)`, its complaints as one line.
-
-    Raises:
-        UnknownNameError: a setting that does not exist.
-        InputError: a value that does not fit.
-
-    >>> checked(Settings, {"repeats": 0})
-    Traceback (most recent call last):
-    ...
-    cpdjax.errors.InputError: repeats: Input should be greater than or equal to 1, got 0
-    """
-    for name in values:
-        if name not in model.model_fields:
-            raise UnknownNameError("setting", name, model.model_fields)
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first, *others = error.errors()
-        where = first["loc"][0]
-        said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
-        complaint = " or ".join(dict.fromkeys(said))  # each kind of value that would have fitted
-        raise InputError(f"{where}: {complaint}, got {first['input']!r}") from None
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The content of a TOML file.
-
-    Raises:
-        FileError: it is missing or no TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text())
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is no valid TOML: {error}") from None

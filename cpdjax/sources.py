@@ -17,14 +17,14 @@ import zarr
 from e3nn_jax import Irrep, IrrepsArray
 
 from cpdjax import models
-from cpdjax.datasets import read, read_table
+from cpdjax.datasets import read
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.extraction import extract
 from cpdjax.features import Features
 from cpdjax.models import Model, trained
-from cpdjax.molecules import numeric_columns
 from cpdjax.store import is_store, read_features
 from cpdjax.structures import Structures
+from cpdjax.tables import numeric_columns, read_table
 
 #: Per-atom columns of a structure file that are physics, not features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})

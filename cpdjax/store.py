@@ -6,7 +6,6 @@ chunked by molecule; per atom, the first axis is `atom`. Attributes say what the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,10 +19,13 @@ import zarr
 from e3nn_jax import Irreps, IrrepsArray
 
 from cpdjax.errors import FileError
-from cpdjax.extraction import Extraction, bar
-from cpdjax.features import Blocks, Features
+from cpdjax.extraction import Extraction
+from cpdjax.features import Features
 from cpdjax.files import remove
+from cpdjax.hashing import hash_arrays
+from cpdjax.irreps import Blocks
 from cpdjax.models import Model
+from cpdjax.progress import progress_bar
 from cpdjax.structures import Structures
 
 PART = 4096
@@ -66,7 +68,7 @@ def extract_to(
         remove(growing)  # killed while it was created
         _create(growing, run, facts)
     root = zarr.open_group(growing, mode="r+")
-    with bar(progress) as shown:
+    with progress_bar(progress) as shown:
         done = int(root.attrs["molecules_done"])  # type: ignore[arg-type]
         task = shown.add_task(run.model.name, total=len(structures), completed=done)
         while done < len(structures):
@@ -81,13 +83,7 @@ def extract_to(
 def weights_hash(model: Model) -> str:
     """SHA-256 (hex) of a model's weights and of everything static in it."""
     leaves, structure = jax.tree_util.tree_flatten(model)
-    digest = hashlib.sha256(str(structure).encode())
-    for leaf in leaves:
-        values = np.asarray(leaf)
-        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-        digest.update(f"{little.shape}{little.dtype.str}".encode())
-        digest.update(little.data)
-    return digest.hexdigest()
+    return hash_arrays((("", leaf) for leaf in leaves), facts=str(structure))
 
 
 def _facts(run: Extraction) -> dict[str, Any]:

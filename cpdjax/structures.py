@@ -6,52 +6,29 @@ two million rows of a few arrays, and a subset is one vectorised gather.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from cpdjax.ase_columns import (
+    atom_columns,
+    columns_of,
+    in_all,
+    is_whole,
+    named_column,
+    result_units,
+    strings,
+    with_results,
+)
+from cpdjax.batch import Batch
 from cpdjax.errors import InputError, UnknownNameError
-
-# Stored ASE calculator results that are kept, with ASE's own units.
-_RESULTS = {"energy": "eV", "dipole": "e·Å"}
-_ATOM_RESULTS = {"forces": "eV/Å", "charges": "e", "magmoms": "μB"}
-
-
-class Edges(NamedTuple):
-    """Neighbours of every atom of a `Batch`, padded to one number; see `neighbours.with_edges`."""
-
-    neighbours: Int[np.ndarray, "molecule atom neighbour"]
-    """Index of the neighbour within its molecule, int32; padding points at the atom itself."""
-    offsets: Float[np.ndarray, "molecule atom neighbour 3"] | None
-    """Å, displacement of the neighbour's periodic image; None where no molecule is periodic."""
-    mask: Bool[np.ndarray, "molecule atom neighbour"]
-    """True where there is a neighbour."""
-    back: Int[np.ndarray, "molecule atom neighbour"]
-    """Slot, in the neighbour's own row, of the same edge seen from there; padding its own."""
-
-
-class Batch(NamedTuple):
-    """Molecules padded to one number of atoms; padding has number 0 and position 0."""
-
-    numbers: Int[np.ndarray, "molecule atom"]
-    """Atomic numbers, int32."""
-    positions: Float[np.ndarray, "molecule atom 3"]
-    """Å, float64."""
-    mask: Bool[np.ndarray, "molecule atom"]
-    """True where there is an atom."""
-    edges: Edges | None = None
-    """Neighbours, for models that have a cutoff."""
-    charge: Int[np.ndarray, " molecule"] | None = None
-    """Total charge (e), for models that read it; None where all are neutral."""
-    unpaired: Int[np.ndarray, " molecule"] | None = None
-    """Unpaired electrons, for models that read them; None where there are none."""
+from cpdjax.hashing import hash_arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,13 +165,7 @@ class Structures:
             "unpaired": self.unpaired,
             **{f"targets/{k}": self.targets[k] for k in sorted(self.targets)},
         }
-        digest = hashlib.sha256()
-        for key, value in arrays.items():
-            if value is not None:
-                little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-                digest.update(f"{key}{little.shape}{little.dtype.str}".encode())
-                digest.update(little.data)
-        return digest.hexdigest()
+        return hash_arrays((key, value) for key, value in arrays.items() if value is not None)
 
     def target(self, name: str) -> np.ndarray:
         """One target, (molecule,) or (molecule, component), in `units[name]`.
@@ -320,13 +291,13 @@ class Structures:
         """
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
-        info = [_with_results(frame) for frame in frames]
-        found = _columns(info, skip=("id", "smiles"))
+        info = [with_results(frame) for frame in frames]
+        found = columns_of(info, skip=("id", "smiles"))
         electronic = {
-            k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if _is_whole(k, found)
+            k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if is_whole(k, found)
         }
         if targets is not None and not isinstance(targets, (Mapping, pd.DataFrame)):
-            found = {key: _named_column(key, found, info) for key in targets}
+            found = {key: named_column(key, found, info) for key in targets}
         elif targets is not None:
             found |= {str(key): np.asarray(column) for key, column in dict(targets).items()}
         periodic = any(frame.pbc.any() for frame in frames)
@@ -338,10 +309,10 @@ class Structures:
             cells=np.array([frame.cell.array for frame in frames]) if periodic else None,
             pbc=np.array([frame.pbc for frame in frames]) if periodic else None,
             targets=found,
-            units=_result_units(frames, targets) | dict(units or {}),
-            atom_targets=_atom_columns(frames),
-            ids=_strings("id", info) if _in_all("id", info) else np.empty(0, str),
-            smiles=_strings("smiles", info) if _in_all("smiles", info) else None,
+            units=result_units(frames, targets) | dict(units or {}),
+            atom_targets=atom_columns(frames),
+            ids=strings("id", info) if in_all("id", info) else np.empty(0, str),
+            smiles=strings("smiles", info) if in_all("smiles", info) else None,
             **electronic,
         )
 
@@ -395,75 +366,3 @@ def _check_offsets(name: str, offsets: np.ndarray) -> None:
     sizes = np.diff(offsets)
     if (sizes < 1).any():
         raise InputError(f"molecule {np.argmax(sizes < 1)} of {name!r} has no atoms; leave it out")
-
-
-def _with_results(frame: Atoms) -> dict[str, Any]:
-    """`info` and the calculator's stored results per structure (never a new calculation)."""
-    results = getattr(frame.calc, "results", {})
-    return {k: results[k] for k in _RESULTS if k in results} | dict(frame.info)
-
-
-def _result_units(frames: Sequence[Atoms], targets: Any) -> dict[str, str]:
-    """Units of calculator results; a user's own entry of that name has units unknown to us."""
-    own = {key for frame in frames for key in (*frame.info, *frame.arrays)}
-    if isinstance(targets, (Mapping, pd.DataFrame)):
-        own |= set(targets)
-    return {k: unit for k, unit in (_RESULTS | _ATOM_RESULTS).items() if k not in own}
-
-
-def _in_all(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
-    return all(key in row for row in rows)
-
-
-def _strings(key: str, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
-    return np.array([str(row[key]) for row in rows])
-
-
-def _is_whole(key: str, columns: Mapping[str, np.ndarray]) -> bool:
-    column = columns.get(key)
-    return column is not None and column.ndim == 1 and bool((column == np.rint(column)).all())
-
-
-def _columns(rows: Sequence[Mapping[str, Any]], skip: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The entries of `rows` that all have and that stack to numbers, at most vectors."""
-    columns = {}
-    for key in rows[0]:
-        if key in skip or not _in_all(key, rows):
-            continue
-        values = [np.asarray(row[key]) for row in rows]
-        if all(v.shape == values[0].shape and v.ndim < 2 and v.dtype.kind in "iuf" for v in values):
-            columns[str(key)] = np.stack(values)
-    return columns
-
-
-def _named_column(
-    key: str, found: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]
-) -> np.ndarray:
-    """A target asked for by name, or the reason why it is none."""
-    if key in found:
-        return found[key]
-    lacking = [i for i, row in enumerate(rows) if key not in row]
-    if len(lacking) == len(rows):
-        raise UnknownNameError("target", key, found)
-    if lacking:
-        raise InputError(
-            f"target {key!r} is missing from {len(lacking)} of {len(rows)} structures, the first "
-            f"number {lacking[0]}; select those that have it"
-        )
-    raise InputError(f"target {key!r} is not a number, or a vector of one length, everywhere")
-
-
-def _atom_columns(frames: Sequence[Atoms]) -> dict[str, np.ndarray]:
-    """Numeric per-atom arrays and stored results that every structure has in one width."""
-    rows = [
-        {k: v for k, v in getattr(frame.calc, "results", {}).items() if k in _ATOM_RESULTS}
-        | {k: v for k, v in frame.arrays.items() if k not in ("numbers", "positions")}
-        for frame in frames
-    ]
-    columns = {}
-    for key in rows[0]:
-        values = [row[key] for row in rows if key in row]
-        numeric = all(v.dtype.kind in "iuf" and v.ndim < 3 for v in values)
-        if len(values) == len(rows) and numeric and len({v.shape[1:] for v in values}) == 1:
-            columns[key] = np.concatenate(values)
-    return columns

@@ -8,11 +8,8 @@ of an uninterrupted one.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,38 +21,30 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Array
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
 
 from cpdjax import uncertainty
-from cpdjax.arguments import centred, default_batch_size, precision
 from cpdjax.channels import Channel, channels, stacks, tensor_channels
 from cpdjax.checkpoint import Checkpoint
-from cpdjax.datasets import SCALAR_TARGETS, qm9, read
+from cpdjax.configuration import checked
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features import Features
 from cpdjax.folds import Layout, group_folds, nested, of_atoms
-from cpdjax.models.trained import qm9_probe
-from cpdjax.molecules import Molecules, as_table
-from cpdjax.probe import Options, Scores, probe
+from cpdjax.inputs import load
+from cpdjax.molecules import Molecules
+from cpdjax.options import Options
+from cpdjax.parallel import each, fit_in_memory
+from cpdjax.precision import centred, default_batch_size, precision
+from cpdjax.probe import probe
 from cpdjax.projection import concepts
 from cpdjax.results import assemble, provenance
 from cpdjax.ridge import LOO_ALPHAS
-from cpdjax.settings import (
-    DEFAULT_FEATURES,
-    DEFAULT_MOLECULES,
-    DEFAULT_SIZES,
-    Settings,
-    checked,
-)
+from cpdjax.scores import Scores
+from cpdjax.settings import DEFAULT_FEATURES, DEFAULT_SIZES, Settings
 from cpdjax.sources import collect
 from cpdjax.structures import Structures
-from cpdjax.targets import among_all, fitting, targets_of
+from cpdjax.targets import among_all, fitting
 from cpdjax.tensor_probe import tensor_probe
 from cpdjax.tensor_targets import IRREPS
-
-_QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
 
 def sweep(
@@ -133,52 +122,10 @@ def sweep(
     scores = _run(found, molecules, layout, chosen, checkpoint, progress)
     table = assemble(found, molecules, layout, chosen, scores, facts)
     draw = partial(uncertainty.draw, found, molecules, layout, chosen, checkpoint)
-    drawn = dict(_each(draw, uncertainty.units(found, chosen), progress, "drawing"))
+    drawn = dict(each(draw, uncertainty.units(found, chosen), progress, "drawing"))
     table = uncertainty.attach(table, found, chosen, drawn)
     _warn_undefined(table)
     return table
-
-
-def load(
-    dataset: Any, targets: Any, n: int | None, settings: Settings
-) -> tuple[Structures | None, Molecules]:
-    """What is probed, from the arguments of `sweep`; no structures where a table has formulas.
-
-    Raises:
-        InputError: arguments that do not go together, data that cannot be used.
-    """
-    if isinstance(targets, str) and not Path(targets).suffix:
-        targets = [targets]  # one target's name
-    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
-    is_qm9 = isinstance(dataset, str) and dataset in _QM9
-    if n is not None and (is_table or not (dataset is None or is_qm9)):
-        raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
-    if is_table and dataset is None:
-        if settings.probe != "ridge":
-            raise InputError(
-                f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
-            )
-        return None, Molecules.from_table(targets)
-    names = targets
-    if isinstance(dataset, str | Path) and not is_qm9:
-        table = as_table(targets) if is_table else None
-        structures = read(dataset, targets=table)
-        names = targets if table is None else [n for n in structures.targets if n in table]
-    elif is_table:
-        raise InputError(
-            "a table of targets goes with a file of structures, or with features alone and no "
-            "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
-        )
-    elif dataset is None or is_qm9:
-        draw = _QM9[dataset or "qm9"]
-        structures = draw(DEFAULT_MOLECULES if n is None else n, settings.seed)
-        scalars = SCALAR_TARGETS if settings.probe == "ridge" else None
-        names = scalars if targets is None else targets
-    elif isinstance(dataset, Structures):
-        structures = dataset
-    else:
-        structures = Structures.from_atoms(list(dataset))
-    return structures, targets_of(structures, names, settings.probe)
 
 
 def _channels(
@@ -223,33 +170,15 @@ def _run(
 ) -> dict[tuple[int, int], Scores]:
     """Scores of every (channel, repeat), each without its repeat axis."""
     on_cpu = jax.default_backend() == "cpu"
-    groups = stacks(found, most=1 if on_cpu else _fit_in_memory(found, layout))
+    groups = stacks(found, most=1 if on_cpu else fit_in_memory(found, layout))
     # Repeats outermost: the first units are all of different shapes and compile side by side.
     units = [_Unit(g, r) for r in range(settings.repeats) for g in groups]
     work = partial(_probe_unit, found, molecules, layout, settings, checkpoint)
     scores: dict[tuple[int, int], Scores] = {}
-    for unit, stack in _each(work, units, progress, "probing"):
+    for unit, stack in each(work, units, progress, "probing"):
         for i, member in enumerate(unit.members):
             scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
     return scores
-
-
-def _each(
-    work: Callable[[Any], Any], units: Sequence[Any], progress: bool, doing: str
-) -> Iterator[tuple[Any, Any]]:
-    """Every unit with what `work` makes of it, as they finish, one a core at a time."""
-    if not units:
-        return
-    with _parallel(jax.default_backend() == "cpu") as pool, _bar(progress) as bar:
-        task = bar.add_task(doing, total=len(units))
-        futures = {pool.submit(work, unit): unit for unit in units}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-                bar.advance(task)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # units under way finish, and are kept
-            raise
 
 
 def _probe_unit(
@@ -314,40 +243,3 @@ def _warn_undefined(table: xr.Dataset) -> None:
             ConstantTargetWarning,
             stacklevel=3,
         )
-
-
-def _fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:
-    """Channels whose probes fit in half of the device's memory."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit", 2**32) // 2
-    width = max(c.width for c in found)
-    _, folds, slots = layout.index.shape
-    rows = folds * slots * max(c.components for c in found)
-    # All folds at once: their rows gathered, and some eight square matrices.
-    one = 8 * folds * width * (rows + 8 * min(width, rows))
-    return max(int(limit // one), 1)
-
-
-@contextmanager
-def _parallel(on_cpu: bool) -> Iterator[ThreadPoolExecutor]:
-    """One thread a core, each with single-threaded LAPACK; an accelerator needs one thread.
-
-    Many small factorisations run faster side by side than each on all cores.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with (
-        threadpool_limits(1 if on_cpu else None, user_api="blas"),
-        ThreadPoolExecutor(cores if on_cpu else 1) as pool,
-    ):
-        yield pool
-
-
-def _bar(progress: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not progress,
-    )

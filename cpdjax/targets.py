@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from cpdjax.arguments import check_finite
 from cpdjax.atoms import one_hot
 from cpdjax.composition import composition, elements, formulas
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.molecules import Molecules
-from cpdjax.probe import Scores
+from cpdjax.scores import Scores
 from cpdjax.structures import Structures
 from cpdjax.tensor_targets import atom_tensors, molecule_tensors
+from cpdjax.validation import check_finite
 
 
 def targets_of(

@@ -19,9 +19,10 @@ from jaxtyping import Array, Float, Int
 
 from cpdjax.fit import LeaveOut, primal
 from cpdjax.moments import Moments, einsum
-from cpdjax.probe import Options, Scores, by_molecule
+from cpdjax.options import Options
+from cpdjax.probe import by_molecule
 from cpdjax.residual import Residual, Rows, TrainingRows
-from cpdjax.scores import tensor_r2
+from cpdjax.scores import Scores, tensor_r2
 
 
 @partial(jax.jit, static_argnames=("sizes", "bounds", "options"))

@@ -25,7 +25,8 @@ from cpdjax.errors import InputError
 from cpdjax.folds import Layout
 from cpdjax.molecules import Molecules
 from cpdjax.multiplicity import adjust, max_t
-from cpdjax.permutation import PermutationTest, p_values, permutation_test
+from cpdjax.permutation import PermutationTest, permutation_test
+from cpdjax.resampling import p_values
 from cpdjax.settings import Settings
 from cpdjax.targets import fitting, in_place
 

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from cpdjax.results import present
+from cpdjax.table import present
 
 #: What a page of null histograms holds: rows and columns.
 MOST_CHANNELS, MOST_TARGETS = 8, 6

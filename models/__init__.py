@@ -19,7 +19,7 @@ from cpdjax.models.encoder import Encoder
 if TYPE_CHECKING:
     from e3nn_jax import Irreps, IrrepsArray
 
-    from cpdjax.structures import Batch
+    from cpdjax.batch import Batch
 
 __all__ = [
     "Encoder",

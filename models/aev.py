@@ -17,7 +17,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
-    from cpdjax.structures import Batch
+    from cpdjax.batch import Batch
 
 
 @dataclass(frozen=True)

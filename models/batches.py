@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from cpdjax.batch import Batch, Edges
 from cpdjax.buckets import bucket_sizes
 from cpdjax.neighbours import with_edges
-from cpdjax.structures import Batch, Edges, Structures
+from cpdjax.structures import Structures
 
 
 class Labelled(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
 
 if TYPE_CHECKING:
-    from cpdjax.structures import Batch
+    from cpdjax.batch import Batch
 
 BOHR = 0.529177210903
 """Å (CODATA 2018)."""

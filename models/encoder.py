@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from cpdjax.models.graph import Graph
 
 if TYPE_CHECKING:
-    from cpdjax.structures import Batch
+    from cpdjax.batch import Batch
 
 Layers = dict[str, IrrepsArray]
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
-    from cpdjax.structures import Batch
+    from cpdjax.batch import Batch
 
 
 @jax.tree_util.register_dataclass

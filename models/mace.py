@@ -46,12 +46,7 @@ from cpdjax.models.encoder import Layers
 from cpdjax.models.graph import Graph
 from cpdjax.models.layers import Perceptron, normalized, polynomial_cutoff
 from cpdjax.models.pairs import AGNESI, ZBL, AgnesiTransform, Repulsion
-from cpdjax.models.symmetric import (
-    SymmetricContraction,
-    from_coupling,
-    polynomials,
-    weight_name,
-)
+from cpdjax.models.symmetric import SymmetricContraction, from_coupling, polynomials, weight_name
 from cpdjax.models.weights import Source, State, changed, only, require, translate
 
 

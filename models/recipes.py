@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from flax import linen as nn
 from pydantic import BaseModel, ConfigDict, Field
 
+from cpdjax.configuration import checked, read_toml
 from cpdjax.errors import FileError, UnknownNameError
 from cpdjax.models.trained import PROBE
 from cpdjax.qm9 import TARGETS
-from cpdjax.settings import checked, read_toml
 
 #: architecture: its Flax module, the sizes of the zoo's model, its learning rate. Our choice: what
 #: trains on a core of a laptop in minutes; rates near the published ones, higher for short runs.

@@ -6,7 +6,6 @@ weights.npz    every array of the Flax variables by its path, such as "params/re
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -21,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic
+from cpdjax.hashing import hash_file
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.weights import shapes
 
@@ -59,7 +59,7 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
     with atomic(folder) as temporary:
         temporary.mkdir()
         np.savez(temporary / _WEIGHTS, **arrays)
-        record["sha256"] = _sha256(temporary / _WEIGHTS)
+        record["sha256"] = hash_file(temporary / _WEIGHTS)
         try:
             text = json.dumps(record, indent=1, default=_described)
         except TypeError as error:
@@ -92,7 +92,7 @@ def load(folder: str | Path, known: Collection[str]) -> Encoder:
         record = json.loads((folder / _RECORD).read_text())
         if record["format"] > _FORMAT:
             raise FileError(f"{folder} was written by cpdjax {record['cpdjax']}, newer than this")
-        if _sha256(folder / _WEIGHTS) != record["sha256"]:
+        if hash_file(folder / _WEIGHTS) != record["sha256"]:
             raise FileError(f"{folder / _WEIGHTS} is not the file that was saved with {_RECORD}")
         with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
             arrays = {path: stored[path] for path in stored.files}
@@ -125,8 +125,3 @@ def _restored(value: Any, known: Collection[str]) -> Any:
     if isinstance(value, list):
         return tuple(_restored(v, known) for v in value)
     return _module(value, known) if isinstance(value, dict) else value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

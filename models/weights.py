@@ -5,7 +5,6 @@ Nothing here imports the package whose weights it reads.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
@@ -18,6 +17,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.hashing import hash_file
 from cpdjax.models.graph import Graph
 
 State = Mapping[str, np.ndarray]
@@ -185,8 +185,7 @@ def packaged(package: str, file: str, sha256: str) -> Path:
         path = None
     if path is None or not path.is_file():
         raise FileError(f"the weights {file} come with the wheel of {package}: {INSTALL}")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = hash_file(path)
     if found != sha256:
         raise FileError(
             f"{path} is not the file these weights were published in (SHA-256 {found[:12]}…, "

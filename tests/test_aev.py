@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from cpdjax.batch import Batch
 from cpdjax.models import load
 from cpdjax.models.aev import ANI_2X
-from cpdjax.structures import Batch, Structures
+from cpdjax.structures import Structures
 
 GOLDENS = Path(__file__).parent / "goldens" / "aev_2x.npz"
 

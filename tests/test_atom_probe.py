@@ -13,8 +13,9 @@ import cpdjax
 from cpdjax import InputError, Structures, atom_cpd
 from cpdjax.atoms import one_hot
 from cpdjax.cli import app
+from cpdjax.configuration import checked
 from cpdjax.folds import kfold, nested, of_atoms
-from cpdjax.settings import Settings, checked
+from cpdjax.settings import Settings
 from cpdjax.targets import targets_of
 
 sweep_module = sys.modules["cpdjax.sweep"]  # `cpdjax.sweep` itself is the function

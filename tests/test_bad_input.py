@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import cpdjax
-from cpdjax.arguments import check_finite
 from cpdjax.errors import ConstantTargetWarning, InputError
+from cpdjax.validation import check_finite
 
 N, D, Q, T = 20, 4, 2, 2
 

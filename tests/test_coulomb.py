@@ -7,8 +7,9 @@ from ase.build import molecule
 from ase.units import Bohr
 from scipy.spatial.transform import Rotation
 
+from cpdjax.batch import Batch
 from cpdjax.models.coulomb import CoulombSpectrum
-from cpdjax.structures import Batch, Structures
+from cpdjax.structures import Structures
 
 
 def spectrum(batch, model=None):

@@ -12,7 +12,8 @@ from cpdjax import InputError, equivariant_bootstrap, equivariant_cpd, equivaria
 from cpdjax.bootstrap import bootstrap, redrawn
 from cpdjax.equivariant_draws import _turned
 from cpdjax.folds import cross_validation, group_folds, kfold, nested, of_atoms
-from cpdjax.permutation import orders, permutation_test
+from cpdjax.permutation import permutation_test
+from cpdjax.resampling import orders
 from cpdjax.targets import targets_of
 
 N = 40

@@ -17,10 +17,9 @@ from cpdjax import InputError, Structures, UnknownNameError, equivariant_cpd, te
 from cpdjax.channels import tensor_channels
 from cpdjax.features import Features
 from cpdjax.folds import kfold, nested, of_atoms
-from cpdjax.qm9 import point_dipole
+from cpdjax.multipoles import degree_two, neighbour_moments, point_dipole, point_quadrupole
 from cpdjax.ridge import LOO_ALPHAS
 from cpdjax.targets import targets_of
-from cpdjax.tensor_targets import degree_two, neighbour_moments, point_quadrupole
 
 N, CHANNELS, FOLDS = 60, 7, 3
 RNG = np.random.default_rng(0)

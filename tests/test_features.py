@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features import INVARIANTS, Features, blocks, invariants, pool
+from cpdjax.features import Features
+from cpdjax.irreps import INVARIANTS, blocks, invariants, pool
 
 IRREPS = e3nn.Irreps("3x0e + 2x0o + 2x1o + 1x1e + 2x2e")
 

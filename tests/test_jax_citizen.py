@@ -15,7 +15,8 @@ import pytest
 import cpdjax
 from cpdjax.errors import InputError
 from cpdjax.folds import cross_validation
-from cpdjax.probe import Options, probe
+from cpdjax.options import Options
+from cpdjax.probe import probe
 from cpdjax.ridge import LONG_GRID, LOO_ALPHAS
 
 N, D, Q, T, K = 30, 6, 2, 2, 3
@@ -26,7 +27,7 @@ FAST_COMPILATION = {
     "xla_llvm_disable_expensive_passes": True,
 }
 ARITHMETIC = ["moments", "projection", "residual", "ridge", "fit", "scores", "folds"]
-ARITHMETIC += ["probe", "leace", "arguments", "cpd", "errors"]
+ARITHMETIC += ["probe", "leace", "arguments", "cpd", "errors", "options", "precision", "validation"]
 
 
 @pytest.fixture(scope="module")

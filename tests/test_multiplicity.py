@@ -5,7 +5,8 @@ import pytest
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.multiplicity import adjust, max_t
-from cpdjax.permutation import p_values, permutation_test
+from cpdjax.permutation import permutation_test
+from cpdjax.resampling import p_values
 
 RNG = np.random.default_rng(0)
 P = [0.005, 0.3, 0.02, 0.009, 0.9, 0.02]

@@ -6,7 +6,8 @@ import pytest
 
 import cpdjax
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.permutation import _composition, orders, p_values, permutation_test
+from cpdjax.permutation import _composition, permutation_test
+from cpdjax.resampling import orders, p_values
 
 N, D = 120, 10
 RNG = np.random.default_rng(0)

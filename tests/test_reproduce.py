@@ -7,6 +7,7 @@ from scipy import stats
 
 from cpdjax import findings, findings_page, reproduce, routing
 from cpdjax.errors import InputError
+from cpdjax.table import last_interaction, layers_of, ranking
 
 
 def table(scores, sizes=(50, 2000), targets=("gap", "mu")):
@@ -97,7 +98,7 @@ def test_scalars_alone_are_not_routed():
 def test_ranking_and_efficiency():
     scores = {(f"m{i}", "interaction_0", "0e", "gap"): 0.1 + 0.2 * i for i in range(4)}
     rows = table(scores)
-    assert [row[0] for row in findings.ranking(rows, "gap")] == ["m3", "m2", "m1", "m0"]
+    assert [row[0] for row in ranking(rows, "gap")] == ["m3", "m2", "m1", "m0"]
     rank, stable, best = findings.efficiency(rows)
     assert rank.verdict == stable.verdict == best.verdict == "holds"
     assert "ρ 1.000" in rank.ours
@@ -115,10 +116,10 @@ def test_the_best_layer_is_the_best_by_the_gap():
 def test_the_last_interaction_is_not_the_readout():
     layers = ("embedding", "interaction_0", "readout", "interaction_1")  # as a table met them
     rows = table({("m", layer, "0e", "gap"): 0.1 for layer in layers})
-    assert findings.last_interaction(rows, "m") == ("interaction_1", "0e")
+    assert last_interaction(rows, "m") == ("interaction_1", "0e")
     path = ["embedding", "interaction_0", "interaction_1", "readout"]
     assert findings.depth(rows).layer.values.tolist() == path
-    assert list(findings.layers_of(rows, "m")) == path
+    assert list(layers_of(rows, "m")) == path
 
 
 def test_diversity_is_a_paired_difference():

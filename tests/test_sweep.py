@@ -16,14 +16,16 @@ from ase.io import write
 from e3nn_jax import IrrepsArray
 
 import cpdjax
-from cpdjax import results
+from cpdjax import parallel, results
 from cpdjax.channels import channels
+from cpdjax.configuration import checked
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
-from cpdjax.features import Features, invariants
+from cpdjax.features import Features
 from cpdjax.folds import group_folds, nested
+from cpdjax.irreps import invariants
 from cpdjax.molecules import Molecules
-from cpdjax.probe import Scores
-from cpdjax.settings import Settings, checked
+from cpdjax.scores import Scores
+from cpdjax.settings import Settings
 from cpdjax.structures import Structures
 
 sweep_module = sys.modules["cpdjax.sweep"]  # `cpdjax.sweep` itself is the function
@@ -259,7 +261,7 @@ def test_few_recompilations(monkeypatch):
 
 
 def test_units_run_side_by_side(monkeypatch):
-    monkeypatch.setattr(sweep_module.os, "sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: range(4), raising=False)
     barrier = threading.Barrier(4, timeout=60)
     work = sweep_module._probe_unit
 

@@ -20,8 +20,9 @@ from cpdjax.channels import Channel
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError
 from cpdjax.folds import cross_validation, nested
 from cpdjax.multiplicity import adjust, max_t
-from cpdjax.permutation import PermutationTest, p_values, permutation_test
-from cpdjax.probe import Scores
+from cpdjax.permutation import PermutationTest, permutation_test
+from cpdjax.resampling import p_values
+from cpdjax.scores import Scores
 from cpdjax.settings import Settings
 from cpdjax.uncertainty_report import draw_differences, draw_null, uncertainty_table
 
