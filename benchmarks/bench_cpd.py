@@ -39,10 +39,10 @@ from timing import (
 )
 
 import cpdjax
-from cpdjax.arguments import Arguments
-from cpdjax.folds import cross_validation
-from cpdjax.options import Options
-from cpdjax.probe import probe
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.probe import probe
+from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.folds import cross_validation
 
 # In R². Ours: 2e-9 where rows hardly outnumber features, at the smallest α it does not refine.
 TOLERANCE = 1e-9

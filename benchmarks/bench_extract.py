@@ -25,8 +25,9 @@ import numpy as np
 import reference
 from timing import Blas, Contender, Timing, environment, measure, table, write_json
 
-from cpdjax import Structures, datasets, models
-from cpdjax.extraction import padded
+from cpdjax import Structures, models
+from cpdjax.data import datasets
+from cpdjax.features.extraction import padded
 from cpdjax.irreps import pool
 from cpdjax.models import Encoder
 from cpdjax.models.cards import CARDS

@@ -29,11 +29,12 @@ import optax
 import reference
 from timing import Blas, Timing, clock, environment, table, write_json
 
-from cpdjax import Structures, datasets, models
+from cpdjax import Structures, models
+from cpdjax.data import datasets
 from cpdjax.models import Encoder
-from cpdjax.models.batches import Batches, Labelled
-from cpdjax.models.recipes import NETWORKS, Recipe, recipe
-from cpdjax.models.weights import example
+from cpdjax.models.training.batches import Batches, Labelled
+from cpdjax.models.training.recipes import NETWORKS, Recipe, recipe
+from cpdjax.models.weights.translate import example
 
 # Relative: both sides sum in float32, in different orders.
 TOLERANCE = 1e-4

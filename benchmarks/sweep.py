@@ -13,7 +13,7 @@ import numpy as np
 from peers import R2, Problem
 
 import cpdjax
-from cpdjax.folds import Layout, nested
+from cpdjax.probes.folds import Layout, nested
 
 ALPHAS = 10.0 ** np.arange(-3, 7)
 

@@ -6,29 +6,33 @@ Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` a
 
 # Functions that share their module's name are imported here, last, so that the function is what
 # `cpdjax.<name>` means.
-from cpdjax import datasets, models
-from cpdjax.atoms import atom_cpd
-from cpdjax.bonds import bond_counts, group_counts
-from cpdjax.bootstrap import Bootstrap, bootstrap
-from cpdjax.comparison import Estimate, compare
-from cpdjax.composition import composition, elements, formulas
-from cpdjax.cpd import cpd, learning_curve
-from cpdjax.differences import differences
-from cpdjax.equivariance import assert_equivariant
-from cpdjax.equivariant import equivariant_cpd
-from cpdjax.equivariant_draws import equivariant_bootstrap, equivariant_permutation_test
+from cpdjax import models
+from cpdjax.data import datasets
+from cpdjax.data.bonds import bond_counts, group_counts
+from cpdjax.data.composition import composition, elements, formulas
+from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
-from cpdjax.extraction import extract
-from cpdjax.features import Features
-from cpdjax.folds import group_folds, kfold
+from cpdjax.features.equivariance import assert_equivariant
+from cpdjax.features.extraction import extract
+from cpdjax.features.features import Features
+from cpdjax.features.store import extract_to, read_features
 from cpdjax.irreps import invariants
-from cpdjax.ladder import Ladder, ladder
-from cpdjax.multiplicity import adjust, max_t
-from cpdjax.permutation import PermutationTest, permutation_test
-from cpdjax.scores import Scores
-from cpdjax.store import extract_to, read_features
-from cpdjax.structures import Structures
-from cpdjax.sweep import sweep
+from cpdjax.kernel.scores import Scores
+from cpdjax.probes.atoms import atom_cpd
+from cpdjax.probes.cpd import cpd, learning_curve
+from cpdjax.probes.equivariant import equivariant_cpd
+from cpdjax.probes.folds import group_folds, kfold
+from cpdjax.probes.ladder import Ladder, ladder
+from cpdjax.sweeps.differences import differences
+from cpdjax.sweeps.sweep import sweep
+from cpdjax.uncertainty.bootstrap import Bootstrap, bootstrap
+from cpdjax.uncertainty.comparison import Estimate, compare
+from cpdjax.uncertainty.equivariant_resampling import (
+    equivariant_bootstrap,
+    equivariant_permutation_test,
+)
+from cpdjax.uncertainty.multiplicity import adjust, max_t
+from cpdjax.uncertainty.permutation import PermutationTest, permutation_test
 
 __all__ = [
     "Bootstrap",

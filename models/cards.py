@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from cpdjax.models import trained
+from cpdjax.models import zoo
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ def card_of(name: str) -> Card:
     """The card of a model of `cpdjax.models.names()`."""
     if name in CARDS:
         return CARDS[name]
-    own = trained.card(name)
+    own = zoo.card(name)
     seen = f"{own['molecules']:,} molecules of {own['dataset']}, {own['target']}"
     return Card(own["architecture"], "Apache-2.0", seen)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,50 +13,10 @@ from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Float
 
 from cpdjax.models.graph import Graph
+from cpdjax.models.interface import Architecture, Layers
 
 if TYPE_CHECKING:
-    from cpdjax.batch import Batch
-
-Layers = dict[str, IrrepsArray]
-
-
-class Architecture(Protocol):
-    """What an encoder asks of a Flax module; its fields are the model's hyperparameters."""
-
-    @property
-    def cutoff(self) -> float:
-        """Å, of the neighbour list (the longest, if the model has several)."""
-        ...
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that the weights know."""
-        ...
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the model knows cells."""
-        ...
-
-    @property
-    def parity(self) -> bool:
-        """Whether the irreps' parities are true; False: labels hold for rotations only."""
-        ...
-
-    @property
-    def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer, in the order of the data's path."""
-        ...
-
-    def memory(self, atoms: int, neighbours: int) -> int:
-        """About how many numbers one structure keeps at once."""
-        ...
-
-    @property
-    def apply(self) -> Callable[..., Any]:
-        """Flax's: of variables and a `Graph`, the layers, (atom, irreps.dim), and every atom's
-        part of the output, (atom,)."""
-        ...
+    from cpdjax.data.batch import Batch
 
 
 @partial(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
-    from cpdjax.batch import Batch
+    from cpdjax.data.batch import Batch
 
 
 @jax.tree_util.register_dataclass
@@ -47,7 +47,7 @@ class Graph:
 
     @classmethod
     def of(cls, batch: Batch) -> Graph:
-        """Flatten a batch whose neighbours are known (`cpdjax.neighbours.with_edges`)."""
+        """Flatten a batch whose neighbours are known (`cpdjax.data.neighbours.with_edges`)."""
         if batch.edges is None:
             raise ValueError("the batch has no edges; make them with neighbours.with_edges")
         mask = jnp.asarray(batch.mask)

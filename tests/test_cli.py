@@ -1,7 +1,5 @@
 """The command line on real files: what it writes and says, and one line for whatever is wrong."""
 
-import contextlib
-import io
 import os
 import subprocess
 import sys
@@ -13,11 +11,14 @@ import pytest
 import xarray as xr
 from ase.build import molecule
 from ase.io import write
+from helpers import call
 
 import cpdjax
-from cpdjax import cli, results
+from cpdjax import cli
 from cpdjax.errors import FileError
 from cpdjax.models.cards import CARDS, card_of
+from cpdjax.sweeps import results
+from cpdjax.sweeps import sweep as sweep_module
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -33,22 +34,6 @@ WRITTEN = [
     "sweep.json",
     "units",
 ]
-
-
-def call(*arguments):
-    """Exit status, standard output, standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            return stopped.code, out.getvalue(), err.getvalue()
-    pytest.fail("main returns without a status")
 
 
 def names(folder):
@@ -121,8 +106,7 @@ def test_its_numbers_are_the_kernels(finished, data):
 def test_the_same_command_again_has_nothing_left_to_do(finished, data, monkeypatch):
     out, (_, printed, _) = finished
     before = (out / "results.csv").read_bytes()
-    module = sys.modules["cpdjax.sweep"]  # `cpdjax.sweep` itself is the function
-    monkeypatch.setattr(module, "_probe_stack", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(sweep_module, "_probe_stack", lambda *_, **__: pytest.fail("computed"))
     said = call(
         "sweep", "--features", data / "mine.npz", "--targets", data / "mine.csv", *QUICK,
         "--out", out,
@@ -251,7 +235,7 @@ def test_interrupted(finished, data, tmp_path, monkeypatch):
         "--out", tmp_path / "out",
     ]  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr("cpdjax.checkpoint.Checkpoint.save", interrupted)
+        patch.setattr("cpdjax.sweeps.checkpoint.Checkpoint.save", interrupted)
         status, printed, errors = call(*command)
     assert (status, printed) == (130, "")
     assert errors == "cpdjax: interrupted; the same command goes on where it stopped\n"

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from cpdjax import extract
-from cpdjax.models import trained
+from cpdjax.models import zoo
 
 OUT = Path(__file__).parent / "zoo.npz"
 
 
 def arrays(models=None):
     """ "model/layer": (molecule, feature), float64, mean over atoms."""
-    structures = trained.qm9_probe(3)
-    for model in models or trained.zoo():
+    structures = zoo.qm9_probe(3)
+    for model in models or zoo.names():
         for layer, array in extract(model, structures).items():
             yield f"{model}/{layer}", np.asarray(array.array, np.float64)
 

@@ -1,0 +1,1 @@
+"""From structures to features: models run, files read, stores written."""

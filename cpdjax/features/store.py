@@ -1,0 +1,219 @@
+"""Features on disk: a Zarr group written part by part, resumable, read back whole.
+
+Groups `layer/irrep` hold (molecule, channel, 2l+1), or (molecule, column) where scalars were made,
+chunked by molecule; per atom, the first axis is `atom`. Attributes say what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import zarr
+from e3nn_jax import Irreps, IrrepsArray
+
+from cpdjax.data.structures import Structures
+from cpdjax.errors import FileError
+from cpdjax.features.extraction import Extraction
+from cpdjax.features.features import Features
+from cpdjax.files import remove
+from cpdjax.hashing import hash_arrays
+from cpdjax.irreps import Blocks
+from cpdjax.models.interface import Model
+from cpdjax.progress import progress_bar
+
+PART = 4096
+"""Molecules computed and written at a time: what memory holds, and what an interruption loses."""
+
+
+def extract_to(
+    path: str | Path,
+    model: str | Model,
+    structures: Structures,
+    *,
+    layers: Sequence[str] | None = None,
+    pool: str = "mean",
+    invariants: str | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    progress: bool = False,
+) -> Path:
+    """As `extract`, into a Zarr store, in memory that does not grow with the number of molecules.
+
+    Parts are kept beside `path` until all are there; a second call goes on where the first was
+    interrupted. A finished store of the same configuration is left as it is.
+
+    Raises:
+        FileError: `path` does not end in .zarr, or holds features of another configuration.
+        UnknownNameError, InputError: as `extract`.
+    """
+    path = Path(path)
+    if path.suffix != ".zarr":
+        raise FileError(f"a feature store is a folder NAME.zarr, got {path.name!r}")
+    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
+    facts = _facts(run)
+    if path.exists():
+        _check_same(path, facts)
+        return path
+    growing = path.with_name(f".{path.stem}-unfinished.zarr")
+    if is_store(growing):
+        _check_same(growing, facts)
+    else:
+        remove(growing)  # killed while it was created
+        _create(growing, run, facts)
+    root = zarr.open_group(growing, mode="r+")
+    with progress_bar(progress) as shown:
+        done = int(root.attrs["molecules_done"])  # type: ignore[arg-type]
+        task = shown.add_task(run.model.name, total=len(structures), completed=done)
+        while done < len(structures):
+            part = np.arange(done, min(done + PART, len(structures)))
+            _write(root, run, part, run.rows(part, lambda n: shown.advance(task, n)))
+            done += len(part)
+            root.attrs["molecules_done"] = done
+    os.replace(growing, path)
+    return path
+
+
+def weights_hash(model: Model) -> str:
+    """SHA-256 (hex) of a model's weights and of everything static in it."""
+    leaves, structure = jax.tree_util.tree_flatten(model)
+    return hash_arrays((("", leaf) for leaf in leaves), facts=str(structure))
+
+
+def _facts(run: Extraction) -> dict[str, Any]:
+    return {
+        "model": run.model.name,
+        "weights_hash": weights_hash(run.model),
+        "irreps": {layer: str(run.model.irreps[layer]) for layer in run.layers},
+        "parity": run.model.parity,
+        "pool": run.pool if run.model.level == "atom" else "none",
+        "invariants": run.how or "",
+        "dtype": run.dtype.name,
+        "dataset": run.structures.name,
+        "structures_hash": run.structures.hash,
+        "molecules": len(run.structures),
+        "cpdjax": version("cpdjax"),
+    }
+
+
+def _check_same(path: Path, facts: dict[str, Any]) -> None:
+    try:
+        known = zarr.open_group(path, mode="r").attrs.asdict()
+    except Exception:  # a damaged store can raise nearly anything
+        raise FileError(f"cannot read {path}: remove it to start anew") from None
+    changed = [k for k, v in facts.items() if known.get(k) != json.loads(json.dumps(v))]
+    if changed:
+        raise FileError(
+            f"{path} holds features of another configuration (different: {', '.join(changed)}): "
+            "choose another name or remove it"
+        )
+
+
+def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structures = run.structures
+    rows = len(structures.numbers) if run.per_atom else len(structures)
+    try:
+        root = zarr.create_group(path, attributes=facts)
+        if run.per_atom:
+            root.create_array("offsets", data=structures.offsets)
+        for layer in run.layers:
+            for kind, shape in _shapes(run, layer).items():
+                root.create_array(
+                    f"{layer}/{kind}",
+                    shape=(rows, *shape),
+                    chunks=(min(PART, rows), *shape),
+                    dtype=run.dtype,
+                )
+        root.attrs["molecules_done"] = 0  # last: from now on it is a store
+    except BaseException:
+        remove(path)
+        raise
+
+
+def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
+    """Of one molecule's features, by irrep."""
+    if run.how is not None:
+        return {kind: (columns,) for kind, columns in run.origins[layer]}
+    counts: dict[str, tuple[int, ...]] = {}
+    for mul, ir in run.model.irreps[layer]:
+        before = counts.get(str(ir), (0,))[0]
+        counts[str(ir)] = (before + mul, ir.dim)
+    return counts
+
+
+def _write(root: Any, run: Extraction, part: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+    offsets = run.structures.offsets
+    first, last = part[0], part[-1] + 1
+    rows = slice(offsets[first], offsets[last]) if run.per_atom else slice(first, last)
+    for layer, array in arrays.items():
+        for kind, values in _by_irrep(run, layer, array).items():
+            root[f"{layer}/{kind}"][rows] = values
+
+
+def _by_irrep(run: Extraction, layer: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    if run.how is not None:
+        kinds, columns = zip(*run.origins[layer], strict=True)
+        return dict(zip(kinds, np.split(array, np.cumsum(columns)[:-1], axis=1), strict=True))
+    features = IrrepsArray(run.model.irreps[layer], array)
+    found: dict[str, list[np.ndarray]] = {}
+    for (mul, ir), columns in zip(features.irreps, features.irreps.slices(), strict=True):
+        found.setdefault(str(ir), []).append(array[:, columns].reshape(len(array), mul, ir.dim))
+    return {kind: np.concatenate(blocks, axis=1) for kind, blocks in found.items()}
+
+
+def read_features(path: str | Path) -> Features:
+    """The features in a store that `extract_to` wrote, whole.
+
+    Raises:
+        FileError: no such store, or its extraction was interrupted.
+    """
+    path = Path(path)
+    try:
+        root: Any = zarr.open_group(path, mode="r")
+        facts = root.attrs.asdict()
+        done, molecules = facts["molecules_done"], facts["molecules"]
+        if done != molecules:
+            raise FileError(f"{path} holds {done} of {molecules} molecules: extract it again")
+        layers = {
+            layer: _read_layer(root[layer], irreps) for layer, irreps in facts["irreps"].items()
+        }
+        return Features(
+            {layer: array for layer, (array, _) in layers.items()},
+            model=facts["model"],
+            pool=facts["pool"],
+            structures_hash=facts["structures_hash"],
+            origins={layer: origin for layer, (_, origin) in layers.items() if origin},
+            parity=facts["parity"],
+        )
+    except FileError:
+        raise
+    except Exception as error:  # a damaged store can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(f"cannot read features from {path}: {reason}") from None
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store of `extract_to`, rather than anyone's Zarr group."""
+    try:
+        return "molecules_done" in zarr.open_group(path, mode="r").attrs
+    except Exception:  # to be told by whoever reads it
+        return False
+
+
+def _read_layer(group: Any, irreps: str) -> tuple[IrrepsArray, Blocks]:
+    kinds = list(dict.fromkeys(str(ir) for _, ir in Irreps(irreps)))
+    arrays = {kind: np.asarray(group[kind][...]) for kind in kinds}
+    flat = np.concatenate([a.reshape(len(a), -1) for a in arrays.values()], axis=1)
+    if arrays[kinds[0]].ndim == 2:
+        return IrrepsArray(f"{flat.shape[1]}x0e", flat), tuple(
+            (kind, a.shape[1]) for kind, a in arrays.items()
+        )
+    tag = "+".join(f"{a.shape[1]}x{kind}" for kind, a in arrays.items())
+    return IrrepsArray(tag, flat), ()

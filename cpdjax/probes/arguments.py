@@ -1,0 +1,145 @@
+"""What a caller hands to the kernel, checked and in one precision.
+
+Concrete arrays are checked and computed on in float64; traced ones (inside a caller's jit, vmap
+or grad) are taken as they are, since their values cannot be looked at.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cpdjax.errors import ConstantTargetWarning, InputError
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.probe import probe
+from cpdjax.kernel.projection import concepts
+from cpdjax.kernel.ridge import LOO_ALPHAS
+from cpdjax.kernel.scores import Scores
+from cpdjax.precision import centred, default_dtype, precision
+from cpdjax.probes.folds import Layout
+from cpdjax.validation import check_finite
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Features, concepts (composition first), targets and penalties of one call."""
+
+    x: Float[Array, "molecule feature"] | np.ndarray
+    c: Float[Array, "molecule concept"] | np.ndarray
+    y: Float[Array, "molecule target"] | np.ndarray
+    alphas: Float[Array, " alpha"] | np.ndarray
+    options: Options
+    dtype: Any
+
+    @classmethod
+    def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, options: Options) -> Arguments:
+        """Check shapes and values; see `cpd` for what is raised."""
+        x, c, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, C, Y))
+        y = y[:, None] if y.ndim == 1 else y
+        for name, a in (("X", x), ("C", c), ("Y", y)):
+            _check_shape(name, a, len(x) if x.ndim else 0)
+        options = replace(options, elements=c.shape[1])
+        c = concepts(c, options.projection)
+        loo = isinstance(alphas, str)
+        grid = _grid(alphas)
+        traced = any(isinstance(a, jax.core.Tracer) for a in (x, c, y, grid))
+        if dtype is None:
+            dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
+        arguments = cls(x, c, y, grid, replace(options, loo=loo), _floating(dtype))
+        return arguments if traced else arguments._checked()
+
+    def run(self, layout: Layout) -> Scores:
+        """Run the kernel, in this precision whatever the caller's global setting."""
+        traced = any(isinstance(a, jax.core.Tracer) for a in (self.x, self.c, self.y, self.alphas))
+        with nullcontext() if traced else precision(self.dtype):
+            arrays = (jnp.asarray(a, self.dtype) for a in (self.x, self.c, self.y, self.alphas))
+            scores = probe(
+                *arrays,
+                jnp.asarray(layout.index),
+                jnp.asarray(layout.rank),
+                sizes=layout.sizes,
+                bounds=layout.bounds,
+                options=self.options,
+            )
+        if traced:
+            return scores
+        _warn_constant(scores)
+        # NumPy keeps float64 in the caller's hands, where JAX would round it by default.
+        return jax.tree.map(np.asarray, scores)
+
+    def _checked(self) -> Arguments:
+        for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
+            check_finite(name, a)
+            _check_range(name, a, self.dtype)
+        negative = [a for a in np.asarray(self.alphas) if not 0 <= a < np.inf]
+        if negative:
+            raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
+        if self.dtype.itemsize >= 8:
+            return self
+        return replace(self, x=centred(self.x), y=centred(self.y))
+
+
+def _check_shape(name: str, a: Any, molecules: int) -> None:
+    if a.ndim != 2:
+        raise InputError(f"{name} must have axes (molecule, column), got shape {a.shape}")
+    if len(a) != molecules:
+        raise InputError(
+            f"{name} has {len(a)} molecules but X has {molecules}: they must be row by row"
+        )
+    if a.shape[1] == 0:
+        raise InputError(f"{name} has no columns, got shape {a.shape}")
+    if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
+        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
+    if np.issubdtype(a.dtype, np.complexfloating):
+        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
+
+
+def _check_range(name: str, a: Any, dtype: np.dtype) -> None:
+    a = np.asarray(a)  # two passes without the temporary of abs
+    largest = max(float(a.max(initial=0)), -float(a.min(initial=0)))
+    bound = float(np.sqrt(jnp.finfo(dtype).max / max(len(a), 1))) / 4
+    if largest > bound:
+        raise InputError(
+            f"{name} holds values up to {largest:.0e}, whose squares overflow {dtype}: rescale them"
+        )
+
+
+def _floating(dtype: Any) -> np.dtype:
+    try:
+        known = jnp.dtype(dtype)
+    except TypeError:
+        known = None
+    if known is None or not jnp.issubdtype(known, jnp.floating):
+        raise InputError(f"dtype must be a floating type such as float64, got {dtype!r}")
+    return known
+
+
+def _grid(alphas: Any) -> Any:
+    if isinstance(alphas, str):
+        if alphas != "loo":
+            raise InputError(f'alphas must be a number, a sequence or "loo", got {alphas!r}')
+        return np.asarray(LOO_ALPHAS)
+    grid = jnp.atleast_1d(alphas) if isinstance(alphas, jax.Array) else np.atleast_1d(alphas)
+    real = np.issubdtype(grid.dtype, np.integer) or jnp.issubdtype(grid.dtype, jnp.floating)
+    if grid.ndim != 1 or not grid.size or not real:
+        raise InputError(f"alphas must be a number or a sequence of numbers, got {alphas!r}")
+    return grid
+
+
+def _warn_constant(scores: Scores) -> None:
+    comp = np.asarray(scores.r2_comp)
+    undefined = np.isnan(comp).reshape(-1, comp.shape[-1]).any(0)
+    if undefined.any():
+        warnings.warn(
+            f"R² is undefined (NaN) where a target is constant among held-out molecules: "
+            f"target columns {np.flatnonzero(undefined).tolist()}",
+            ConstantTargetWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,169 @@
+"""Compositional Probe Decomposition: the kernel.
+
+For every fold, on training rows only: least squares from composition to every feature; subtract
+it from training and held-out rows; Ridge from the residual to the target; R² on the held-out
+rows. That is `r2_geom`. The same Ridge on the untouched features is `r2_full`, least squares from
+composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155). What is subtracted
+can be chosen (`projection`); `r2_full` and `r2_comp` do not depend on it.
+
+A pure function of arrays: `cpd` and `learning_curve` work inside a caller's jit, vmap and grad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int
+
+from cpdjax.errors import InputError
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.projection import Projection
+from cpdjax.kernel.scores import Scores
+from cpdjax.precision import default_batch_size
+from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.folds import cross_validation, nested
+
+
+def cpd(
+    X: Float[ArrayLike, "molecule feature"],
+    C: Float[ArrayLike, "molecule element"],
+    Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
+    *,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    standardize: bool = True,
+    projection: Projection = "ols",
+    seed: int = 0,
+    predictions: bool = False,
+    dtype: Any = None,
+) -> Scores:
+    """Compositional Probe Decomposition of one set of features.
+
+    On the training rows of each fold, with C and Y centred (every fit has an intercept):
+
+        B = argmin ‖X − CB‖²,   Z = (X − CB) / std(X − CB),   W = argmin ‖Y − ZW‖² + α‖W‖²
+
+    and R² of ZW on the held-out rows. A feature whose residual variance is below eps^(3/4) of
+    its variance (1.8e-12 in float64) owes everything to composition and drops out.
+
+    Args:
+        X: features of every molecule.
+        C: composition, element counts or fractions, without intercept; any rank.
+        Y: one target, or one a column. A single target has a target axis of length one.
+        folds: number of shuffled folds drawn from `seed`, or the fold id of every molecule
+            (`group_folds` makes ids that keep groups whole).
+        alphas: one Ridge penalty, a grid, or "loo": per target and fold the α of
+            `ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows.
+        standardize: scale features to unit variance on the training rows of each fold.
+        projection: what is taken from X, always fitted on the training rows of each fold:
+            "ols": CB, as above.
+            "none": nothing, so that `r2_geom` is `r2_full`.
+            "ridge": CB with the penalty ‖SB‖² on B, S the standard deviations of C. It leaves
+                some composition in Z; Y stays as it is.
+            "quadratic": "ols" from the columns of C and all their products.
+            "formula": for a molecule whose formula (row of C) is among the training rows, the
+                mean of those rows; for any other (our choice) CB as above. The strictest:
+                no function of composition is left in Z.
+            "leace": the linear prediction of C from X alone, so that no molecule's composition
+                is asked for once it is fitted; see `cpdjax.kernel.leace`.
+            "oracle-leace": the same as "ols", under the name that its literature gives it.
+        predictions: also return every molecule's held-out prediction from the residual.
+        dtype: precision of the arithmetic. By default float64, asked for locally (float32 on a
+            TPU); inside a transformation, the precision of what it traces.
+
+    Returns:
+        Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
+
+    Raises:
+        InputError: shapes that disagree, NaN or infinity, negative α, impossible folds; C traced
+            for "formula".
+        UnknownNameError: no such projection.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> C = rng.integers(0, 9, (500, 3)).astype(float)
+    >>> geometry = rng.normal(size=(500, 8))
+    >>> scores = cpd(geometry + C @ rng.normal(size=(3, 8)), C, geometry[:, 0] + C[:, 0])
+    >>> scores.r2_geom.shape
+    (5, 1, 1)
+    >>> expected = geometry[:, 0].var() / (geometry[:, 0] + C[:, 0]).var()  # geometry's share
+    >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
+    True
+    """
+    options = _options(standardize, projection, predictions)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, options)
+    layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
+    scores = arguments.run(layout)
+    return replace(
+        jax.tree.map(lambda a: a[0, 0], replace(scores, prediction=None)),
+        prediction=scores.prediction,
+    )
+
+
+def learning_curve(
+    X: Float[ArrayLike, "molecule feature"],
+    C: Float[ArrayLike, "molecule element"],
+    Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
+    *,
+    sizes: Sequence[int],
+    repeats: int = 5,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    standardize: bool = True,
+    projection: Projection = "ols",
+    seed: int = 0,
+    dtype: Any = None,
+) -> Scores:
+    """`cpd` on nested random subsets of every size: how many molecules does the probe need?
+
+    Each repeat shuffles the molecules (`folds.nested` gives the very subsets and fold ids); a
+    subset of size N is its first N, cross-validated within itself. The moments of a size are
+    those of the size before plus the new rows: one pass a repeat.
+
+    Args:
+        sizes: increasing numbers of molecules, held-out rows included.
+        repeats: number of shuffles, all drawn from `seed`.
+        X, C, Y, folds, alphas, standardize, projection, dtype: as in `cpd`.
+
+    Returns:
+        Scores with axes (repeat, size, fold, alpha, target).
+
+    Raises:
+        InputError: as `cpd`, and sizes that do not fit the data.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, C, Y = rng.normal(size=(200, 6)), rng.normal(size=(200, 2)), rng.normal(size=(200, 3))
+    >>> learning_curve(X, C, Y, sizes=[50, 100, 200], repeats=2).r2_geom.shape
+    (2, 3, 5, 1, 3)
+    """
+    arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, projection))
+    layout = nested(len(arguments.x), sizes, repeats, concrete_folds(folds), seed=seed)
+    return arguments.run(layout)
+
+
+def _options(standardize: bool, projection: str, predictions: bool = False) -> Options:
+    return Options(
+        standardize,
+        predictions=predictions,
+        batch_size=default_batch_size(),
+        projection=projection,
+    )
+
+
+def concrete_folds(folds: Any) -> int | np.ndarray:
+    """A number of folds, or fold ids as an array; see `cpd` for what is raised."""
+    if isinstance(folds, jax.core.Tracer):
+        raise InputError(
+            "folds must be concrete: fold ids set array shapes and cannot be traced; "
+            "make them outside jit and close over them"
+        )
+    if np.ndim(folds):
+        return np.asarray(folds)
+    if not isinstance(folds, int | np.integer):
+        raise InputError(f"folds must be a whole number or one fold id a molecule, got {folds!r}")
+    return int(folds)

@@ -1,0 +1,1 @@
+"""Tables and figures of results, and nothing else makes them."""

@@ -1,0 +1,1 @@
+"""The paper's findings and a recommendation, from the results of sweeps."""

@@ -1,0 +1,178 @@
+"""Channels: the matrices a sweep probes, one for every model, layer and irrep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from e3nn_jax import Irrep
+from jaxtyping import Float
+
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.features.features import Features
+from cpdjax.hashing import hash_arrays
+from cpdjax.irreps import components as tensor_components
+from cpdjax.validation import check_finite
+
+#: The irrep coordinate of a layer's invariants taken together.
+ALL = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Invariant features of one model, layer and irrep, without their constant columns.
+
+    A constant column changes no score (every fit has an intercept), it only costs time. Of
+    equivariant probes, the channels of the irrep with their components, without those of zeros.
+    """
+
+    model: str
+    layer: str
+    irrep: str
+    x: Float[np.ndarray, "row feature"] | Float[np.ndarray, "row feature component"]
+    n_features: int
+    #: Whether the irrep's parity is true.
+    parity: bool = True
+
+    @property
+    def label(self) -> str:
+        """What it is called in progress, warnings and errors."""
+        return f"{self.model} / {self.layer} / {self.irrep}"
+
+    @property
+    def width(self) -> int:
+        """Columns after padding: the next of eight steps an octave, so that few shapes compile."""
+        columns = max(self.x.shape[1], 16)
+        step = max(2 ** (columns.bit_length() - 4), 8)
+        return -(-columns // step) * step
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the matrix."""
+        return hash_arrays([("", self.x)])
+
+    @property
+    def components(self) -> int:
+        """Of each feature: 1, or 2l+1 where it turns with the molecule."""
+        return 1 if self.x.ndim == 2 else self.x.shape[2]
+
+    def padded(self) -> Float[np.ndarray, "row width"] | Float[np.ndarray, "row width component"]:
+        """The matrix with columns of zeros after its own, up to `width`."""
+        more = ((0, 0), (0, self.width - self.x.shape[1]), (0, 0))
+        return np.pad(self.x, more[: self.x.ndim])
+
+
+def channels(
+    features: Sequence[Features],
+    rows: int,
+    irreps: Sequence[str] | None = None,
+    how: str = "pool-then-norm",
+    *,
+    what: str = "molecules",
+) -> list[Channel]:
+    """Every channel of every layer: each irrep, and "all" where a layer has several.
+
+    `how` is one of `features.INVARIANTS`; `what` names the rows in complaints.
+
+    Raises:
+        InputError: two models of one name, rows that are not the molecules, NaN or infinity.
+        UnknownNameError: an irrep that no layer has.
+
+    >>> from e3nn_jax import IrrepsArray
+    >>> layer = IrrepsArray("2x0e + 1x1o", np.random.default_rng(0).normal(size=(4, 5)))
+    >>> mine = Features({"first": layer}, model="toy", pool="mean", structures_hash="")
+    >>> [(c.irrep, c.n_features) for c in channels([mine], 4)]
+    [('all', 3), ('0e', 2), ('1o', 1)]
+    """
+    found = []
+    for f, layer in _layers(features, rows, what):
+        kinds = f.irreps_of(layer)
+        for kind in (*([ALL] if len(kinds) > 1 else []), *kinds):
+            scalars = f.scalars(layer, None if kind == ALL else kind, how)
+            matrix = np.asarray(scalars, np.float64)
+            varying = (matrix != matrix[:1]).any(0)
+            kept = matrix[:, varying]
+            found.append(Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity))
+    return _chosen(found, irreps)
+
+
+def tensor_channels(
+    features: Sequence[Features],
+    rows: int,
+    targets: Collection[str],
+    irreps: Sequence[str] | None = None,
+    *,
+    what: str = "molecules",
+) -> list[Channel]:
+    """The channels of every layer that can predict targets of the irreps `targets`.
+
+    Those of the same degree and parity; of the same degree where a model's labels hold for
+    rotations only. Layers without any are left out.
+
+    Raises:
+        InputError: as `channels`, and no such channel at all.
+        UnknownNameError: an irrep that no layer has.
+
+    >>> from e3nn_jax import IrrepsArray
+    >>> layer = IrrepsArray("2x0e + 4x1o + 1x1e", np.ones((4, 17)))
+    >>> mine = Features({"first": layer}, model="toy", pool="mean", structures_hash="")
+    >>> [(c.irrep, c.x.shape) for c in tensor_channels([mine], 4, ["1o", "2e"])]
+    [('1o', (4, 4, 3))]
+    """
+    degrees = {Irrep(target).l for target in targets}
+    found = []
+    for f, layer in _layers(features, rows, what):
+        for kind in dict.fromkeys(str(ir) for _, ir in f[layer].irreps):
+            if kind in targets if f.parity else Irrep(kind).l in degrees:
+                block, _ = tensor_components(f[layer], kind)
+                x = np.asarray(block, np.float64)
+                present = (x != 0).any((0, 2))
+                found.append(Channel(f.model, layer, kind, x[:, present], x.shape[1], f.parity))
+    if not found:
+        raise InputError(
+            f"no layer has channels of {' or '.join(sorted(targets))}, which alone turn as the "
+            "targets do: name models with tensors, and layers that keep their irreps"
+        )
+    return _chosen(found, irreps)
+
+
+def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tuple[Features, str]]:
+    """Every layer of every feature set, checked."""
+    names = [f.model for f in features]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"two feature sets are called {name!r}: rename a file, or name them by a mapping"
+            )
+    for f in features:
+        for layer, array in f.items():
+            if array.shape[0] != rows:
+                raise InputError(
+                    f"features {f.model!r}, layer {layer!r}, have {array.shape[0]} {what} but "
+                    f"the targets have {rows}: they must be row by row"
+                )
+            check_finite(f"features {f.model!r}, layer {layer!r},", array.array)
+            yield f, layer
+
+
+def _chosen(found: list[Channel], irreps: Sequence[str] | None) -> list[Channel]:
+    if irreps is None:
+        return found
+    for irrep in irreps:
+        if irrep not in {c.irrep for c in found}:
+            raise UnknownNameError("irrep", irrep, {c.irrep for c in found})
+    return [c for c in found if c.irrep in irreps]
+
+
+def stacks(found: Sequence[Channel], most: int) -> list[list[int]]:
+    """Channels of equal shape together, at most `most` at a time: what is probed under one vmap.
+
+    >>> same = [Channel("m", str(i), "0e", np.ones((2, 20)), 20) for i in range(3)]
+    >>> stacks(same, most=2)
+    [[0, 1], [2]]
+    """
+    shapes = sorted({(c.width, c.components) for c in found})
+    groups = [[i for i, c in enumerate(found) if (c.width, c.components) == s] for s in shapes]
+    return [group[i : i + most] for group in groups for i in range(0, len(group), most)]

@@ -1,0 +1,117 @@
+"""Models of one sweep against each other: every difference with its interval and p-value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.sweeps.table import last_interaction, layers_of, scores_of
+from cpdjax.uncertainty.bootstrap import Bootstrap
+from cpdjax.uncertainty.comparison import compare
+from cpdjax.uncertainty.multiplicity import adjust
+
+LAST = "last"
+
+
+def differences(
+    table: xr.Dataset,
+    targets: str | Sequence[str] | None = None,
+    *,
+    reference: str | None = None,
+    layer: str = LAST,
+) -> pd.DataFrame:
+    """R²_geom of one model less another's, at the largest size and the first α.
+
+    Args:
+        table: results of `sweep`, whose models share folds and repeats.
+        targets: names; None: all.
+        reference: the model that all others are held against; None: every pair. A reference
+            chosen for its score makes differences look larger than they are.
+        layer: a layer's name, models without it left out; or "last": each model's last
+            interaction layer, or its last. Of a layer all scalars together.
+
+    Returns:
+        A row for every pair and target: `target`, `model`, `reference`, `difference` over
+        repeats and folds with its corrected resampled t interval `low`, `high` at 95 % and
+        `p_value` (see `cpdjax.compare`), `p_adjusted` (Holm, over all rows); and, where the sweep
+        had `bootstrap`, the paired interval `bootstrap_low`, `bootstrap_high` (see
+        `Bootstrap.difference`), of the first repeat.
+
+    Raises:
+        UnknownNameError: no such target, model or layer.
+        InputError: fewer than two models to compare.
+
+    >>> rng, axes = np.random.default_rng(0), ["model", "layer", "irrep"]
+    >>> scores = rng.normal(0.5, 0.01, size=(2, 1, 1, 5, 1, 5, 1, 1))
+    >>> scores[0] += 0.1
+    >>> table = xr.Dataset(
+    ...     {"r2_geom": ([*axes, "repeat", "size", "fold", "alpha", "target"], scores),
+    ...      "n_features": (axes, np.full((2, 1, 1), 8))},
+    ...     {"model": ["a", "b"], "layer": ["last"], "irrep": ["0e"], "target": ["gap"]})
+    >>> differences(table)[["model", "reference", "difference"]].round(1).values.tolist()
+    [['a', 'b', 0.1]]
+    """
+    known = [str(t) for t in table.target.values]
+    chosen = [targets] if isinstance(targets, str) else list(known if targets is None else targets)
+    for target in chosen:
+        if target not in known:
+            raise UnknownNameError("target", target, known)
+    channels = _channels(table, layer)
+    if reference is not None and reference not in channels:
+        raise UnknownNameError("model", reference, channels)
+    if len(channels) < 2:
+        raise InputError(
+            f"a comparison needs two models with layer {layer!r}, the results have "
+            f"{', '.join(channels)}"
+        )
+    pairs = list(combinations(channels, 2))
+    if reference is not None:
+        pairs = [(model, reference) for model in channels if model != reference]
+    rows = [_row(table, target, a, b, channels) for target in chosen for a, b in pairs]
+    frame = pd.DataFrame(rows)
+    frame.insert(list(frame).index("p_value") + 1, "p_adjusted", adjust(frame["p_value"]))
+    return frame
+
+
+def _channels(table: xr.Dataset, layer: str) -> dict[str, tuple[str, str]]:
+    """The (layer, irrep) of every model that has the layer."""
+    models = [str(m) for m in table.model.values]
+    of = {m: layers_of(table, m) for m in models}
+    if layer == LAST:
+        return {m: last_interaction(table, m) for m in models if of[m]}
+    if not any(layer in layers for layers in of.values()):
+        raise UnknownNameError("layer", layer, [LAST, *map(str, table.layer.values)])
+    return {m: (layer, layers[layer]) for m, layers in of.items() if layer in layers}
+
+
+def _row(
+    table: xr.Dataset, target: str, a: str, b: str, channels: dict[str, tuple[str, str]]
+) -> dict[str, object]:
+    ours, theirs = (scores_of(table, m, *channels[m], target) for m in (a, b))
+    found = compare(ours, theirs)
+    row: dict[str, object] = {
+        "target": target,
+        "model": a,
+        "reference": b,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "p_value": found.p_value,
+    }
+    if "replicate_r2_geom" in table:
+        first, second = (_replicates(table, m, *channels[m], target) for m in (a, b))
+        interval = first.difference(second)
+        row |= {"bootstrap_low": interval.low.item(), "bootstrap_high": interval.high.item()}
+    return row
+
+
+def _replicates(table: xr.Dataset, model: str, layer: str, irrep: str, target: str) -> Bootstrap:
+    own = {"model": model, "layer": layer, "irrep": irrep, "target": target}
+    observed = scores_of(table, model, layer, irrep, target)[0].mean()
+    replicates = table.replicate_r2_geom.sel(own).isel(alpha=0).to_numpy()
+    return Bootstrap(np.reshape(observed, (1, 1)), replicates[:, None, None])

@@ -1,0 +1,61 @@
+"""What a sweep or a check is run on: structures and targets, from the arguments that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cpdjax.data.datasets import SCALAR_TARGETS, qm9, read
+from cpdjax.data.structures import Structures
+from cpdjax.data.tables import as_table
+from cpdjax.errors import InputError
+from cpdjax.models.zoo import qm9_probe
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
+from cpdjax.sweeps.targets import Targets, targets_of
+
+_QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
+
+
+def load(
+    dataset: Any, targets: Any, n: int | None, settings: Settings
+) -> tuple[Structures | None, Targets]:
+    """What is probed, from the arguments of `sweep`; no structures where a table has formulas.
+
+    Raises:
+        InputError: arguments that do not go together, data that cannot be used.
+    """
+    if isinstance(targets, str) and not Path(targets).suffix:
+        targets = [targets]  # one target's name
+    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
+    is_qm9 = isinstance(dataset, str) and dataset in _QM9
+    if n is not None and (is_table or not (dataset is None or is_qm9)):
+        raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
+    if is_table and dataset is None:
+        if settings.probe != "ridge":
+            raise InputError(
+                f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
+            )
+        return None, Targets.from_table(targets)
+    names = targets
+    if isinstance(dataset, str | Path) and not is_qm9:
+        table = as_table(targets) if is_table else None
+        structures = read(dataset, targets=table)
+        names = targets if table is None else [n for n in structures.targets if n in table]
+    elif is_table:
+        raise InputError(
+            "a table of targets goes with a file of structures, or with features alone and no "
+            "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
+        )
+    elif dataset is None or is_qm9:
+        draw = _QM9[dataset or "qm9"]
+        structures = draw(DEFAULT_MOLECULES if n is None else n, settings.seed)
+        scalars = SCALAR_TARGETS if settings.probe == "ridge" else None
+        names = scalars if targets is None else targets
+    elif isinstance(dataset, Structures):
+        structures = dataset
+    else:
+        structures = Structures.from_atoms(list(dataset))
+    return structures, targets_of(structures, names, settings.probe)

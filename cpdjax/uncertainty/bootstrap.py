@@ -1,0 +1,262 @@
+"""How sure is a score? The bootstrap over molecules, every replicate one more layout of folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+from threadpoolctl import threadpool_limits
+
+from cpdjax.errors import InputError
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.probe import probe
+from cpdjax.kernel.projection import Projection
+from cpdjax.precision import precision
+from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.folds import Layout, cross_validation, padded
+from cpdjax.uncertainty.resampling import concrete, group_ids
+from cpdjax.validation import check_count
+
+#: Numbers: 2 GB of float64.
+_GATHERED = 2**28
+
+
+class Interval(NamedTuple):
+    """From low to high."""
+
+    low: Float[np.ndarray, "*score"]
+    high: Float[np.ndarray, "*score"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Bootstrap:
+    """Mean R²_geom over folds, of the molecules as they are and of molecules drawn anew.
+
+    Two models probed with equal `replicates`, `folds` and `seed` have the same draws: replicate
+    by replicate they are pairs, and `difference` is far surer than either score.
+    """
+
+    observed: Float[Array | np.ndarray, "alpha target"]
+    replicates: Float[Array | np.ndarray, "replicate alpha target"]
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """The interval of the score at `level`, from replicates mirrored about their own median.
+
+            low, high = quantiles of 1 − L median(1 − R²) / (1 − R²),   L = 1 − R² observed
+
+        over the replicates' R². On the scale log(1 − R²), where scores scatter evenly, this is the
+        basic interval (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
+        5.2) without its correction of bias. A training set with repeats is worth fewer molecules,
+        which lowers the score of every replicate, but not the observed one: a percentile interval
+        therefore lies too low, the plain basic interval as much too high. In simulations (100 to
+        500 molecules, 5 to 100 features) the nominal 95 % covered the truth in 94 % to 100 % of
+        the cases, that of differences in 96 % to 100 %: too wide, not too narrow, where R² is near
+        zero or there are few molecules a feature.
+
+        NaN where a replicate has no score.
+
+        Raises:
+            InputError: a level outside (0, 1).
+        """
+        return interval(self._mirrored, level)
+
+    def difference(self, other: Bootstrap, level: float = 0.95) -> Interval:
+        """The interval of this R² less another's of the same draws.
+
+        Quantiles of the paired differences of mirrored replicates: `interval` is the case of
+        another score without scatter.
+
+        Raises:
+            InputError: replicates of other shapes, a level outside (0, 1).
+        """
+        if self.replicates.shape != other.replicates.shape:
+            raise InputError(
+                f"replicates of shapes {self.replicates.shape} and {other.replicates.shape} are "
+                "no pairs: draw both with the same replicates, folds and seed"
+            )
+        return interval(self._mirrored - other._mirrored, level)
+
+    @property
+    def _mirrored(self) -> Float[np.ndarray, "replicate alpha target"]:
+        return mirrored(np.asarray(self.observed), np.asarray(self.replicates))
+
+
+def bootstrap(
+    X: Float[ArrayLike, "molecule feature"],
+    C: Float[ArrayLike, "molecule element"],
+    Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
+    *,
+    replicates: int = 200,
+    groups: Sequence[object] | np.ndarray | None = None,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] = 1.0,
+    standardize: bool = True,
+    projection: Projection = "ols",
+    seed: int = 0,
+    dtype: Any = None,
+) -> Bootstrap:
+    """Bootstrap replicates of R²_geom: what other molecules of the same kind would have scored.
+
+    A replicate draws from each fold as many molecules as it has, with replacement, and goes
+    through the whole cross-validation. A molecule never leaves its fold: drawn from all, its
+    copies would be trained on and held out at once.
+
+    The truth that `Bootstrap.interval` is meant to cover is the mean score of the same procedure
+    (as many molecules, folds, α) over data sets drawn from the population that these molecules
+    are a random sample of; not the score that more molecules would reach.
+
+    Args:
+        replicates: drawn at random from `seed`.
+        groups: a label for every row; whole groups are drawn, as many from each fold as it has.
+            For rows that are no independent draws: the atoms of a molecule; or formulas, where
+            the folds are `group_folds` and the question is what other formulas would have scored.
+        alphas: one Ridge penalty or a grid. "loo" is refused: the row that it leaves out has
+            copies among the others, and the α that suits copies is too small.
+        X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`.
+
+    Returns:
+        NumPy arrays. A target that is constant in a held-out fold has NaN for its score.
+
+    Raises:
+        InputError: as `cpd`; traced arrays, no replicates, α by leave-one-out, or groups that are
+            not one a row or not whole in a fold.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X, C = rng.normal(size=(100, 4)), rng.integers(0, 5, (100, 2))
+    >>> found = bootstrap(X, C, X[:, 0] + rng.normal(size=100), replicates=99)
+    >>> low, high = found.interval()
+    >>> bool(low < found.observed < high), found.replicates.shape
+    (True, (99, 1, 1))
+    """
+    check_count("replicates", replicates)
+    check_grid(alphas)
+    arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
+    layout = cross_validation(len(arguments.x), folds, seed=seed)
+    layout = redrawn(layout, replicates, seed, groups)
+    given = (arguments.x, arguments.c, arguments.y, arguments.alphas)
+    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+        scores = _mean_scores(
+            *(jnp.asarray(a, arguments.dtype) for a in given),
+            jnp.asarray(layout.index),
+            jnp.asarray(layout.rank),
+            size=layout.sizes[0],
+            options=in_memory(arguments),
+        )
+        scores = np.asarray(scores)
+    return Bootstrap(scores[0], scores[1:])
+
+
+def check_grid(alphas: Any) -> None:
+    """Raise InputError for α by leave-one-out."""
+    if isinstance(alphas, str):
+        raise InputError(
+            f"the bootstrap needs alphas of its own, got {alphas!r}: leave-one-out sees copies of "
+            "the row that it leaves out"
+        )
+
+
+def redrawn(
+    layout: Layout,
+    replicates: int,
+    seed: int,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> Layout:
+    """The first repeat at the largest size, then as many replicates of it, as further repeats.
+
+    Raises:
+        InputError: groups that are not one label a row, or one that lies in two folds.
+
+    >>> layout = redrawn(cross_validation(6, 2), replicates=3, seed=0)
+    >>> layout.index.shape, all(set(r[1]) <= set(layout.index[0, 1]) for r in layout.index)
+    ((4, 2, 3), True)
+    """
+    index, rank, size = layout.index[0], layout.rank[0], layout.sizes[-1]
+    filled = (rank < size).sum(-1)  # the first slots of every fold
+    rng = np.random.default_rng((seed, 2))
+    if groups is not None:
+        folds = [rows[:count] for rows, count in zip(index, filled, strict=True)]
+        return _redrawn_groups(folds, group_ids(groups, int(filled.sum())), size, replicates, rng)
+    slots = rng.integers(0, filled[:, None], (replicates, *index.shape))
+    drawn = np.take_along_axis(np.broadcast_to(index, slots.shape), slots, axis=-1)
+    all_index = np.concatenate([index[None], drawn])
+    return Layout(
+        (size,), ((0, index.shape[1]),), all_index, np.broadcast_to(rank, all_index.shape)
+    )
+
+
+def _redrawn_groups(
+    folds: list[np.ndarray],
+    group: Int[np.ndarray, " row"],
+    size: int,
+    replicates: int,
+    rng: np.random.Generator,
+) -> Layout:
+    members = []
+    for rows in folds:
+        rows = rows[np.argsort(group[rows], kind="stable")]
+        members.append(np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1))
+    if sum(map(len, members)) > len(np.unique(group)):
+        raise InputError(
+            "a group lies in two folds, where its rows would be drawn apart: give fold ids that "
+            "keep groups whole, such as cpdjax.group_folds(groups)"
+        )
+
+    def draw(whole: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([whole[i] for i in rng.integers(0, len(whole), len(whole))])
+
+    drawn = [[draw(whole) for whole in members] for _ in range(replicates)]
+    # Draws differ in length, and may be longer than the data: all have a rank that every size has.
+    return padded([[(rows, np.zeros_like(rows)) for rows in r] for r in (folds, *drawn)], (size,))
+
+
+def mirrored(
+    observed: Float[np.ndarray, "*score"], replicates: Float[np.ndarray, "replicate *score"]
+) -> Float[np.ndarray, "replicate *score"]:
+    """Replicates of R² mirrored about their median, which moves to the observed score.
+
+    On the scale log(1 − R²).
+
+    >>> mirrored(np.array(0.6), np.array([0.5, 0.0, 0.75])).tolist()
+    [0.6, 0.8, 0.2]
+    """
+    smallest = np.finfo(replicates.dtype).tiny
+    error = 1 - replicates
+    return 1 - (1 - observed) * np.median(error, axis=0) / np.maximum(error, smallest)
+
+
+def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Interval:
+    """The middle `level` of draws.
+
+    Raises:
+        InputError: a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level must be between 0 and 1, such as 0.95, got {level!r}")
+    return Interval(*np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
+
+
+def in_memory(arguments: Arguments) -> Options:
+    """As many replicates at once as an accelerator gathers into 2 GB; a CPU takes one by one."""
+    options = arguments.options
+    if options.batch_size is None:
+        return options
+    fitting = max(_GATHERED // arguments.x.size, 1)
+    return replace(options, batch_size=min(options.batch_size, fitting))
+
+
+@partial(jax.jit, static_argnames=("size", "options"))
+def _mean_scores(
+    x: Array, c: Array, y: Array, alphas: Array, index: Array, rank: Array,
+    *, size: int, options: Options,
+) -> Float[Array, "replicate alpha target"]:  # fmt: skip
+    bounds = ((0, index.shape[-1]),)
+    # Only R²_geom is used: compiled together with this, the kernel leaves out all else.
+    scores = probe(x, c, y, alphas, index, rank, sizes=(size,), bounds=bounds, options=options)
+    return scores.r2_geom[:, 0].mean(1)

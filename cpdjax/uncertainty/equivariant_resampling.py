@@ -1,0 +1,163 @@
+"""Uncertainty of equivariant probes: permuted vectors and tensors, and molecules drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irrep, IrrepsArray
+from jaxtyping import Array, ArrayLike, Float, Int
+from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
+
+from cpdjax.kernel.equivariant_probe import equivariant_probe as tensor_probe
+from cpdjax.kernel.options import Options
+from cpdjax.precision import precision
+from cpdjax.probes.equivariant import flat, matched
+from cpdjax.probes.folds import cross_validation
+from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, in_memory, redrawn
+from cpdjax.uncertainty.permutation import PermutationTest
+from cpdjax.uncertainty.resampling import concrete, group_ids, in_chunks, orders, p_values
+from cpdjax.validation import check_count
+
+
+def equivariant_permutation_test(
+    X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
+    Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
+    *,
+    permutations: int = 1000,
+    groups: Sequence[object] | np.ndarray | None = None,
+    frames: Sequence[object] | np.ndarray | None = None,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    standardize: bool = True,
+    seed: int = 0,
+    dtype: Any = None,
+) -> PermutationTest:
+    """p-values of `equivariant_cpd`: how often does another molecule's tensor score as well?
+
+    p as in `cpdjax.permutation_test`. The null: the target has to do with no feature; since
+    neither prefers a direction of space, the target then points anywhere, whatever the molecule's
+    frame. Every molecule is therefore first turned at random, target and features together. That
+    changes no score, but keeps the frames in which molecules happen to be stored out of the null.
+
+    Args:
+        permutations: drawn at random from `seed`.
+        groups: a label for every row; only rows of one group change places.
+        frames: a label for every row; rows of one frame are turned together. For atoms, their
+            molecules: `groups` should then lie within these.
+        X, Y: as in `equivariant_cpd`; arrays in e3nn's basis.
+        folds, alphas, standardize, seed, dtype: as in `equivariant_cpd`.
+
+    Returns:
+        NumPy arrays with axes (permutation, alpha, target).
+
+    Raises:
+        InputError: as `equivariant_cpd`; traced arrays, no permutations, or labels that are not
+            one a row.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 4, 3))
+    >>> Y = np.stack([X[:, 0], rng.normal(size=(60, 3))], axis=1)
+    >>> test = equivariant_permutation_test(X, Y, permutations=99)
+    >>> test.null.shape, test.p_value.round(2).tolist()[0][0]
+    ((99, 1, 2), 0.01)
+    """
+    check_count("permutations", permutations)
+    x, y = matched(X, Y)
+    arguments = concrete(*flat(x, y), alphas, dtype, standardize)
+    x, y = _turned(np.asarray(x), np.asarray(y), frames, seed)
+    layout = cross_validation(len(x), folds, seed=seed)
+    order = orders(len(y), permutations, groups, seed)
+    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)]
+        where = jnp.asarray(layout.index), jnp.asarray(layout.rank)
+        run = partial(_of_copies, *arrays, options=arguments.options)
+        scores = in_chunks(lambda part: run(part, *where), order, y.size)
+    observed, null = scores[0], scores[1:]
+    return PermutationTest(observed, null, p_values(observed, null))
+
+
+def equivariant_bootstrap(
+    X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
+    Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
+    *,
+    replicates: int = 200,
+    groups: Sequence[object] | np.ndarray | None = None,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] = 1.0,
+    standardize: bool = True,
+    seed: int = 0,
+    dtype: Any = None,
+) -> Bootstrap:
+    """Bootstrap replicates of `equivariant_cpd`; see `cpdjax.bootstrap`.
+
+    Args:
+        replicates, groups: as in `cpdjax.bootstrap`.
+        X, Y, folds, standardize, seed, dtype: as in `equivariant_cpd`.
+        alphas: one Ridge penalty or a grid.
+
+    Returns:
+        NumPy arrays with axes (replicate, alpha, target).
+
+    Raises:
+        InputError: as `equivariant_cpd` and `cpdjax.bootstrap`.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 4, 3))
+    >>> found = equivariant_bootstrap(X, X[:, 0] + rng.normal(size=(60, 3)), replicates=99)
+    >>> low, high = found.interval()
+    >>> bool(low < found.observed < high), found.replicates.shape
+    (True, (99, 1, 1))
+    """
+    check_count("replicates", replicates)
+    check_grid(alphas)
+    x, y = matched(X, Y)
+    arguments = concrete(*flat(x, y), alphas, dtype, standardize)
+    layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
+    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)]
+        scores = tensor_probe(
+            *arrays,
+            jnp.asarray(layout.index),
+            jnp.asarray(layout.rank),
+            sizes=layout.sizes,
+            bounds=layout.bounds,
+            options=in_memory(arguments),
+        )
+        mean = np.asarray(scores.r2_geom[:, 0].mean(1))
+    return Bootstrap(mean[0], mean[1:])
+
+
+def _turned(
+    x: Float[np.ndarray, "row channel m"],
+    y: Float[np.ndarray, "row target m"],
+    frames: Any,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets, every frame turned at random."""
+    frame = np.arange(len(x)) if frames is None else group_ids(frames, len(x))
+    turns = Rotation.random(frame.max() + 1, random_state=np.random.default_rng((seed, 3)))
+    with precision(np.float64):
+        turn = Irrep(x.shape[-1] // 2, 1).D_from_matrix(jnp.asarray(turns.as_matrix()))
+        turn = np.asarray(turn)[frame]
+    return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
+
+
+@partial(jax.jit, static_argnames="options")
+def _of_copies(
+    x: Array, y: Array, alphas: Array, order: Array, index: Array, rank: Array,
+    *, options: Options,
+) -> Float[Array, "copy alpha target"]:  # fmt: skip
+    rows, targets, width = y.shape
+    copies = y[order].swapaxes(0, 1).reshape(rows, -1, width)
+    bounds = ((0, index.shape[-1]),)
+    scores = tensor_probe(
+        x, copies, alphas, index, rank, sizes=(rows,), bounds=bounds, options=options
+    )
+    mean = scores.r2_geom[0, 0].mean(0)
+    return mean.reshape(len(alphas), -1, targets).swapaxes(0, 1)

@@ -1,0 +1,168 @@
+"""Is the score more than chance? Permutation p-values, every permuted target a further column.
+
+What may be permuted depends on what is doubted. The doubt that CPD answers is "given composition,
+the features say nothing of the target". Under it the target's residual after composition may be
+exchanged between molecules, the target itself may not: composition would leave it as well, and
+permuted targets would have more variance for the probe to overfit than the observed one has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+from threadpoolctl import threadpool_limits
+
+from cpdjax.errors import UnknownNameError
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.probe import cross_validate
+from cpdjax.kernel.projection import Projection
+from cpdjax.kernel.residual import Rows
+from cpdjax.precision import precision
+from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.folds import cross_validation
+from cpdjax.uncertainty.resampling import concrete, in_chunks, orders, p_values
+from cpdjax.validation import check_count
+
+SCHEMES = ("residual", "marginal")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PermutationTest:
+    """Mean R²_geom over folds, of the targets as they are and of permuted ones.
+
+    The same permutations serve every α and target, so the maximum over any of them has a null
+    too: see `multiplicity.max_t`.
+    """
+
+    observed: Float[Array | np.ndarray, "alpha target"]
+    null: Float[Array | np.ndarray, "permutation alpha target"]
+    p_value: Float[Array | np.ndarray, "alpha target"]
+
+    @property
+    def selectivity(self) -> Float[np.ndarray, "alpha target"]:
+        """The observed score less the mean score of the permuted targets.
+
+        Those are control tasks (Hewitt and Liang, EMNLP 2019, 2733): random targets, with the
+        same marginal distribution under the scheme "marginal", that a probe can score on only by
+        being too free. With "residual" they also have the same composition part.
+        """
+        return np.asarray(self.observed) - np.asarray(self.null).mean(0)
+
+
+def permutation_test(
+    X: Float[ArrayLike, "molecule feature"],
+    C: Float[ArrayLike, "molecule element"],
+    Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
+    *,
+    permutations: int = 1000,
+    scheme: Literal["residual", "marginal"] = "residual",
+    groups: Sequence[object] | np.ndarray | None = None,
+    folds: int | Int[np.ndarray, " molecule"] = 5,
+    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    standardize: bool = True,
+    projection: Projection = "ols",
+    seed: int = 0,
+    dtype: Any = None,
+) -> PermutationTest:
+    """p-values of R²_geom: how often does a permuted target score as well?
+
+        p = (1 + #{null ≥ observed}) / (1 + permutations)
+
+    the observed order counting as one of them, so that p ≤ a has a probability of at most a
+    whatever the number of permutations (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 39,
+    2010). Every permuted target goes through the whole cross-validation, on the same folds.
+
+    - "residual", the default: y* = Cβ + P(y − Cβ), least squares of the target on composition
+      with its residual permuted (Freedman and Lane, J. Bus. Econ. Stat. 1, 292, 1983). The null:
+      y = Cβ + noise, the noise alike for all molecules. Exact but for the error of β.
+    - "marginal": y* = Py. The null: y has to do with neither features nor composition. Where
+      composition matters it is no test of R²_geom: with few features too seldom significant,
+      with many (more variance to overfit) nearly always.
+    - `groups`, with either scheme: only molecules of one group change places. With formulas for
+      groups this is exact for "features say nothing of y given the formula", linear or not, and
+      both schemes are one. It is the sharper question, since features can hold what is not linear
+      in composition; its power comes from formulas that several molecules share. Where rows are
+      atoms, group them by molecule and element: what the atoms of a molecule share, probes overfit,
+      and targets permuted among all atoms share it no more.
+
+    Args:
+        permutations: drawn at random from `seed`; p is never below 1 / (1 + permutations).
+        scheme: "residual" or "marginal".
+        groups: a label for every molecule, such as `cpdjax.formulas(...)`.
+        X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
+            chooses for every permuted target anew, at some twenty times the cost. Whatever the
+            projection, "residual" permutes what least squares on the columns of C leaves.
+
+    Returns:
+        NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
+
+    Raises:
+        InputError: as `cpd`; traced arrays, no permutations, or groups that are not one a
+            molecule.
+        UnknownNameError: another scheme.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X, C = rng.normal(size=(100, 4)), rng.integers(0, 5, (100, 2))
+    >>> Y = np.stack([X[:, 0] + C[:, 0], rng.normal(size=100) + C[:, 0]], axis=1)
+    >>> test = permutation_test(X, C, Y, permutations=99)
+    >>> test.null.shape, test.p_value.round(2).tolist()[0][0]
+    ((99, 1, 2), 0.01)
+    """
+    if scheme not in SCHEMES:
+        raise UnknownNameError("scheme", scheme, SCHEMES)
+    check_count("permutations", permutations)
+    arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
+    y = np.asarray(arguments.y, np.float64)
+    fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
+    order = orders(len(y), permutations, groups, seed)
+    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
+    observed, null = scores[0], scores[1:]
+    return PermutationTest(observed, null, p_values(observed, null))
+
+
+def mean_scores(
+    arguments: Arguments,
+    fixed: Float[np.ndarray, "molecule target"],
+    moved: Float[np.ndarray, "molecule target"],
+    order: Int[np.ndarray, "copy molecule"],
+    folds: int | Int[np.ndarray, " molecule"],
+    seed: int,
+) -> Float[np.ndarray, "copy alpha target"]:
+    """Mean R²_geom over folds of the targets `fixed` + `moved[order]`, a chunk of copies a call."""
+    layout = cross_validation(len(fixed), folds, seed=seed)
+    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+        given = (arguments.x, arguments.c, arguments.alphas, fixed, moved)
+        arrays = [jnp.asarray(a, arguments.dtype) for a in given]
+        where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
+        run = partial(_mean_scores, *arrays, options=arguments.options)
+        return in_chunks(lambda part: run(part, *where), order, fixed.size)
+
+
+@partial(jax.jit, static_argnames="options")
+def _mean_scores(
+    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, order: Array,
+    index: Array, rank: Array, *, options: Options,
+) -> Float[Array, "copy alpha target"]:  # fmt: skip
+    shape = (len(index), fixed.shape[1] * len(order), index.shape[1])
+    # Laid out at once as the kernel wants them: to transpose them later costs as much as a fit.
+    place = order[:, index].swapaxes(0, 1)
+    y = fixed.T[:, index].swapaxes(0, 1)[:, :, None] + moved.T[:, place].swapaxes(0, 1)
+    in_c, in_x = (a[index].swapaxes(1, 2) for a in (c, x))
+    rows = Rows(in_c, in_x, y.reshape(shape), (rank < len(x)).astype(x.dtype))
+    # Only R²_geom is used: compiled together with this, the kernel leaves out all else.
+    mean = cross_validate(rows, alphas, options).r2_geom.mean(0)
+    return mean.reshape(-1, fixed.shape[1], len(order)).transpose(2, 0, 1)
+
+
+def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule target"]:
+    """What least squares on composition, with intercept, makes of the targets."""
+    centred = c - c.mean(0)
+    return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]

@@ -1,0 +1,1 @@
+"""One file an architecture: its options, layers, module, and the table of its weights."""

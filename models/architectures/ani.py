@@ -1,0 +1,380 @@
+"""ANI: a network for each element on the atomic environment vector, an ensemble of them.
+
+Sources: Smith, Isayev, Roitberg, Chem. Sci. 8, 3192 (2017); ANI-1x: Smith et al., J. Chem. Phys.
+148, 241733 (2018). Reference: torchani 2.2.4, whose wheel carries the eight networks of ANI-1x.
+
+Layers, all scalars: `embedding` (the environment vector, 384 for ANI-1x), `interaction_i` (hidden
+layers of the networks, after their activation), `readout` (the last hidden layer). Elements have
+networks of different widths: hidden layers are as wide as the widest and narrower ones end in
+zeros. The ensemble's members stand one after another along the channels, each padded (ANI-1x:
+8 × 160, 8 × 128, 8 × 96). The output is each atom's energy in Hartree, the mean over the members,
+with the element's self energy, as torchani gives it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3nn_jax import Irreps, IrrepsArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from cpdjax.errors import FileError, InputError
+from cpdjax.models.blocks.convolution import ElementGroups
+from cpdjax.models.descriptors.aev import (
+    FAR,
+    Angular,
+    Radial,
+    angular_terms,
+    lookup,
+    pair_kinds,
+    radial_terms,
+    same_grids,
+)
+from cpdjax.models.encoder import Encoder
+from cpdjax.models.graph import Graph
+from cpdjax.models.interface import Layers
+from cpdjax.models.weights.translate import Source, State, only, require, translate
+from cpdjax.models.weights.wheels import INSTALL, packaged
+
+_NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "S": 16, "Cl": 17}
+
+
+class ANI(nn.Module):
+    """Energies by networks on environment vectors; by default of ANI-1x's shape."""
+
+    elements: tuple[int, ...] = (1, 6, 7, 8)
+    """Atomic numbers in the order of the networks."""
+    hidden: tuple[tuple[int, ...], ...] = (
+        (160, 128, 96),
+        (144, 112, 96),
+        (128, 112, 96),
+        (128, 112, 96),
+    )
+    """Widths of each element's hidden layers; as many layers for each."""
+    members: int = 8
+    """Networks of an element whose energies are averaged."""
+    radial: Radial = Radial(start=0.9, cutoff=5.2, eta=16.0, shifts=16)
+    angular: Angular = Angular(start=0.9, cutoff=3.5, eta=8.0, zeta=32.0, shifts=4, sections=8)
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return self.radial.cutoff
+
+    @property
+    def periodic(self) -> bool:
+        """Images are neighbours like any other."""
+        return True
+
+    @property
+    def parity(self) -> bool:
+        """Distances and angles are the same in a mirror."""
+        return True
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer."""
+        *interactions, readout = (Irreps(f"{self.members * w}x0e") for w in self._widest)
+        return {
+            "embedding": Irreps(f"{self._length}x0e"),
+            **{f"interaction_{i}": irreps for i, irreps in enumerate(interactions)},
+            "readout": readout,
+        }
+
+    @property
+    def _widest(self) -> list[int]:
+        return [max(widths) for widths in zip(*self.hidden, strict=True)]
+
+    @property
+    def _length(self) -> int:
+        """Of the environment vector."""
+        count = len(self.elements)
+        angular = self.angular.shifts * self.angular.sections
+        return count * self.radial.shifts + count * (count + 1) // 2 * angular
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """The angular terms of every pair of neighbours, and the networks' layers."""
+        pairs = neighbours * (neighbours - 1) // 2
+        terms = pairs * (self.angular.shifts * self.angular.sections + len(self.elements) ** 2)
+        return atoms * (terms + self._length + 2 * self.members * sum(self._widest))
+
+    @nn.compact
+    def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
+        """Layers, and every atom's energy in Hartree."""
+        species = jnp.asarray(lookup(self.elements))[graph.numbers]
+        vectors = environment(graph, species, self.radial, self.angular, len(self.elements))
+        weights = [
+            Networks((self._length, *widths, 1), self.members, name=f"element_{number}")(
+                graph.dtype
+            )
+            for number, widths in zip(self.elements, self.hidden, strict=True)
+        ]
+        *hidden, energies = jax.lax.platform_dependent(
+            vectors, species, cpu=partial(_blockwise, weights), default=partial(_dense, weights)
+        )
+        shape = (len(self.elements),)
+        own = self.variable("constants", "self_energies", jnp.zeros, shape, graph.dtype).value
+        layers = {
+            name: IrrepsArray(irreps, x.reshape(len(x), -1))
+            for (name, irreps), x in zip(self.irreps.items(), (vectors, *hidden), strict=True)
+        }
+        return layers, energies.mean((1, 2)) + own[species]
+
+
+class Networks(nn.Module):
+    """One element's networks, all members at once: their weights, to be applied by `_apply`."""
+
+    widths: tuple[int, ...]
+    members: int
+
+    @nn.compact
+    def __call__(self, dtype: jnp.dtype) -> Weights:
+        weights = []
+        for i, (fan_in, width) in enumerate(pairwise(self.widths)):
+            init = nn.initializers.lecun_normal(batch_axis=0)
+            kernel = self.param(f"kernel{i}", init, (self.members, fan_in, width), dtype)
+            bias = self.param(f"bias{i}", nn.initializers.zeros, (self.members, width), dtype)
+            weights.append((kernel, bias))
+        return weights
+
+
+Weights = list[tuple[Float[Array, "member in out"], Float[Array, "member out"]]]
+States = list[Float[Array, "atom member channel"]]
+
+
+def _apply(weights: Weights, x: Float[Array, "atom channel"]) -> States:
+    """Hidden layers and the energy."""
+    states: States = []
+    spec = "ai,mio->mao"
+    for kernel, bias in weights:
+        x = jnp.einsum(spec, x, kernel) + bias[:, None, :]
+        if len(states) < len(weights) - 1:
+            x = jax.nn.celu(x, 0.1)
+        states.append(x.swapaxes(0, 1))
+        spec = "mai,mio->mao"
+    return states
+
+
+def _widened(states: States, widest: Sequence[int]) -> States:
+    """With zeros after the channels of narrower networks."""
+    room = [(0, wide - x.shape[-1]) for x, wide in zip(states, widest, strict=True)]
+    return [jnp.pad(x, ((0, 0), (0, 0), more)) for x, more in zip(states, room, strict=True)]
+
+
+def _widest(weights: Sequence[Weights]) -> list[int]:
+    return [max(bias.shape[1] for _, bias in layer) for layer in zip(*weights, strict=True)]
+
+
+def _dense(
+    weights: Sequence[Weights], x: Float[Array, "atom channel"], species: Int[Array, " atom"]
+) -> States:
+    """Every element's networks on every atom, then each atom's own are picked: no branches."""
+    found = [_widened(_apply(of, x), _widest(weights)) for of in weights]
+    total = [jnp.zeros_like(state) for state in found[0]]
+    for k, states in enumerate(found):
+        mine = (species == k)[:, None, None]
+        total = [jnp.where(mine, new, old) for new, old in zip(states, total, strict=True)]
+    return total
+
+
+_BLOCK = 32  # atoms of one element that go through its networks together
+
+
+def _blockwise(
+    weights: Sequence[Weights], x: Float[Array, "atom channel"], species: Int[Array, " atom"]
+) -> States:
+    """Blocks of atoms of one element through their own networks, in a loop of branches.
+
+    Padding is an element of its own, whose branch gives zeros.
+    """
+    kinds = len(weights) + 1
+    groups = ElementGroups.of(jnp.where(species < 0, kinds - 1, species), kinds, _BLOCK)
+    widest, members = _widest(weights), len(weights[0][0][1])
+
+    def run(of: Weights, y: Array) -> States:
+        return _widened(_apply(of, y), widest)
+
+    def padding(y: Array) -> States:
+        return [jnp.zeros((len(y), members, w), y.dtype) for w in widest]
+
+    branches: list[Callable[[Array], States]] = [*(partial(run, of) for of in weights), padding]
+    states = jax.lax.map(
+        lambda block: jax.lax.switch(block[0], branches, x[block[1]]),
+        (groups.elements, groups.rows),
+    )
+    return [state.reshape(-1, *state.shape[2:])[groups.places] for state in states]
+
+
+def environment(
+    graph: Graph, species: Int[Array, " atom"], radial: Radial, angular: Angular, elements: int
+) -> Float[Array, "atom aev"]:
+    """`cpdjax.models.aev.AEV` from rows of neighbours, so that images count as well."""
+    distances = jnp.where(graph.edge_mask, graph.distances, FAR)
+    others = species[graph.neighbours]
+    onehot = jax.nn.one_hot(others, elements, dtype=graph.dtype)
+    parts = jnp.einsum("ans,ane->aes", radial_terms(radial, distances), onehot)
+
+    j, k = np.triu_indices(distances.shape[1], 1)
+    kinds = jnp.asarray(pair_kinds(elements))[others[:, j], others[:, k]]
+    onehot = jax.nn.one_hot(kinds, elements * (elements + 1) // 2, dtype=graph.dtype)
+    terms = angular_terms(angular, graph.vectors, distances)
+    pairs = jnp.einsum("atp,apk->akt", terms, onehot)
+    atoms = len(species)
+    return jnp.concatenate([parts.reshape(atoms, -1), pairs.reshape(atoms, -1)], axis=1)
+
+
+def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[str, Any]]:
+    """From torchani's constants and the state dict of a model or an ensemble.
+
+    Args:
+        config: `species`, the symbols in the order of the networks, `Rcr` and `Rca`, the cutoffs
+            (Å); other constants are in the state dict.
+
+    Raises:
+        InputError: the state dict of another architecture, or of uneven shifts; an unknown option.
+    """
+    require(config, "species", "Rcr", "Rca")
+    only("ANI", config, ("species", "Rcr", "Rca"))
+    symbols = tuple(config["species"])
+    stacked = _stacked(state)
+    counts = {len(a) for name, a in stacked.items() if name.startswith("networks.")}
+    if len(counts) != 1 or not symbols or not set(symbols) <= set(_NUMBERS):
+        raise InputError("the state dict and `species` are not those of one of torchani's models")
+    radial, angular = _constants(config, state)
+    depth = sum(name.startswith(f"networks.{symbols[0]}.") for name in stacked) // 2
+    hidden = tuple(_widths(stacked, symbol, depth) for symbol in symbols)
+    numbers = tuple(_NUMBERS[s] for s in symbols)
+    module = ANI(numbers, hidden, counts.pop(), radial, angular)
+    table: dict[str, Source] = {"constants/self_energies": "energy_shifter.self_energies"}
+    for symbol, number in zip(symbols, numbers, strict=True):
+        for i in range(depth):
+            ours, theirs = f"params/element_{number}", f"networks.{symbol}.{2 * i}"
+            table[f"{ours}/kernel{i}"] = (f"{theirs}.weight", lambda w: w.swapaxes(1, 2))
+            table[f"{ours}/bias{i}"] = f"{theirs}.bias"
+    return module, translate(module, stacked, table, ("aev_computer.*", "species_converter.*"))
+
+
+def _stacked(state: State) -> dict[str, np.ndarray]:
+    """Members' arrays along a new first axis, as "networks.H.0.weight"; the rest as it is."""
+    groups: dict[str, list[np.ndarray]] = {}
+    rest = {}
+    for name, array in state.items():
+        match = re.fullmatch(r"neural_networks\.(?:\d+\.)?([A-Z][a-z]?\.\d+\.\w+)", name)
+        if match:
+            groups.setdefault(f"networks.{match[1]}", []).append(array)
+        else:
+            rest[name] = array
+    try:
+        return rest | {name: np.stack(arrays) for name, arrays in groups.items()}
+    except ValueError:
+        raise InputError("the members of the ensemble are not of one shape") from None
+
+
+def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
+    """Of the hidden layers of an element's networks."""
+    names = [f"networks.{symbol}.{2 * i}.bias" for i in range(depth - 1)]
+    for name in names:
+        bias = stacked.get(name)
+        if bias is None or bias.ndim != 2:
+            raise InputError(f"the state dict has no {name!r}, a vector of each member")
+    return tuple(stacked[name].shape[1] for name in names)
+
+
+def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular]:
+    try:
+        eta_r, shf_r, eta_a, zeta, shf_a, shf_z = (
+            np.asarray(state[f"aev_computer.{name}"]).ravel()
+            for name in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
+        )
+    except KeyError as missing:
+        raise InputError(f"the state dict lacks {missing.args[0]!r}: it is of no ANI") from None
+    if {len(eta_r), len(eta_a), len(zeta)} != {1} or 0 in {len(shf_r), len(shf_a), len(shf_z)}:
+        raise InputError("the state dict has several of EtaR, EtaA or Zeta, or no shifts")
+    start_r, start_a = (float(f"{shifts[0]:.6g}") for shifts in (shf_r, shf_a))
+    radial = Radial(start_r, float(config["Rcr"]), eta_r.item(), len(shf_r))
+    cutoff = float(config["Rca"])
+    angular = Angular(start_a, cutoff, eta_a.item(), zeta.item(), len(shf_a), len(shf_z))
+    if not same_grids(radial, angular, shf_r, shf_a, shf_z):
+        raise InputError("the shifts in the state dict are no even grids up to the cutoffs")
+    return radial, angular
+
+
+_FOLDER = "torchani/resources/ani-1x_8x"
+_CONSTANTS = (
+    f"{_FOLDER}/rHCNO-5.2R_16-3.5A_a4-8.params",
+    "abdbdfb572c23aecc6ad00a1b050a2c81cd8ac4685c05c6a1dbae094a0463257",
+)
+_SELF_ENERGIES = (
+    f"{_FOLDER}/sae_linfit.dat",
+    "b85c09d30c98c5583377ef73bdd83fd5d06b758215698183183ddab9c8341af9",
+)
+# Of all networks' files, one after another in the order in which `_networks` reads them.
+_NETWORKS = "add8d0e467ee7c9ff6d481da93cd67428c495bde49a1a980e92e6bb45a87f7fb"
+_MEMBERS, _DEPTH = 8, 4
+
+
+def load(name: str) -> Encoder:
+    """ANI-1x, trained on the ANI-1x data set; from the wheel of torchani 2.2.4.
+
+    Raises:
+        FileError: the wheel is not installed, or its files are not the published ones.
+    """
+    constants = packaged("torchani", *_CONSTANTS)
+    lines = (line.split("=") for line in constants.read_text().splitlines() if "=" in line)
+    values = {key.strip(): value.strip(" []").split(",") for key, value in lines}
+    symbols = values["Atyp"]
+    state = {
+        f"aev_computer.{key}": np.array(values[key], np.float32)
+        for key in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
+    }
+    energies = packaged("torchani", *_SELF_ENERGIES).read_text().split()
+    state["energy_shifter.self_energies"] = np.array([float(e.split("=")[1]) for e in energies])
+    state |= _networks(constants.parent, symbols)
+    config = {"species": symbols, "Rcr": values["Rcr"][0], "Rca": values["Rca"][0]}
+    return Encoder(name, *from_state_dict(config, state))
+
+
+def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:
+    """Weights by torchani's names, from NeuroChem's raw float32 files.
+
+    The text beside them (`.nnf`) says that every hidden layer has a CELU; shapes follow from the
+    biases' sizes.
+    """
+    names = [
+        (member, symbol, layer)
+        for member in range(_MEMBERS)
+        for symbol in symbols
+        for layer in range(_DEPTH)
+    ]
+    stems = [f"train{member}/networks/ANN-{symbol}.nnf-l{i + 1}" for member, symbol, i in names]
+    kinds = ("bparam", "wparam")
+    contents = [_content(folder / f"{stem}.{kind}") for stem in stems for kind in kinds]
+    found = hashlib.sha256(b"".join(contents)).hexdigest()
+    if found != _NETWORKS:
+        raise FileError(
+            f"the networks in {folder} are not those these weights were published in "
+            f"(SHA-256 {found[:12]}…, expected {_NETWORKS[:12]}…): {INSTALL}"
+        )
+    state: dict[str, np.ndarray] = {}
+    for k, (member, symbol, layer) in enumerate(names):
+        bias, weight = (np.frombuffer(content, "<f4") for content in contents[2 * k : 2 * k + 2])
+        name = f"neural_networks.{member}.{symbol}.{2 * layer}"
+        state |= {f"{name}.bias": bias, f"{name}.weight": weight.reshape(len(bias), -1)}
+    return state
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise FileError(f"the weights {path} come with the wheel of torchani: {INSTALL}") from None

@@ -1,0 +1,1 @@
+"""Handcrafted features, which have no weights."""

@@ -1,0 +1,115 @@
+"""What a model offers to the rest of cpdjax, and what an architecture offers to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from e3nn_jax import Irreps, IrrepsArray
+
+if TYPE_CHECKING:
+    from e3nn_jax import Irreps, IrrepsArray
+
+    from cpdjax.data.batch import Batch
+
+
+Layers = dict[str, IrrepsArray]
+
+
+class Model(Protocol):
+    """What `cpdjax.extract` needs of a model.
+
+    A model is a JAX pytree, because it is passed through `jax.jit`: its weights are leaves and
+    everything else is static (`jax.tree_util.register_static` where there are no weights).
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in results and files."""
+        ...
+
+    @property
+    def level(self) -> Literal["atom", "molecule"]:
+        """Whether features have a row per atom (to be pooled) or already one per molecule."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...] | None:
+        """Atomic numbers that the model knows; None for any."""
+        ...
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the model knows cells."""
+        ...
+
+    @property
+    def max_atoms(self) -> int | None:
+        """Atoms of the largest molecule it takes; None for any."""
+        ...
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """The irreps of every layer, in the order of the data's path."""
+        ...
+
+    @property
+    def parity(self) -> bool:
+        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        ...
+
+    @property
+    def cutoff(self) -> float | None:
+        """Å, of the neighbour list that `features` reads; None where it reads none."""
+        ...
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """About how many numbers the features of one molecule of `atoms` atoms keep at once."""
+        ...
+
+    def features(self, batch: Batch) -> dict[str, IrrepsArray]:
+        """Every layer, (molecule, atom, irreps.dim), or (molecule, irreps.dim) at level "molecule".
+
+        Pure and traceable. Rows of padding hold finite numbers without meaning. Under `jit`,
+        layers that the caller drops cost nothing: XLA removes what no output needs.
+        """
+        ...
+
+
+class Architecture(Protocol):
+    """What an encoder asks of a Flax module; its fields are the model's hyperparameters."""
+
+    @property
+    def cutoff(self) -> float:
+        """Å, of the neighbour list (the longest, if the model has several)."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the weights know."""
+        ...
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the model knows cells."""
+        ...
+
+    @property
+    def parity(self) -> bool:
+        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        ...
+
+    @property
+    def irreps(self) -> Mapping[str, Irreps]:
+        """Irreps of every layer, in the order of the data's path."""
+        ...
+
+    def memory(self, atoms: int, neighbours: int) -> int:
+        """About how many numbers one structure keeps at once."""
+        ...
+
+    @property
+    def apply(self) -> Callable[..., Any]:
+        """Flax's: of variables and a `Graph`, the layers, (atom, irreps.dim), and every atom's
+        part of the output, (atom,)."""
+        ...

@@ -1,0 +1,335 @@
+"""Training of an architecture on one target: AdamW, warm-up and cosine, EMA, exact resume.
+
+A run is a folder. While it trains: `config.json`, `split.npz`, `log.csv` and Orbax checkpoints of
+everything that the next step depends on; the order of the molecules follows from seed and epoch. At
+its end: the model as `cpdjax.models.save` writes it, and `card.json`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from rich.console import Console
+from rich.progress import Progress
+
+from cpdjax import models
+from cpdjax.data.splits import Split
+from cpdjax.data.structures import Structures
+from cpdjax.errors import FileError, InputError
+from cpdjax.files import atomic
+from cpdjax.models.encoder import Encoder
+from cpdjax.models.training.baselines import baselines
+from cpdjax.models.training.batches import Batches, Labelled
+from cpdjax.models.training.loss_figure import plot
+from cpdjax.models.training.recipes import Recipe
+from cpdjax.models.training.standardized import Standardized, fit
+from cpdjax.models.weights import saved_models
+from cpdjax.models.weights.translate import example
+from cpdjax.models.zoo import CARD, MODEL, SPLIT
+
+_CONFIG, _LOG, _FIGURE, _CHECKPOINTS = "config.json", "log.csv", "loss.png", "checkpoints"
+_EVALUATED = 128  # molecules a call
+COLUMNS = ("epoch", "step", "molecules", "learning_rate", "train_loss", "validation_mae", "seconds")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class State:
+    """All that the next step depends on, beside the data and the recipe."""
+
+    params: Any
+    ema: Any
+    """Moving average of `params`: the weights that are evaluated and kept."""
+    optimizer: Any
+    step: jax.Array
+    loss: jax.Array
+    """Sum of the epoch's losses so far."""
+
+
+def train(
+    recipe: Recipe,
+    structures: Structures,
+    out: str | Path,
+    *,
+    progress: bool = False,
+    checkpoint_seconds: float = 60.0,
+) -> Encoder:
+    """Train a model into the folder `out`; interrupted and called again, it goes on there.
+
+    The same losses, to the bit, with or without interruption on the same machine.
+
+    Args:
+        recipe: what to train, on what, how long.
+        structures: molecules with the recipe's target.
+        progress: show a progress bar on standard error.
+        checkpoint_seconds: how much work an interruption may lose.
+
+    Returns:
+        The trained model, its weights the moving average of the run.
+
+    Raises:
+        UnknownNameError: no such target or option of the architecture.
+        InputError: fewer molecules than the recipe asks for; a loss that is not finite.
+        FileError: `out` holds another run, or something else.
+    """
+    out = Path(out)
+    run = Run.of(recipe, structures)
+    _claim(out, run)
+    if (out / CARD).exists():  # an earlier call has finished it
+        trained: Any = models.load(out)
+        return trained
+    checkpoints = (out / _CHECKPOINTS).resolve()
+    options = ocp.CheckpointManagerOptions(max_to_keep=1)
+    with (
+        ocp.CheckpointManager(checkpoints, options=options) as manager,
+        Progress(console=Console(stderr=True), disable=not progress) as bar,
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),  # Optax needs it
+        jax.default_matmul_precision("highest"),
+    ):
+        state = _restored(manager, run.first())
+        log = Log(out / _LOG, int(state.step))
+        task = bar.add_task(recipe.name, total=run.steps, completed=int(state.step))
+        state = _loop(run, state, manager, log, lambda: bar.advance(task), checkpoint_seconds)
+        encoder = run.encoder(state.ema)
+        _finish(out, run, encoder, log)
+    return encoder
+
+
+def _loop(
+    run: Run,
+    state: State,
+    manager: ocp.CheckpointManager,
+    log: Log,
+    advance: Callable[[], Any],
+    every: float,
+) -> State:
+    per_epoch, saved_at = run.train.steps(run.recipe.batch_size), time.monotonic()
+    for epoch in range(int(state.step) // per_epoch, run.recipe.epochs):
+        first = int(state.step) - epoch * per_epoch
+        for number, labelled in enumerate(
+            run.train.shuffled(run.recipe.batch_size, (run.recipe.seed, epoch))
+        ):
+            if number < first:  # done before an interruption
+                continue
+            state = run.step(state, labelled)
+            advance()
+            if time.monotonic() - saved_at > every and number + 1 < per_epoch:
+                manager.save(int(state.step), args=ocp.args.StandardSave(state))
+                saved_at = time.monotonic()
+        loss = float(state.loss) / per_epoch
+        if not np.isfinite(loss):
+            raise InputError(
+                f"{run.recipe.name}: the loss is {loss} in epoch {epoch}; "
+                "lower learning_rate or clip"
+            )
+        log.write(run, epoch, state, loss, run.error(state.ema, run.validation))
+        state = replace(state, loss=jnp.zeros_like(state.loss))
+        manager.save(int(state.step), args=ocp.args.StandardSave(state))
+    return state
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A recipe with its data: what `train` works on."""
+
+    recipe: Recipe
+    structures: Structures
+    split: Split
+    module: Standardized
+    constants: Mapping[str, np.ndarray]
+    spread: float
+    """The unit of the loss: what references leave of the target."""
+    train: Batches
+    validation: Batches
+
+    @classmethod
+    def of(cls, recipe: Recipe, structures: Structures) -> Run:
+        """Split the data, fit the constants, pad the molecules."""
+        if structures.target(recipe.target).ndim > 1:
+            raise InputError(f"target {recipe.target!r} is no scalar: train on one number")
+        split = Split.draw(
+            structures, recipe.train, recipe.validation, recipe.probe, recipe.split_seed
+        )
+        train, validation = split.of(structures, "train"), split.of(structures, "validation")
+        values = train.target(recipe.target)
+        constants, spread = fit(train, values, recipe.readout)
+        elements = tuple(np.unique(train.numbers).tolist())
+        network = recipe.network(elements)
+        parts = {
+            "train": Batches.of(train, values, network.cutoff),
+            "validation": Batches.of(validation, validation.target(recipe.target), network.cutoff),
+        }
+        module = Standardized(network, elements)
+        return cls(recipe, structures, split, module, constants, spread, **parts)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.recipe.epochs * self.train.steps(self.recipe.batch_size)
+
+    @cached_property
+    def optimizer(self) -> optax.GradientTransformation:
+        """AdamW behind clipping by the global norm."""
+        return optax.chain(
+            optax.clip_by_global_norm(self.recipe.clip),
+            optax.adamw(self.schedule, weight_decay=self.recipe.weight_decay),
+        )
+
+    @property
+    def schedule(self) -> optax.Schedule:
+        """Linear warm-up, then half a cosine down to a hundredth."""
+        peak = self.recipe.learning_rate
+        warmup = max(round(self.recipe.warmup * self.steps), 1)
+        return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, self.steps, peak / 100)
+
+    @cached_property
+    def fixed(self) -> dict[str, Any]:
+        """Variables that are not trained."""
+        variables = dict(self.module.init(jax.random.key(self.recipe.seed), example()))
+        del variables["params"]
+        own = {k: jnp.asarray(v, jnp.float32) for k, v in self.constants.items()}
+        return {**variables, "constants": {**variables.get("constants", {}), **own}}
+
+    def first(self) -> State:
+        """Before the first step."""
+        params = self.module.init(jax.random.key(self.recipe.seed), example())["params"]
+        zero = jnp.zeros((), jnp.float32)
+        return State(params, params, self.optimizer.init(params), jnp.zeros((), jnp.int32), zero)
+
+    def encoder(self, params: Any) -> Encoder:
+        """The model with these weights."""
+        variables = {"params": params, **self.fixed}
+        return Encoder(self.recipe.name, self.module, variables, self.recipe.readout)
+
+    def step(self, state: State, labelled: Labelled) -> State:
+        """One batch further."""
+        return self._step(state, self.fixed, labelled)
+
+    @cached_property
+    def _step(self) -> Callable[[State, Any, Labelled], State]:
+        recipe, spread, decay = self.recipe, self.spread, self.recipe.ema
+
+        def loss_of(params: Any, fixed: Any, labelled: Labelled) -> jax.Array:
+            encoder = Encoder(recipe.name, self.module, {"params": params, **fixed}, recipe.readout)
+            return jnp.abs(encoder.output(labelled.batch) - labelled.values).mean() / spread
+
+        @jax.jit
+        def step(state: State, fixed: Any, labelled: Labelled) -> State:
+            loss, gradient = jax.value_and_grad(loss_of)(state.params, fixed, labelled)
+            updates, optimizer = self.optimizer.update(gradient, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
+            # A short memory at first, so that the average forgets the start.
+            kept = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            ema = optax.incremental_update(params, state.ema, 1 - kept)
+            return State(params, ema, optimizer, state.step + 1, state.loss + loss)
+
+        return step
+
+    def error(self, params: Any, batches: Batches) -> float:
+        """Mean absolute error in the target's units."""
+        encoder, total = self.encoder(params), 0.0
+        for labelled, count in batches.all(_EVALUATED):
+            found = np.asarray(encoder.output(labelled.batch)) - labelled.values
+            total += float(np.abs(found[:count]).sum())
+        return total / len(batches)
+
+
+class Log:
+    """The CSV of a run: a line an epoch, without those that a resumed run makes again."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.began = path, time.monotonic()
+        rows = _rows(path)
+        self.rows = [row for row in rows if int(row["step"]) <= step]
+        self.before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def write(self, run: Run, epoch: int, state: State, loss: float, error: float) -> None:
+        """Add an epoch."""
+        step = int(state.step)
+        values = {
+            "epoch": epoch,
+            "step": step,
+            "molecules": step * run.recipe.batch_size,
+            "learning_rate": repr(float(run.schedule(step - 1))),
+            "train_loss": repr(loss),
+            "validation_mae": repr(error),
+            "seconds": f"{self.before + time.monotonic() - self.began:.1f}",
+        }
+        self.rows.append({k: str(v) for k, v in values.items()})
+        with atomic(self.path) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _restored(manager: ocp.CheckpointManager, first: State) -> State:
+    step = manager.latest_step()
+    if step is None:
+        return first
+    return manager.restore(step, args=ocp.args.StandardRestore(first))
+
+
+def _claim(out: Path, run: Run) -> None:
+    """Make the folder a run's, or make sure that it is this one's."""
+    facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
+    if (out / _CONFIG).exists():
+        known = json.loads((out / _CONFIG).read_text())
+        changed = [k for k in facts if known.get(k) != json.loads(json.dumps(facts[k]))]
+        if changed:
+            raise FileError(
+                f"{out} holds another run (different: {', '.join(changed)}): choose another folder"
+            )
+        return
+    if out.exists() and any(out.iterdir()):
+        raise FileError(f"{out} holds something else: choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    run.split.save(out / SPLIT)
+    with atomic(out / _CONFIG) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1))
+
+
+def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
+    recipe, structures, split = run.recipe, run.structures, run.split
+    probe = split.of(structures)
+    values = probe.target(recipe.target)
+    test = Batches.of(probe, values, encoder.architecture.cutoff)
+    unit = structures.units[recipe.target]
+    card = {
+        "name": recipe.name,
+        "architecture": recipe.architecture,
+        "target": recipe.target,
+        "unit": unit,
+        "dataset": structures.name,
+        "molecules": len(split.train),
+        "molecules_seen": run.steps * recipe.batch_size,
+        "seed": recipe.seed,
+        "parameters": encoder.parameters,
+        "validation_mae": float(log.rows[-1]["validation_mae"]),
+        "test_mae": run.error(encoder.variables["params"], test),
+        **baselines(split.of(structures, "train"), probe, recipe.target),
+        "command": f"cpdjax train {_CONFIG} --out {recipe.name}",
+    }
+    plot(log.rows, unit, out / _FIGURE)
+    saved_models.save(out / MODEL, encoder, {"target": recipe.target, "split": split.hash})
+    with atomic(out / CARD) as temporary:  # last: from now on the run is finished
+        temporary.write_text(json.dumps(card, indent=1) + "\n")

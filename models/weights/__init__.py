@@ -1,0 +1,1 @@
+"""Weights from elsewhere: state dicts, files of torch, wheels, folders of saved models."""

@@ -1,0 +1,66 @@
+"""Models that `cpdjax train` made: those of the zoo, which come with the package, and anyone's own.
+
+A run's folder holds `config.json`, `log.csv`, `loss.png`, `card.json`, `split.npz` and `model/`.
+The zoo's entries share one split.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpdjax.data.datasets import qm9
+from cpdjax.data.splits import Split
+from cpdjax.data.structures import Structures
+
+ZOO = Path(__file__).parent
+CARD, SPLIT, MODEL = "card.json", "split.npz", "model"
+PROBE = 10_000
+"""Molecules of the zoo's probe set."""
+
+
+def names() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}")))
+
+
+def folder(name: str | Path) -> Path | None:
+    """The folder of a trained model, by its name in the zoo or its path; None: no such model."""
+    for place in (ZOO / name, Path(name)):
+        if (place / CARD).is_file():
+            return place
+    return None
+
+
+def card(name: str | Path) -> dict[str, Any]:
+    """What is known of a trained model: data, budget, errors; see `cpdjax.models.training`."""
+    place = folder(name)
+    return json.loads((place / CARD).read_text()) if place else {}
+
+
+def split(name: str | Path) -> Split | None:
+    """What a trained model has seen; None where it is no trained model.
+
+    Raises:
+        FileError: the record is missing or damaged.
+    """
+    place = folder(name)
+    if place is None:
+        return None
+    own = place / SPLIT
+    return Split.load(own if own.exists() else ZOO / SPLIT)
+
+
+def qm9_probe(n: int | None = None, seed: int = 0) -> Structures:
+    """Molecules of QM9 that no model of the zoo has seen: `n` of its probe set, drawn by `seed`.
+
+    Raises:
+        FileError: as `datasets.qm9`.
+    """
+    structures = Split.load(ZOO / SPLIT).of(qm9())
+    if n is None:
+        return structures
+    return structures.select(np.random.default_rng(seed).permutation(len(structures))[:n])

@@ -1,0 +1,179 @@
+"""Feature stores: what comes back is what was computed, whenever the writing was interrupted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+from ase.build import molecule
+from helpers import Toy, random_structures
+
+from cpdjax import models
+from cpdjax.data.structures import Structures
+from cpdjax.errors import FileError
+from cpdjax.features import store
+from cpdjax.features.extraction import extract
+from cpdjax.features.sources import collect
+from cpdjax.features.store import extract_to, read_features
+
+SIZES = np.random.default_rng(3).integers(1, 9, 50)
+
+
+@pytest.fixture
+def structures():
+    return random_structures(SIZES)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr(store, "PART", 16)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pool": "sum"},
+        {"pool": "atom"},
+        {"invariants": "pool-then-norm"},
+        {"invariants": "norm-then-pool"},
+        {"invariants": "power-spectrum", "layers": ["position"]},
+        {"dtype": "float32"},
+    ],
+)
+def test_store_holds_what_extract_returns(tmp_path, structures, options):
+    expected = extract(Toy(), structures, **options)
+    found = read_features(extract_to(tmp_path / "f.zarr", Toy(), structures, **options))
+    assert list(found) == list(expected)
+    assert (found.pool, found.origins) == (expected.pool, expected.origins)
+    for layer in expected:
+        assert found[layer].irreps == expected[layer].irreps
+        np.testing.assert_array_equal(found[layer].array, expected[layer].array)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 17, 40])
+def test_interrupted_and_resumed_is_bit_identical(tmp_path, structures, monkeypatch, after):
+    whole = extract_to(tmp_path / "whole.zarr", Toy(), structures, batch_size=4)
+    path, rows = tmp_path / "f.zarr", store.Extraction.rows
+    seen = []
+
+    def killed(self, indices, advance):
+        if after in indices:
+            raise Killed
+        return rows(self, indices, advance)
+
+    monkeypatch.setattr(store.Extraction, "rows", killed)
+    with pytest.raises(Killed):
+        extract_to(path, Toy(), structures, batch_size=4)
+    assert not path.exists()
+
+    def counted(self, indices, advance):
+        seen.extend(indices)
+        return rows(self, indices, advance)
+
+    monkeypatch.setattr(store.Extraction, "rows", counted)
+    extract_to(path, Toy(), structures, batch_size=4)
+    assert min(seen) == after // 16 * 16  # finished parts are not computed again
+    for layer in ("number", "position"):
+        first, second = (read_features(p)[layer].array for p in (whole, path))
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("killed_at", ["create_array", "create_group"])
+def test_killed_while_the_store_is_created(tmp_path, structures, monkeypatch, killed_at):
+    """A second call starts anew; nothing had been computed."""
+    path = tmp_path / "f.zarr"
+    with monkeypatch.context() as patch:
+        owner = zarr if killed_at == "create_group" else zarr.Group
+
+        def killed(*arguments, **_):
+            if killed_at == "create_group":
+                arguments[0].mkdir()
+            raise Killed
+
+        patch.setattr(owner, killed_at, killed)
+        patch.setattr(store, "remove", lambda path: None)  # which a SIGKILL does not wait for
+        with pytest.raises(Killed):
+            extract_to(path, Toy(), structures)
+    assert [p.name for p in tmp_path.iterdir()] == [".f-unfinished.zarr"]
+    assert list(read_features(extract_to(path, Toy(), structures))) == ["number", "position"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]
+
+
+def test_a_finished_store_is_left_alone_and_another_configuration_refused(tmp_path, structures):
+    path = extract_to(tmp_path / "f.zarr", Toy(), structures)
+    before = (path / "zarr.json").stat().st_mtime_ns
+    assert extract_to(path, Toy(), structures) == path
+    assert (path / "zarr.json").stat().st_mtime_ns == before
+    with pytest.raises(FileError, match=r"another configuration \(different: pool\)"):
+        extract_to(path, Toy(), structures, pool="sum")
+    with pytest.raises(FileError, match=r"NAME\.zarr"):
+        extract_to(tmp_path / "f.npz", Toy(), structures)
+
+
+def test_attributes_say_what_it_is(tmp_path, structures):
+    path = extract_to(tmp_path / "f.zarr", "coulomb-spectrum", structures)
+    facts = zarr.open_group(path, mode="r").attrs.asdict()
+    assert facts["model"] == "coulomb-spectrum"
+    assert facts["structures_hash"] == structures.hash
+    assert facts["irreps"] == {"spectrum": "29x0e"}
+    assert len(facts["weights_hash"]) == 64
+    assert {"pool", "dtype", "dataset", "cpdjax", "parity", "invariants"} <= facts.keys()
+
+
+HASHES = """
+from cpdjax import models
+from cpdjax.features.store import weights_hash
+for name in models.names():
+    print(name, weights_hash(models.load(name)))
+"""
+
+
+@pytest.mark.slow
+def test_the_hash_of_a_model_is_the_same_in_another_process():
+    processes = [
+        subprocess.Popen([sys.executable, "-c", HASHES], stdout=subprocess.PIPE, text=True,
+                         env=os.environ | {"PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    first, second = (process.communicate()[0].splitlines() for process in processes)
+    assert [line.split()[0] for line in first] == list(models.names())
+    assert first == second
+
+
+def test_unfinished_or_damaged_stores_are_one_line(tmp_path, structures):
+    path = extract_to(tmp_path / "f.zarr", Toy(), structures)
+    record = json.loads((path / "zarr.json").read_text())
+    record["attributes"]["molecules_done"] = 32
+    (path / "zarr.json").write_text(json.dumps(record))
+    with pytest.raises(FileError, match="holds 32 of 50 molecules"):
+        read_features(path)
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(FileError, match="cannot read"):
+        read_features(path)
+    with pytest.raises(FileError, match="remove it"):
+        extract_to(path, Toy(), structures)
+
+
+def test_a_sweep_takes_a_store(tmp_path, structures):
+    path = extract_to(tmp_path / "mine.zarr", Toy(), structures, invariants="norm-then-pool")
+    [features] = collect(path, None)
+    assert features.model == "mine"
+    assert features.irreps_of("position") == ("1o",)
+    assert features.scalars("position", "1o", "norm-then-pool").shape == (50, 1)
+
+
+def test_molecules_in_a_row_of_parts_keep_their_order(tmp_path):
+    frames = [molecule(name) for name in ("H2O", "C6H6", "H", "CH4") * 9]
+    structures = Structures.from_atoms(frames)
+    found = read_features(extract_to(tmp_path / "f.zarr", "coulomb-spectrum", structures))
+    expected = extract("coulomb-spectrum", structures)
+    np.testing.assert_allclose(found["spectrum"].array, expected["spectrum"].array, atol=1e-12)

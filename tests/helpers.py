@@ -1,0 +1,103 @@
+"""What several test files share: the command line called in this process, small data, goldens."""
+
+import contextlib
+import io
+import struct
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from e3nn_jax import Irreps, IrrepsArray
+
+from cpdjax import Structures, cli
+
+ROOT = Path(__file__).parents[1]
+GOLDENS = ROOT / "tests" / "goldens"
+
+
+def call(*arguments):
+    """Exit status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            return stopped.code, out.getvalue(), err.getvalue()
+    pytest.fail("main returns without a status")
+
+
+def png_size(path):
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert content[-8:-4] == b"IEND"
+    return struct.unpack(">II", content[16:24])
+
+
+@jax.tree_util.register_static
+@dataclass(eq=False)
+class Toy:
+    """Atomic number and position as features; it counts how often JAX traces it."""
+
+    name: str = "toy"
+    level: str = "atom"
+    elements: tuple | None = None
+    periodic: bool = False
+    max_atoms: int | None = None
+    parity: bool = True
+    cutoff: float | None = None
+    irreps: dict = field(default_factory=lambda: {"number": Irreps("0e"), "position": Irreps("1o")})
+    traces: int = 0
+
+    def memory(self, atoms, neighbours):
+        return 1000 * atoms
+
+    def features(self, batch):
+        self.traces += 1
+        arrays = {"number": batch.numbers[:, :, None], "position": batch.positions}
+        return {
+            layer: IrrepsArray(self.irreps[layer], jnp.asarray(x, batch.positions.dtype))
+            for layer, x in arrays.items()
+        }
+
+
+def random_structures(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    total = int(np.sum(sizes))
+    return Structures(
+        "random",
+        rng.choice([1, 6, 7, 8, 9], total),
+        10 * rng.normal(size=(total, 3)),
+        np.concatenate([[0], np.cumsum(sizes)]),
+    )
+
+
+def results_table(scores, sizes=(50, 2000), targets=("gap", "mu")):
+    """Results with given R²_geom of (model, layer, irrep, target), growing with size."""
+    models, layers, irreps = (list(dict.fromkeys(k[i] for k in scores)) for i in range(3))
+    dims = ("model", "layer", "irrep", "repeat", "size", "fold", "alpha", "target")
+    shape = (len(models), len(layers), len(irreps), 3, len(sizes), 5, 1, len(targets))
+    r2, counts = np.full(shape, np.nan), np.zeros(shape[:3], int)
+    noise = np.random.default_rng(0).normal(0, 0.01, shape)
+    for (m, layer, ir, t), value in scores.items():
+        where = models.index(m), layers.index(layer), irreps.index(ir)
+        counts[where] = 8
+        for j in range(len(sizes)):
+            part = (*where, slice(None), j, slice(None), 0, targets.index(t))
+            r2[part] = value * (j + 1) / len(sizes) + noise[part]
+    data = {
+        "r2_geom": (dims, r2),
+        "n_features": (dims[:3], counts),
+        "composition_share": (dims[:6], np.full(shape[:6], 0.5)),
+    }
+    coordinates = dict(zip(dims[:3], (models, layers, irreps), strict=True))
+    return xr.Dataset(data, coordinates | {"size": list(sizes), "target": list(targets)})

@@ -1,0 +1,75 @@
+"""The graph of the models: every edge knows its reverse, and derivatives are those of indexing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from cpdjax.data.neighbours import with_edges
+from cpdjax.data.structures import Structures
+from cpdjax.models.graph import Graph, reversed_edges
+
+FRAMES = {
+    # Fewer neighbours than room, molecules of several sizes, an atom alone.
+    "molecules": ([molecule("CH3CH2OH"), molecule("H2O"), Atoms("He")], 2.0),
+    # Several images of one neighbour, and of an atom itself.
+    "crystals": (
+        [bulk("NaCl", "rocksalt", a=5.64), bulk("Si"), molecule("H2O", cell=[9] * 3)],
+        6.0,
+    ),
+}
+
+
+@pytest.fixture(params=FRAMES)
+def graph(request):
+    frames, cutoff = FRAMES[request.param]
+    structures = Structures.from_atoms(frames)
+    rows = np.arange(len(structures))
+    batch = structures.pad(rows, atoms=int(structures.sizes.max()) + 1)
+    return Graph.of(with_edges(batch, structures, rows, cutoff))
+
+
+def test_every_edge_finds_its_reverse(graph):
+    mask, place = np.asarray(graph.edge_mask), np.asarray(graph.opposite)
+    np.testing.assert_array_equal(mask.ravel()[place], mask)
+    np.testing.assert_array_equal(place.ravel()[place].ravel(), np.arange(place.size))
+    atoms = np.broadcast_to(np.arange(len(mask))[:, None], mask.shape)
+    np.testing.assert_array_equal(np.asarray(graph.neighbours).ravel()[place][mask], atoms[mask])
+    vectors = np.asarray(graph.vectors)
+    np.testing.assert_allclose(vectors.reshape(-1, 3)[place][mask], -vectors[mask], atol=1e-12)
+
+
+def test_every_pair_has_two_edges_of_its_length(graph):
+    pairs, mask = graph.pairs(), np.asarray(graph.edge_mask)
+    numbers = np.asarray(pairs.number)
+    found = np.bincount(numbers[mask], minlength=len(pairs.distances))
+    assert found.tolist() == [2] * (mask.sum() // 2) + [0] * (found == 0).sum()
+    np.testing.assert_allclose(pairs.distances[numbers][mask], graph.distances[mask], rtol=1e-14)
+    np.testing.assert_array_equal(numbers.ravel()[np.asarray(graph.opposite)][mask], numbers[mask])
+
+
+def test_derivatives_are_those_of_indexing(graph):
+    """`gather`, `reversed_edges` and `Pairs.spread` have their own, made of gathers."""
+    rng, pairs = np.random.default_rng(0), graph.pairs()
+    atoms, slots = graph.edge_mask.shape
+    mask = graph.edge_mask[:, :, None]
+    cases = [
+        (graph.gather, lambda x: x[graph.neighbours], (atoms, 2)),
+        (
+            lambda x: reversed_edges(x, graph.opposite),
+            lambda x: x.reshape(-1, 2)[graph.opposite],
+            (atoms, slots, 2),
+        ),
+        (
+            pairs.spread,
+            lambda x: jnp.where(mask, x[pairs.number], 0),
+            (len(pairs.distances), 2),
+        ),
+    ]
+    for ours, plain, shape in cases:
+        x, g = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(atoms, slots, 2)))
+        (value, pull), (expected, plain_pull) = jax.vjp(ours, x), jax.vjp(plain, x)
+        np.testing.assert_array_equal(value, expected)
+        np.testing.assert_allclose(pull(g)[0], plain_pull(g)[0], rtol=0, atol=1e-13)

@@ -1,0 +1,165 @@
+"""Training on tiny budgets: splits, baselines, resume, what is written."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression, Ridge
+
+from cpdjax import models
+from cpdjax.data import datasets, splits
+from cpdjax.data.composition import composition
+from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.models.training import batches, standardized
+from cpdjax.models.training import run as training
+from cpdjax.models.training.baselines import baselines
+from cpdjax.models.training.recipes import NETWORKS, recipe
+
+SMALL = {
+    "schnet": {"hidden_channels": 8, "num_filters": 8, "num_interactions": 1, "num_gaussians": 8},
+    "painn": {"n_atom_basis": 8, "n_interactions": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def molecules():
+    return datasets.qm9(120, seed=3)
+
+
+def tiny(**changes):
+    values = {"architecture": "schnet", "target": "gap", "options": SMALL["schnet"], "epochs": 2}
+    sizes = {"train": 64, "validation": 16, "probe": 40, "batch_size": 8}
+    return recipe(**{**values, **sizes, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(molecules, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "schnet"
+    return folder, training.train(tiny(), molecules, folder)
+
+
+def rows(folder):
+    with (folder / "log.csv").open(newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def test_splits_are_disjoint_and_the_probe_set_is_a_draw_of_qm9():
+    split = splits.Split.draw(datasets.qm9(), 20_000, 2_000, 10_000)
+    sets = [set(getattr(split, part)) for part in ("train", "validation", "probe")]
+    assert [len(s) for s in sets] == [20_000, 2_000, 10_000]
+    assert len(set.union(*sets)) == 32_000
+    assert set(datasets.qm9(2000, seed=0).ids) <= sets[2]
+
+
+def test_a_split_survives_the_disk_and_finds_its_molecules(molecules, tmp_path):
+    split = splits.Split.draw(molecules, 60, 20, 30, seed=1)
+    split.save(tmp_path / "split.npz")
+    again = splits.Split.load(tmp_path / "split.npz")
+    assert again.hash == split.hash
+    np.testing.assert_array_equal(again.of(molecules, "train").ids, split.train)
+    with pytest.raises(InputError, match="need 130 molecules"):
+        splits.Split.draw(molecules, 100, 20, 10)
+    with pytest.raises(InputError, match="was trained on 60 of these 60"):
+        split.check_unseen("mine", split.of(molecules, "train"))
+    with pytest.raises(FileError):
+        splits.Split.load(tmp_path / "none.npz")
+
+
+def test_references_are_least_squares_on_training_rows(molecules):
+    y = molecules.target("u0_atom")
+    constants, spread = standardized.fit(molecules, y, "sum")
+    counts = composition(molecules)
+    fit = LinearRegression(fit_intercept=False).fit(counts, y)
+    np.testing.assert_allclose(constants["references"], fit.coef_, rtol=1e-8)
+    assert spread == pytest.approx(np.std(y - fit.predict(counts)))
+
+
+def test_baselines_are_those_of_scikit_learn(molecules):
+    train, test = molecules.select(np.arange(80)), molecules.select(np.arange(80, 120))
+    expected = Ridge(1.0).fit(composition(train), train.target("gap"))
+    error = np.abs(expected.predict(composition(test)) - test.target("gap")).mean()
+    assert baselines(train, test, "gap")["composition_mae"] == pytest.approx(error)
+
+
+def test_batches_hold_every_molecule_once(molecules):
+    data = batches.Batches.of(molecules, np.arange(120.0), cutoff=4.0)
+    seen = np.concatenate([b.values for b in data.shuffled(8, (0, 0))])
+    assert len(seen) == 8 * data.steps(8) == len(set(seen))
+    every = np.concatenate([b.values[:count] for b, count in data.all(50)])
+    assert sorted(every) == list(range(120))
+
+
+def test_a_few_steps_lower_the_loss(finished):
+    first, last = rows(finished[0])
+    assert float(last["train_loss"]) < float(first["train_loss"])
+
+
+def test_the_folder_holds_the_model_and_what_is_to_know(finished, molecules):
+    folder, encoder = finished
+    loaded = models.load(folder)
+    batch = next(iter(batches.Batches.of(molecules, np.zeros(120), 5.0).all(8)))[0].batch
+    with jax.enable_x64(False):
+        np.testing.assert_array_equal(loaded.output(batch), encoder.output(batch))
+    card = json.loads((folder / "card.json").read_text())
+    assert card["molecules_seen"] == 2 * 8 * training.Run.of(tiny(), molecules).train.steps(8)
+    assert 0 < card["test_mae"] < 10
+    assert (folder / "loss.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [3, 8])  # within an epoch, and after it
+def test_a_killed_run_resumes_to_the_same_losses(finished, molecules, tmp_path, monkeypatch, stop):
+    folder, encoder = finished
+    take, count = training.Run.step, 0
+
+    def killed(run, state, labelled):
+        nonlocal count
+        count += 1
+        if count > stop:
+            raise KeyboardInterrupt
+        return take(run, state, labelled)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(tiny(), molecules, tmp_path / "run", checkpoint_seconds=0)
+    again = training.train(tiny(), molecules, tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(folder)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(encoder), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_run_in_the_folder_is_refused(finished, molecules, tmp_path):
+    with pytest.raises(FileError, match="epochs"):
+        training.train(tiny(epochs=3), molecules, finished[0])
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(FileError, match="something else"):
+        training.train(tiny(), molecules, tmp_path)
+
+
+def test_bad_recipes_get_one_line(molecules, tmp_path):
+    with pytest.raises(UnknownNameError, match="painn"):
+        recipe(architecture="pain", target="gap")
+    with pytest.raises(UnknownNameError, match="hidden_channels"):
+        training.train(tiny(options={"hidden_chanels": 3}), molecules, tmp_path / "a")
+    with pytest.raises(InputError, match="epochs"):
+        tiny(epochs=0)
+    with pytest.raises(UnknownNameError, match="gap"):
+        training.train(tiny(target="gapp"), molecules, tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize("target", ["gap", "energy"])
+def test_every_architecture_takes_a_step(architecture, target, molecules):
+    run = training.Run.of(tiny(architecture=architecture, target=target, options={}), molecules)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        state = run.first()
+        for labelled in list(run.train.shuffled(8, (0, 0)))[:2]:
+            state = run.step(state, labelled)
+        leaves = jax.tree.leaves(state.params)
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    jax.clear_caches()

@@ -1,0 +1,52 @@
+"""The zoo: what every entry must hold, and features that stay what they were."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from helpers import GOLDENS
+
+import cpdjax
+from cpdjax.errors import InputError
+from cpdjax.models import zoo
+from cpdjax.models.training.recipes import NETWORKS, read_config
+
+NAMES = zoo.names()
+FIRST = "painn-qm9-gap"  # the others take a compilation each
+
+
+def test_five_architectures_by_two_objectives():
+    assert set(NAMES) == {f"{a}-qm9-{t}" for a in NETWORKS for t in ("gap", "energy")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_has_learned_on_the_common_budget(name):
+    folder, card = zoo.folder(name), zoo.card(name)
+    assert card["test_mae"] < card["composition_mae"] / 3 < card["mean_mae"]
+    assert (card["molecules"], card["molecules_seen"], card["seed"]) == (20_000, 99_680, 0)
+    assert {"config.json", "log.csv", "loss.png"} <= {path.name for path in folder.iterdir()}
+    assert read_config(folder / "config.json")["architecture"] == card["architecture"]
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) <= 4 * 2**20
+
+
+def test_the_zoo_is_not_probed_on_what_it_has_seen():
+    seen = zoo.split(FIRST)
+    with pytest.raises(InputError, match="qm9-probe"):
+        seen.check_unseen(FIRST, seen.of(cpdjax.datasets.qm9(), "validation"))
+    seen.check_unseen(FIRST, zoo.qm9_probe(50, seed=4))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == FIRST else pytest.mark.slow) for n in NAMES]
+)
+def test_stored_features_are_those_computed_now(name):
+    spec = importlib.util.spec_from_file_location("make_zoo", GOLDENS / "make_zoo.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    fresh = dict(made.arrays([name]))
+    with np.load(GOLDENS / "zoo.npz") as stored:
+        layers = [key for key in stored.files if key.startswith(f"{name}/")]
+        assert set(layers) == set(fresh)
+        for layer in layers:
+            scale = np.abs(stored[layer]).max()
+            np.testing.assert_allclose(fresh[layer], stored[layer], rtol=0, atol=1e-9 * scale)

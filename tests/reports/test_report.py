@@ -1,0 +1,192 @@
+"""The report: its statistics are NumPy's, its figures are figures, and NaN is no number."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import png_size
+from rich.console import Console
+
+from cpdjax.errors import InputError
+from cpdjax.reports import scores as report
+
+RNG = np.random.default_rng(0)
+SIZES = [30, 60]
+
+
+def results(models=2, targets=("gap", "mu"), alphas=(0.1, 10.0)):
+    """A sweep's table of random scores; the last model lacks the irrep "1o"."""
+    own, curve = (models, 1, 2), (3, len(SIZES), 5, len(alphas), len(targets))
+    n_features = np.ones(own, int)
+    n_features[-1, 0, 1] = 0
+    r2 = np.where(n_features[..., *[None] * 5] > 0, RNG.uniform(-0.5, 1, (*own, *curve)), np.nan)
+    dims = ("model", "layer", "irrep", "repeat", "size", "fold", "alpha", "target")
+    return xr.Dataset(
+        {
+            "r2_geom": (dims, r2),
+            "r2_full": (dims, r2),
+            "r2_comp": (
+                ("repeat", "size", "fold", "target"),
+                RNG.normal(size=(3, 2, 5, len(targets))),
+            ),
+            "n_features": (dims[:3], n_features),
+        },
+        {
+            "model": [f"m{i}" for i in range(models)],
+            "layer": ["layer[a]"],
+            "irrep": ["0e", "1o"],
+            "size": SIZES,
+            "alpha": list(alphas),
+            "target": list(targets),
+            "unit": ("target", ["eV"] * len(targets)),
+        },
+    )
+
+
+def printed(table, width=240):
+    text = io.StringIO()
+    Console(width=width, file=text).print(report.text_table(table, width))
+    return text.getvalue()
+
+
+def test_summary_is_numpys_median_and_quartiles():
+    table = results()
+    scores = report.summary(table)
+    assert list(scores.channel.values) == [
+        "m0 / layer[a]", "m0 / layer[a] / 1o", "m1 / layer[a]",
+    ]  # fmt: skip
+    r2 = table.r2_geom.to_numpy()
+    for c, (model, irrep) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        for s, t in np.ndindex(2, 2):
+            folds = np.moveaxis(r2[model, 0, irrep, :, s, :, :, t], -1, 0).reshape(2, -1)
+            best = folds[np.argmax(np.median(folds, axis=1))]  # of the grid of α
+            found = scores.isel(channel=c, size=s, target=t)
+            lower, median, upper = np.percentile(best, [25, 50, 75])
+            assert found["lower"].item() == pytest.approx(lower, abs=1e-15)
+            assert found["median"].item() == pytest.approx(median, abs=1e-15)
+            assert found["upper"].item() == pytest.approx(upper, abs=1e-15)
+            assert found["worst"].item() == best.min()
+    comp = np.median(table.r2_comp.to_numpy().transpose(1, 3, 0, 2).reshape(2, 2, -1), axis=-1)
+    np.testing.assert_allclose(scores.r2_comp, comp, atol=1e-15)
+
+
+def test_the_table_shows_the_largest_size():
+    table = results()
+    text = printed(table)
+    assert "N = 60" in text
+    assert "gap (eV)" in text
+    assert "layer[a]" in text  # not taken for markup
+    last = report.summary(table).isel(size=-1)
+    for score in last["median"].values.ravel():
+        assert f"{score:.2f} (" in text
+    assert "undefined" not in text
+    assert text.count("1o") == 1
+
+
+def test_a_star_marks_a_fold_below_minus_one():
+    table = results(targets=("gap",), alphas=(1.0,))
+    table.r2_geom[0, 0, 0, 0, 1, 0] = -5e4
+    table.r2_geom[0, 0, 0, 0, 1, 1] = np.nan
+    [line] = (row for row in printed(table).splitlines() if "gap" in row)
+    assert line.count("*") == 1
+
+
+@pytest.fixture
+def undefined():
+    """A table with one constant target, and one that is constant in some folds only."""
+    table = results()
+    table.r2_geom[..., 1] = np.nan
+    table.r2_comp[..., 1] = np.nan
+    table.r2_geom[..., 0, :, 0] = np.nan
+    return table
+
+
+def test_nan_is_undefined_and_quiet(undefined):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = report.summary(undefined)
+        text = printed(undefined)
+    assert scores["median"].sel(target="mu").isnull().all()
+    gap = undefined.r2_geom.to_numpy()[0, 0, 0, :, 1, 1:, :, 0]
+    expected = max(np.median(gap[..., a]) for a in range(2))
+    assert scores["median"].sel(target="gap", size=60)[0].item() == pytest.approx(expected)
+    [line] = (row for row in text.splitlines() if "mu" in row)
+    assert line.count("undefined") == 4
+
+
+def test_infinity_and_depths_are_shown_short():
+    assert report._number(-12345.0) == "-1e+04"
+    assert report._number(0.5) == "0.50"
+
+
+@pytest.mark.parametrize("case", ["plain", "undefined", "large"])
+def test_figures_are_figures(case, undefined, tmp_path):
+    tables = {
+        "plain": results,
+        "undefined": lambda: undefined,
+        "large": lambda: results(models=30, targets=[f"t{i}" for i in range(30)], alphas=(1.0,)),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paths = report.save_figures(tables[case](), tmp_path)
+    assert [p.name for p in paths] == ["r2_geom.png", "learning_curves.png"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    for path in paths:
+        width, height = png_size(path)
+        assert 300 < width < 2000
+        assert 200 < height < 6000
+
+
+def test_many_channels_have_a_row_each():
+    targets = [f"t{i}" for i in range(9)]
+    table = results(models=20, targets=targets, alphas=(1.0,))
+    table.r2_geom[19, 0, 0, 0, 1, 0, 0, 2] = -3
+    text = printed(table)
+    assert "further targets" not in text
+    rows = [line for line in text.splitlines() if "layer[a]" in line]
+    assert len(rows) == 39
+    assert [row.split()[0] for row in rows[::2]] == [f"m{i}" for i in range(20)]
+    scores = report.summary(table).isel(size=-1)
+    expected = [f"{x:.2f}" for x in scores["median"].isel(channel=38).values]
+    expected[2] += "*"
+    assert rows[-1].split() == ["m19", "layer[a]", "0e", "1", *expected]
+
+
+def test_a_narrow_page_holds_the_first_targets():
+    table = results(models=20, targets=[f"t{i}" for i in range(9)], alphas=(1.0,))
+    text = printed(table, width=80)
+    assert "t2" in text
+    assert "t3" not in text
+    assert "6 further targets in the results" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_figures_of_many_channels_show_the_best():
+    table = results(models=20, alphas=(1.0,))
+    table.r2_geom[:] -= 2
+    table.r2_geom[[3, 17], 0, 0] += 2
+    shown = [text.get_text() for text in report.plot_targets(table).legends[0].texts]
+    assert {"m3 / layer[a]", "m17 / layer[a]"} <= set(shown)
+    figure = report.plot_targets(table)
+    assert len(figure.axes[0].containers) == 2 * report.MOST_CHANNELS  # bars and whiskers
+
+
+def test_figures_draw_the_summary():
+    table = results(alphas=(1.0,))
+    scores = report.summary(table).isel(size=-1)
+    [axes] = report.plot_targets(table).axes
+    bars = [patch.get_width() for patch in axes.patches]
+    np.testing.assert_allclose(bars, scores["median"].clip(min=report.FLOOR).to_numpy().ravel())
+    panels = report.plot_curves(table).axes
+    assert [p.get_title() for p in panels] == ["gap", "mu"]
+    curve = report.summary(table)["median"].sel(target="mu").isel(channel=0)
+    np.testing.assert_allclose(panels[1].lines[0].get_ydata(), curve.clip(min=2 * report.FLOOR))
+
+
+def test_results_without_channels():
+    table = results()
+    table["n_features"] = table.n_features * 0
+    with pytest.raises(InputError, match="no channel"):
+        report.summary(table)

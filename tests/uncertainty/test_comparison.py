@@ -1,0 +1,180 @@
+"""Differences of scores: SciPy's t with the corrected variance, and tables of them."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import cpdjax
+from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.studies import findings
+from cpdjax.sweeps.differences import differences
+from cpdjax.uncertainty.bootstrap import Bootstrap
+from cpdjax.uncertainty.comparison import compare, estimate
+from cpdjax.uncertainty.multiplicity import adjust
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.5])
+def test_the_corrected_resampled_t(level):
+    a, b = RNG.normal(1, 0.2, (3, 5)), RNG.normal(0.9, 0.2, (3, 5))
+    d = (a - b).ravel()
+    # SciPy's plain t knows the variance s²/J: its statistic shrinks by the correction.
+    shrink = np.sqrt((1 / 15) / (1 / 15 + 1 / 4))
+    plain = stats.ttest_rel(a.ravel(), b.ravel())
+    found = compare(a, b, level)
+    assert found.value == pytest.approx(d.mean())
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(plain.statistic) * shrink, 14))
+    interval = plain.confidence_interval(level)
+    assert found.low == pytest.approx(d.mean() - (d.mean() - interval.low) / shrink)
+    assert found.high == pytest.approx(d.mean() + (interval.high - d.mean()) / shrink)
+
+
+def test_interval_and_p_agree_and_turn_with_the_sign():
+    for shift in np.linspace(-1, 1, 21):
+        a, b = RNG.normal(shift, 0.5, (2, 5)), RNG.normal(0, 0.5, (2, 5))
+        found, turned = compare(a, b), compare(b, a)
+        assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+        assert (turned.value, turned.low, turned.high) == (-found.value, -found.high, -found.low)
+        assert turned.p_value == found.p_value
+
+
+def test_one_repeat_may_come_without_its_axis():
+    a, b = RNG.normal(size=(2, 5))
+    assert compare(a, b) == compare(a[None], b[None])
+
+
+def test_without_scatter():
+    a = np.full((2, 5), 0.5)
+    assert compare(a, a).p_value == 1
+    assert compare(a, a - 0.25).p_value == 0
+    assert np.isnan(compare(a, np.where(np.eye(2, 5), np.nan, a)).p_value)
+
+
+def test_the_findings_share_it():
+    assert findings.estimate is estimate
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "level", "words"),
+    [
+        (np.ones((2, 5)), np.ones((2, 4)), 0.95, r"got shapes \(2, 5\) and \(2, 4\)"),
+        (np.ones((2, 1)), np.ones((2, 1)), 0.95, "two folds"),
+        (np.ones((1, 2, 5)), np.ones((1, 2, 5)), 0.95, "axes"),
+        (np.ones(5), np.ones(5), 95, "between 0 and 1, such as 0.95, got 95"),
+    ],
+)
+def test_bad_input(a, b, level, words):
+    with pytest.raises(InputError, match=words):
+        compare(a, b, level)
+
+
+# A sweep's models
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Three models, the last without the layer "interaction_1"; a second α that must not count."""
+    dims = ("model", "layer", "irrep", "repeat", "size", "fold", "alpha", "target")
+    layers = ["embedding", "interaction_0", "interaction_1"]
+    r2 = RNG.uniform(0, 1, (3, 3, 2, 2, 2, 5, 2, 2))
+    n_features = np.full((3, 3, 2), 8)
+    n_features[2, 2], n_features[:, 0, 1] = 0, 0
+    replicates = RNG.uniform(0, 1, (3, 3, 2, 40, 2, 2))
+    return xr.Dataset(
+        {
+            "r2_geom": (dims, r2),
+            "n_features": (dims[:3], n_features),
+            "replicate_r2_geom": ((*dims[:3], "replicate", *dims[6:]), replicates),
+        },
+        {
+            "model": ["a", "b", "c"], "layer": layers, "irrep": ["all", "0e"], "size": [30, 60],
+            "target": ["gap", "mu"],
+        },
+    )  # fmt: skip
+
+
+def test_every_pair(table):
+    found = differences(table)
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    assert list(zip(found["target"], found["model"], found["reference"], strict=True)) == [
+        (t, *pair) for t in ("gap", "mu") for pair in pairs
+    ]
+    last = {"a": "interaction_1", "b": "interaction_1", "c": "interaction_0"}
+    for row in found.itertuples():
+        first, second = (
+            table.sel(model=m, layer=last[m], irrep="all", target=row.target).isel(alpha=0)
+            for m in (row.model, row.reference)
+        )
+        scores = [one.r2_geom.sel(size=60).to_numpy() for one in (first, second)]
+        expected = compare(*scores)
+        assert (row.difference, row.low, row.high, row.p_value) == (
+            expected.value, expected.low, expected.high, expected.p_value,
+        )  # fmt: skip
+        pair = [
+            Bootstrap(s[0].mean(), one.replicate_r2_geom.to_numpy())
+            for s, one in zip(scores, (first, second), strict=True)
+        ]
+        interval = pair[0].difference(pair[1])
+        assert row.bootstrap_low == pytest.approx(interval.low, abs=1e-12)
+        assert row.bootstrap_high == pytest.approx(interval.high, abs=1e-12)
+    np.testing.assert_array_equal(found["p_adjusted"], adjust(found["p_value"]))
+
+
+def test_against_a_reference(table):
+    found = differences(table, "mu", reference="b")
+    assert found[["target", "model", "reference"]].values.tolist() == [
+        ["mu", "a", "b"], ["mu", "c", "b"],
+    ]  # fmt: skip
+    assert "bootstrap_low" not in differences(table.drop_vars("replicate_r2_geom"))
+
+
+def test_a_layer_leaves_out_models_without_it(table):
+    found = differences(table, layer="interaction_1")
+    assert set(found["model"]) | set(found["reference"]) == {"a", "b"}
+    scalars = differences(table, "gap", layer="embedding")  # whose only irrep is called "all"
+    assert len(scalars) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"targets": ["gaps"]}, UnknownNameError, "did you mean gap"),
+        ({"reference": "d"}, UnknownNameError, "unknown model 'd'"),
+        ({"layer": "interaction_9"}, UnknownNameError, "unknown layer 'interaction_9'"),
+    ],
+)
+def test_unknown_names(table, options, error, words):
+    with pytest.raises(error, match=words):
+        differences(table, **options)
+
+
+def test_one_model_is_no_comparison(table):
+    with pytest.raises(InputError, match="needs two models with layer 'last', the results have a"):
+        differences(table.sel(model=["a"]))
+
+
+# 400 data sets: four standard errors of a binomial of 0.05 are 0.044.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("repeats", "least"), [(1, 0.2), (5, 0.7)])
+def test_level_and_power(repeats, least):
+    """Two equally noisy copies of one geometry are equally good; a worse one is not."""
+    n, sets = 100, 400
+    rejected = np.empty((sets, 2))
+    for i in range(sets):
+        c = RNG.poisson(3, (n, 2)).astype(float)
+        geometry = RNG.normal(size=(n, 5))
+        copies = [geometry + s * RNG.normal(size=(n, 5)) + c[:, :1] for s in (0.5, 0.5, 2.0)]
+        y = geometry.sum(1) + RNG.normal(size=n) + c[:, 0]
+        scores = [
+            cpdjax.learning_curve(x, c, y, sizes=[n], repeats=repeats).r2_geom[:, 0, :, 0, 0]
+            for x in copies
+        ]
+        rejected[i] = [compare(scores[0], other).p_value <= 0.05 for other in scores[1:]]
+    level, power = rejected.mean(0)
+    # The correction allows for more dependence between folds than there is: it is conservative.
+    assert level < 0.05 + 0.044
+    assert power > least
