@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from cpdjax.errors import FileError, InputError, UnknownNameError
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """`model(**values)`, its complaints as one line.
+    """Make a pydantic model or dataclass from values, with its complaints as one line.
 
     Raises:
-        UnknownNameError: a setting that does not exist.
-        InputError: a value that does not fit.
+        UnknownNameError: there is no such setting.
+        InputError: a value does not fit its setting.
 
     >>> from pydantic import Field, create_model
     >>> Repeats = create_model("Repeats", repeats=(int, Field(5, ge=1)))
@@ -28,9 +28,10 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     ...
     cpdjax.errors.InputError: repeats: Input should be greater than or equal to 1, got 0
     """
+    known = fields_of(model)
     for name in values:
-        if name not in model.model_fields:
-            raise UnknownNameError("setting", name, model.model_fields)
+        if name not in known:
+            raise UnknownNameError("setting", name, known)
     try:
         return model(**values)
     except ValidationError as error:
@@ -39,6 +40,27 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
         said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
         complaint = " or ".join(dict.fromkeys(said))  # each kind of value that would have fitted
         raise InputError(f"{where}: {complaint}, got {first['input']!r}") from None
+
+
+def fields_of(model: Any) -> dict[str, Any]:
+    """Return the fields of a pydantic model or dataclass, by name."""
+    found: dict[str, Any] = model.__pydantic_fields__
+    return found
+
+
+def help_texts(model: Any) -> dict[str, str]:
+    """Return the help text of every field: the last string beside its type.
+
+    >>> from typing import Annotated
+    >>> from pydantic import create_model
+    >>> help_texts(create_model("Repeats", repeats=(Annotated[int, "How often."], 5)))
+    {'repeats': 'How often.'}
+    """
+    texts = {
+        name: [part for part in field.metadata if isinstance(part, str)]
+        for name, field in fields_of(model).items()
+    }
+    return {name: found[-1] for name, found in texts.items() if found}
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

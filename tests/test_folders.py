@@ -10,7 +10,7 @@ from helpers import ROOT
 import cpdjax
 
 ROOT_FILES = {
-    *("errors", "files", "hashing", "progress", "precision"),
+    *("errors", "files", "hashing", "progress", "precision", "threads"),
     *("validation", "configuration", "irreps"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
@@ -95,8 +95,9 @@ def test_every_import_goes_down():
         ours, theirs = room(name), room(other)
         if ours == theirs or ours == "__init__":
             continue
-        if theirs == "__init__":  # `import cpdjax` would bind every module to all others
-            wrong.append((name, other))
+        if theirs == "__init__":  # what a caller imports, which binds every module to all others
+            if ours != "cli":
+                wrong.append((name, other))
         elif theirs in ROOT_FILES:
             if ours == "kernel" and theirs != "errors":
                 wrong.append((name, other))

@@ -144,7 +144,7 @@ def _check(
     channel: Channel, molecules: Targets, folds: int, alpha: Alpha, seed: int, nonlinear: bool
 ) -> ChannelChecks:
     X, C, Y = channel.x, molecules.counts, molecules.y
-    names, formulas, elements = tuple(molecules.targets), molecules.formulas, molecules.elements
+    names, formulas, elements = tuple(molecules.by_name), molecules.formulas, molecules.elements
     probe: dict[str, Any] = {"folds": folds, "seed": seed}
     linear: dict[str, Any] = {**probe, "alpha": alpha}
     return ChannelChecks(

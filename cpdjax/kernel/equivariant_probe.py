@@ -1,15 +1,15 @@
-"""The kernel of equivariant probes: every fold, size, α and target of channels of one irrep.
+"""The compiled probe of tensors: every fold, size, α and target of the channels of one irrep.
 
     rows → second moments about zero → ridge → scores
 
-A row is one component of one molecule. It is the kernel of `probe` with nothing to project out: no
-composition, no means. Moments about zero simply add.
+A row is one component of one molecule. Nothing is projected out and nothing is centred: composition
+explains nothing of what turns with the molecule, linearly (`probes.equivariant` says why), and so
+moments about zero are all that Ridge needs. These simply add.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.fit import LeaveOut, primal
 from cpdjax.kernel.moments import Moments, einsum
+from cpdjax.kernel.nested import by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
-from cpdjax.kernel.probe import by_molecule
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, tensor_r2
 
@@ -37,9 +37,10 @@ def equivariant_probe(
     bounds: tuple[tuple[int, int], ...],
     options: Options,
 ) -> Scores:
-    """Scores with axes (repeat, size, fold, alpha, target). See `folds.Layout` for the layout.
+    """Return scores with axes (repeat, size, fold, alpha, target).
 
-    `prediction`, on request, has axes (alpha, molecule, target, m).
+    `index`, `rank`, `sizes` and `bounds` are those of a `probes.folds.Layout`. The predictions, on
+    request, have axes (alpha, molecule, target, m).
     """
     width = x.shape[-1]
 
@@ -47,74 +48,68 @@ def equivariant_probe(
         index, rank = layout
         in_x, in_y = (_component_rows(a[index]) for a in (x, y))
         none = jnp.zeros((len(index), 0, in_x.shape[-1]), x.dtype)
-        rows = Rows(none, in_x, in_y, jnp.repeat(rank < sizes[-1], width, axis=1).astype(x.dtype))
+        # A molecule's components lie side by side, so every slot becomes `width` rows.
         rank = jnp.repeat(rank, width, axis=1)
-        curve, blocks, done = [], None, 0
-        for size, (first, last) in zip(sizes, bounds, strict=True):
-            new = _select(rows, first * width, last * width, (rank >= done) & (rank < size))
-            fresh = _moments(new)
-            blocks = fresh if blocks is None else jax.tree.map(jnp.add, blocks, fresh)
-            done = size
-            seen = _select(rows, 0, last * width, rank < size)
-            curve.append(_cross_validate(seen, blocks, alphas, options, width))
-        return jax.tree.map(lambda *a: jnp.stack(a), *curve)
+        rows = Rows(none, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
+        return over_sizes(
+            rows,
+            rank,
+            sizes,
+            tuple((first * width, last * width) for first, last in bounds),
+            measure=_moments,
+            unite=partial(jax.tree.map, jnp.add),
+            score=partial(_cross_validate, alphas=alphas, options=options, width=width),
+        )
 
-    scores = lax.map(one_repeat, (index, rank), batch_size=options.batch_size)
-    if scores.prediction is None:
-        return scores
-    place = jnp.where(rank < sizes[-1], index, len(x))  # padding falls off the end
-    return replace(scores, prediction=_by_molecule(scores.prediction[0, 0], place[0], x.shape))
+    arrange = partial(_by_molecule, shape=x.shape)
+    return over_repeats(one_repeat, index, rank, sizes[-1], options.batch_size, arrange)
 
 
-def _component_rows(a: Array) -> Float[Array, "fold column row"]:
-    """(fold, slot, column, m) → (fold, column, slot·m)."""
+def _component_rows(a: Float[Array, "fold slot column m"]) -> Float[Array, "fold column row"]:
+    """Make a row of every component."""
     folds, _, columns, _ = a.shape
     return a.swapaxes(1, 2).reshape(folds, columns, -1)
 
 
-def _select(rows: Rows, first: int, last: int, where: Array) -> Rows:
-    c, x, y, weight = (a[..., first:last] for a in rows)
-    return Rows(c, x, y, jnp.where(where[:, first:last], weight, 0))
-
-
 def _moments(rows: Rows) -> tuple[Array, Array, Array]:
-    """Of every fold: rows, XᵀX, XᵀY."""
+    """Return the number of rows, XᵀX and XᵀY of every fold."""
     x = rows.x * rows.weight[:, None]
     xx, xy = (einsum("fdn,fen->fde", x, other) for other in (x, rows.y))
     return rows.weight.sum(-1), xx, xy
 
 
 def _cross_validate(
-    rows: Rows, blocks: tuple[Array, ...], alphas: Array, options: Options, width: int
+    rows: Rows, blocks: Sequence[Array] | None, alphas: Array, options: Options, width: int
 ) -> Scores:
-    folds = len(rows.weight)
+    """Hold out every fold in turn and score a fit on the others, from the sum of their moments."""
 
     def hold_out(fold: Array) -> Scores:
-        others = (fold + 1 + jnp.arange(folds - 1)) % folds
-        include = jnp.ones(folds, rows.x.dtype).at[fold].set(0)
-        train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks]
+        others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
+        train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks or ()]
         held_out = Rows(*(a[fold] for a in rows))
         return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options, width)
 
-    return lax.map(hold_out, jnp.arange(folds), batch_size=options.batch_size)
+    return lax.map(hold_out, jnp.arange(len(rows.weight)), batch_size=options.batch_size)
 
 
 def _probe_fold(
     train: Sequence[Array],
-    rows: TrainingRows,
+    training: TrainingRows,
     held_out: Rows,
     alphas: Array,
     options: Options,
     width: int,
 ) -> Scores:
+    """Fit Ridge on one fold's training rows and score it on the held-out rows."""
     n, xx, xy = train
     columns, targets = xy.shape
+    # Moments and residual of the scalar kernel, with no composition and with means of zero.
     none = jnp.zeros((0, columns + targets), xx.dtype)
     mean = jnp.zeros(columns + targets, xx.dtype)
     m = Moments(n, none[:, 0], mean, none[:, :0], none, none, xx, xy)
     residual = _about_zero(m, options.standardize)
     leave_out = _one_molecule(width)
-    fit = primal(residual, m, rows, held_out, alphas, loo=options.loo, leave_out=leave_out)
+    fit = primal(residual, m, training, held_out, alphas, loo=options.loo, leave_out=leave_out)
     r2 = tensor_r2(held_out.y, fit.prediction, held_out.weight)
     return Scores(
         r2_geom=r2,
@@ -128,7 +123,11 @@ def _probe_fold(
 
 
 def _about_zero(m: Moments, standardize: bool) -> Residual:
-    """What `Residual.of` is, without composition and means: features on the scale of their RMS."""
+    """Return the residual of features that are not centred, on the scale of their mean square.
+
+    A channel whose root mean square is below 100 eps of the largest one's is rounding, and drops
+    out: its scale is 0.
+    """
     mean_x, mean_y = jnp.split(m.mean, [m.features])
     b_x, b_y = jnp.split(m.b, [m.features], axis=-1)
     rounding = jnp.square(100 * jnp.finfo(m.xx.dtype).eps) * m.variance.max()
@@ -140,13 +139,19 @@ def _about_zero(m: Moments, standardize: bool) -> Residual:
 
 
 def _one_molecule(width: int) -> LeaveOut:
-    """Leave out all components of a molecule: its residuals become (I − H)⁻¹ r, H its leverage."""
+    """Make the leave-one-out error of whole molecules, each of `width` rows.
+
+    Leaving out all components of a molecule at once turns its residuals r into (I − H)⁻¹ r, where H
+    is the (width, width) block of the hat matrix that belongs to the molecule. Leaving out single
+    components would make the choice of α depend on how the molecules are turned.
+    """
 
     def error(left: Array, u: Array, shrunk: Array, weight: Array, n: Array) -> Array:
         u = u.reshape(len(u), -1, width)
         left = left.reshape(len(left), -1, width).transpose(1, 2, 0)
         eye = jnp.eye(width, dtype=u.dtype)
-        # What rounding may leave of 1 − h, at least, or a molecule fitted exactly divides by zero.
+        # A molecule that is fitted exactly has I − H = 0. Rounding leaves at least this much of it,
+        # and without it the solution below would divide by zero.
         kept = (1 + width * jnp.finfo(u.dtype).eps) * eye
         kept = kept[None] - einsum("k,kim,kin->imn", shrunk, u, u)
         loo = _solve(kept, left)
@@ -157,7 +162,10 @@ def _one_molecule(width: int) -> LeaveOut:
 
 
 def _solve(a: Float[Array, "row m m"], b: Float[Array, "row m target"]) -> Array:
-    """a⁻¹ b of many small positive definite a by Gauss and Jordan: no LAPACK call, see `ridge`."""
+    """Solve many small positive definite systems by Gauss-Jordan elimination.
+
+    A batch of LAPACK calls can wait for itself for ever on a CPU; `ridge` says why.
+    """
     system = jnp.concatenate([a, b], -1)
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)
     for j in range(a.shape[-1]):
@@ -166,10 +174,14 @@ def _solve(a: Float[Array, "row m m"], b: Float[Array, "row m target"]) -> Array
     return system[..., a.shape[-1] :]
 
 
-def _by_molecule(prediction: Array, place: Array, shape: tuple[int, ...]) -> Array:
-    """(fold, alpha, target, slot·m) → (alpha, molecule, target, m)."""
+def _by_molecule(
+    prediction: Float[Array, "fold alpha target row"],
+    molecule: Int[Array, "fold slot"],
+    shape: tuple[int, ...],
+) -> Float[Array, "alpha molecule target m"]:
+    """Return held-out predictions in the order of the molecules, components last."""
     molecules, _, width = shape
     folds, alphas, targets, _ = prediction.shape
     rows = prediction.reshape(folds, alphas, targets, -1, width).swapaxes(3, 4)
     columns = rows.reshape(folds, alphas, targets * width, -1)
-    return by_molecule(columns, place, molecules).reshape(alphas, molecules, targets, width)
+    return by_molecule(columns, molecule, molecules).reshape(alphas, molecules, targets, width)

@@ -1,22 +1,40 @@
-"""The static choices of a compiled probe."""
+"""What a compiled probe is told: the choices that every caller has, declared once, and the rest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from cpdjax.kernel.projection import PROJECTIONS, Projection
 
 
 @dataclass(frozen=True)
-class Options:
-    """The static choices of a probe."""
+class Choices:
+    """Declare the choices that a caller of any probe has: names, types, defaults, help texts.
 
-    standardize: bool = True
+    This is their only declaration. The signatures of `cpdjax.cpd` and its relatives, the settings
+    of a sweep and the command line all read the fields of this class.
+    """
+
+    standardize: Annotated[
+        bool, "Scale features to unit variance on the training rows of each fold."
+    ] = True
+    projection: Annotated[
+        Projection, f"What is subtracted from the features: {', '.join(PROJECTIONS)}."
+    ] = "ols"
+
+
+@dataclass(frozen=True)
+class Options(Choices):
+    """Hold everything that is fixed when a probe is compiled: another value compiles anew."""
+
+    #: Choose α for each fold and target by leave-one-out, instead of scoring every α of the grid.
     loo: bool = False
+    #: Return every molecule's held-out prediction as well.
     predictions: bool = False
-    #: Folds and repeats run at once; None, one after the other, needs the least memory.
-    batch_size: int | None = None
-    #: One of `projection.PROJECTIONS`.
-    projection: str = "ols"
+    #: Return `r2_both` as well: R² of composition and residual together.
+    both: bool = False
     #: How many columns of c are composition itself, before those of `projection.concepts`.
     elements: int | None = None
-    #: Whether `r2_both` is wanted.
-    both: bool = False
+    #: How many folds and repeats run at once; None, one after the other, needs the least memory.
+    batch_size: int | None = None

@@ -1,14 +1,12 @@
-"""The kernel: every fold, size, α and target of one set of features, in one compiled function.
+"""The compiled probe: every fold, size, α and target of one set of features.
 
-    rows → moments → projection → ridge → scores
+    rows → second moments → projection → residual → ridge → scores
 
-Shapes are static and come from a `folds.Layout`; all else is traced, so the function nests in a
-caller's jit, vmap and grad.
+Everything is traced and nothing is checked here: `probes.cpd` is what a caller runs.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -17,8 +15,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.fit import Fit, dual, primal
-from cpdjax.kernel.leace import with_predicted_composition as foretold
+from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
+from cpdjax.kernel.nested import by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.projection import from_composition, least_squares, regression
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
@@ -38,98 +37,119 @@ def probe(
     bounds: tuple[tuple[int, int], ...],
     options: Options,
 ) -> Scores:
-    """Scores with axes (repeat, size, fold, alpha, target). See `folds.Layout` for the layout."""
+    """Return scores with axes (repeat, size, fold, alpha, target).
+
+    `index`, `rank`, `sizes` and `bounds` are those of a `probes.folds.Layout`.
+    """
 
     def one_repeat(layout: tuple[Array, Array]) -> Scores:
         index, rank = layout
         in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
         rows = Rows(in_c, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
-        curve, blocks, done = [], None, 0
-        for size, (first, last) in zip(sizes, bounds, strict=True):
-            seen = _select(rows, 0, last, rank < size)
-            if _is_dual(seen):
-                curve.append(cross_validate(seen, alphas, options))
-                continue
-            new = _select(rows, first if done else 0, last, (rank >= done) & (rank < size))
-            fresh = moments(*new)
-            blocks, done = fresh if blocks is None else jax.vmap(_union)(blocks, fresh), size
-            curve.append(_cross_validate(seen, blocks, alphas, options))
-        return jax.tree.map(lambda *a: jnp.stack(a), *curve)
+        return over_sizes(
+            rows,
+            rank,
+            sizes,
+            bounds,
+            measure=lambda rows: moments(*rows),
+            unite=jax.vmap(_union),
+            score=partial(_cross_validate, alphas=alphas, options=options),
+            # The dual form needs the rows themselves, and moments of this size alone.
+            needs_moments=lambda rows: not _is_dual(rows),
+        )
 
-    scores = lax.map(one_repeat, (index, rank), batch_size=options.batch_size)
-    if scores.prediction is None:
-        return scores
-    place = jnp.where(rank < sizes[-1], index, len(x))  # padding falls off the end
-    return replace(scores, prediction=by_molecule(scores.prediction[0, 0], place[0], len(x)))
+    arrange = partial(by_molecule, molecules=len(x))
+    return over_repeats(one_repeat, index, rank, sizes[-1], options.batch_size, arrange)
 
 
 def cross_validate(rows: Rows, alphas: Float[Array, " alpha"], options: Options) -> Scores:
-    """Scores (fold, alpha, target) of rows laid out by fold; part of a compiled function."""
-    return _cross_validate(rows, moments(*rows, dual=_is_dual(rows)), alphas, options)
+    """Return scores (fold, alpha, target) of rows laid out by fold, inside a compiled function."""
+    return _cross_validate(rows, None if _is_dual(rows) else moments(*rows), alphas, options)
 
 
 def _is_dual(rows: Rows) -> bool:
-    """Whether training rows are fewer than features."""
+    """Return whether training rows are fewer than features, so that their Gram matrix is smaller.
+
+    The shapes decide, padding included, because they are all that is known when compiling.
+    """
     folds, features, slots = rows.x.shape
     return slots * (folds - 1) < features
 
 
-def _select(rows: Rows, first: int, last: int, where: Array) -> Rows:
-    c, x, y, weight = (a[..., first:last] for a in rows)
-    return Rows(c, x, y, jnp.where(where[:, first:last], weight, 0))
-
-
 def _union(a: Moments, b: Moments) -> Moments:
+    """Merge the moments of two disjoint sets of rows of one fold."""
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
     return merge(both, jnp.ones_like(both.n), eliminate)
 
 
-def _cross_validate(rows: Rows, blocks: Moments, alphas: Array, options: Options) -> Scores:
-    folds = len(rows.weight)
+def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: Options) -> Scores:
+    """Hold out every fold in turn and score a fit on the others.
+
+    No held-out row can reach a fit: training moments are merged from the blocks of the other folds
+    alone, rather than subtracted from those of all rows, which would leave a rounding error of the
+    held-out rows behind. `blocks` holds the moments of every fold; None in the dual form, whose
+    moments keep only the diagonal of XᵀX and are cheap to make.
+    """
+    if blocks is None:
+        blocks = moments(*rows, dual=True)
 
     def hold_out(fold: Array) -> Scores:
-        others = (fold + 1 + jnp.arange(folds - 1)) % folds
-        include = jnp.ones(folds, rows.x.dtype).at[fold].set(0)
+        others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
         elements = options.elements or rows.c.shape[1]
+        # The projection is the regression that `merge` moves the training rows to: once merged,
+        # `train` is about the fitted values, so its second moments are those of the residual.
         train = merge(blocks, include, regression(options.projection, blocks, include, elements))
+        # R²_comp is always that of least squares, whatever is subtracted from the features.
         composition = from_composition(options.projection, train, rows.c[fold], elements)
         projected = rows
         if options.projection == "leace":
-            projected = foretold(train, TrainingRows(rows, others))
+            # LEACE subtracts what the features themselves predict of composition. With these
+            # predictions in composition's place it is the same least squares as before.
+            projected = with_predicted_composition(train, TrainingRows(rows, others))
             again = moments(*projected, dual=train.dual)
             train = merge(again, include, least_squares)
         held_out = Rows(*(a[fold] for a in projected))
         training = TrainingRows(projected, others)
         return _probe_fold(train, training, held_out, composition, alphas, options)
 
-    return lax.map(hold_out, jnp.arange(folds), batch_size=options.batch_size)
+    return lax.map(hold_out, jnp.arange(len(rows.weight)), batch_size=options.batch_size)
 
 
 def _probe_fold(
     train: Moments,
-    rows: TrainingRows,
+    training: TrainingRows,
     held_out: Rows,
-    composition: Array,
-    alphas: Array,
+    composition: Float[Array, "target row"],
+    alphas: Float[Array, " alpha"],
     options: Options,
 ) -> Scores:
-    untouched = about_mean(train)
+    """Fit Ridge on one fold's training rows, with and without the projection, and score both.
+
+    Args:
+        train: moments of the training rows about the projection.
+        training: the training rows, which small α visit once more for accuracy.
+        composition: what least squares from composition predicts of the held-out targets.
+    """
+    # Moments about the mean describe the features as they came: Ridge from these is R²_full.
+    raw = about_mean(train)
     fit = partial(dual if train.dual else primal, loo=options.loo)
 
     def ridge(m: Moments) -> tuple[Residual, Fit]:
-        residual = Residual.of(m, untouched.variance, standardize=options.standardize)
-        return residual, fit(residual, m, rows, held_out, alphas)
+        # The raw variance decides which features are nothing but rounding once projected.
+        residual = Residual.of(m, raw.variance, standardize=options.standardize)
+        return residual, fit(residual, m, training, held_out, alphas)
 
     if options.projection == "none":
-        train = untouched
-    as_is, full = ridge(untouched)
-    residual, geom = (as_is, full) if train is untouched else ridge(train)
+        train = raw
+    from_raw, full = ridge(raw)
+    residual, geom = (from_raw, full) if train is raw else ridge(train)
+    # Ridge adds the mean of the targets to its predictions, and composition's hold it already.
     both = composition[None] + (geom.prediction - residual.mean_y[None, :, None])
     return Scores(
         r2_geom=r2_score(held_out.y, geom.prediction, held_out.weight),
         r2_full=r2_score(held_out.y, full.prediction, held_out.weight),
         r2_comp=r2_score(held_out.y, composition, held_out.weight),
-        composition_share=_explained_share(train.variance, untouched.variance, as_is.scale),
+        composition_share=_explained_share(train.variance, raw.variance, from_raw.scale),
         alpha_geom=geom.alpha,
         alpha_full=full.alpha,
         prediction=geom.prediction if options.predictions else None,
@@ -137,16 +157,15 @@ def _probe_fold(
     )
 
 
-def _explained_share(left: Array, variance: Array, scale: Array) -> Float[Array, ""]:
+def _explained_share(
+    left: Float[Array, " feature"], variance: Float[Array, " feature"], scale: Array
+) -> Float[Array, ""]:
+    """Return the share of the features' variance that the projection takes away.
+
+    Features count as the probe weighs them: equally where it standardises, `scale` being one over
+    their standard deviation, and by their variance otherwise.
+    """
     weight = scale * scale
     total = (variance * weight).sum()
     explained = total - (left * weight).sum()
     return jnp.where(total > 0, explained / jnp.where(total > 0, total, 1), jnp.nan)
-
-
-def by_molecule(prediction: Array, place: Array, molecules: int) -> Array:
-    """(fold, alpha, target, slot) → (alpha, molecule, target)."""
-    _, alphas, targets, _ = prediction.shape
-    rows = prediction.transpose(1, 0, 3, 2).reshape(alphas, -1, targets)
-    empty = jnp.zeros((alphas, molecules, targets), prediction.dtype)
-    return empty.at[:, place.reshape(-1)].set(rows, mode="drop")

@@ -1,12 +1,13 @@
-"""What a caller hands to the kernel, checked and in one precision.
+"""The input of a probe, checked and brought to one precision.
 
-Concrete arrays are checked and computed on in float64; traced ones (inside a caller's jit, vmap
+Concrete arrays are checked and computed on in float64. Traced arrays (inside a caller's jit, vmap
 or grad) are taken as they are, since their values cannot be looked at.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,14 +23,14 @@ from cpdjax.kernel.probe import probe
 from cpdjax.kernel.projection import concepts
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import centred, default_dtype, precision
+from cpdjax.precision import centred, default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
 from cpdjax.validation import check_finite
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Features, concepts (composition first), targets and penalties of one call."""
+    """Hold the checked input of one call: features, concepts (composition first), targets, α."""
 
     x: Float[Array, "molecule feature"] | np.ndarray
     c: Float[Array, "molecule concept"] | np.ndarray
@@ -39,40 +40,41 @@ class Arguments:
     dtype: Any
 
     @classmethod
-    def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, options: Options) -> Arguments:
-        """Check shapes and values; see `cpd` for what is raised."""
+    def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, **options: Any) -> Arguments:
+        """Check shapes and values; see `cpd` for what is raised.
+
+        Args:
+            options: fields of `kernel.options.Options`, but for those that follow from the input.
+        """
         x, c, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, C, Y))
         y = y[:, None] if y.ndim == 1 else y
         for name, a in (("X", x), ("C", c), ("Y", y)):
             _check_shape(name, a, len(x) if x.ndim else 0)
-        options = replace(options, elements=c.shape[1])
-        c = concepts(c, options.projection)
-        loo = isinstance(alphas, str)
+        chosen = Options(
+            **options,
+            loo=isinstance(alphas, str),
+            elements=c.shape[1],
+            batch_size=default_batch_size(),
+        )
+        c = concepts(c, chosen.projection)
         grid = _grid(alphas)
-        traced = any(isinstance(a, jax.core.Tracer) for a in (x, c, y, grid))
+        traced = _any_traced(x, c, y, grid)
         if dtype is None:
             dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
-        arguments = cls(x, c, y, grid, replace(options, loo=loo), _floating(dtype))
+        arguments = cls(x, c, y, grid, chosen, _floating(dtype))
         return arguments if traced else arguments._checked()
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """The arrays, in the order in which the kernel takes them."""
+        return self.x, self.c, self.y, self.alphas
+
     def run(self, layout: Layout) -> Scores:
-        """Run the kernel, in this precision whatever the caller's global setting."""
-        traced = any(isinstance(a, jax.core.Tracer) for a in (self.x, self.c, self.y, self.alphas))
-        with nullcontext() if traced else precision(self.dtype):
-            arrays = (jnp.asarray(a, self.dtype) for a in (self.x, self.c, self.y, self.alphas))
-            scores = probe(
-                *arrays,
-                jnp.asarray(layout.index),
-                jnp.asarray(layout.rank),
-                sizes=layout.sizes,
-                bounds=layout.bounds,
-                options=self.options,
-            )
-        if traced:
-            return scores
-        _warn_constant(scores)
-        # NumPy keeps float64 in the caller's hands, where JAX would round it by default.
-        return jax.tree.map(np.asarray, scores)
+        """Run the kernel, and warn of targets that have no R²."""
+        scores = compute(probe, self.arrays, layout, self.options, self.dtype)
+        if not _any_traced(*self.arrays):
+            _warn_constant(scores)
+        return scores
 
     def _checked(self) -> Arguments:
         for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
@@ -84,6 +86,37 @@ class Arguments:
         if self.dtype.itemsize >= 8:
             return self
         return replace(self, x=centred(self.x), y=centred(self.y))
+
+
+def compute(
+    kernel: Callable[..., Scores],
+    arrays: Iterable[Any],
+    layout: Layout,
+    options: Options,
+    dtype: Any,
+) -> Scores:
+    """Run a kernel in the precision `dtype`, whatever the caller's global setting.
+
+    Returns:
+        NumPy arrays, which keep float64 in the caller's hands, where JAX would round it by default;
+        traced arrays where some input is traced.
+    """
+    given = tuple(arrays)
+    traced = _any_traced(*given)
+    with nullcontext() if traced else precision(dtype):
+        scores = kernel(
+            *(jnp.asarray(a, dtype) for a in given),
+            jnp.asarray(layout.index),
+            jnp.asarray(layout.rank),
+            sizes=layout.sizes,
+            bounds=layout.bounds,
+            options=options,
+        )
+        return scores if traced else jax.tree.map(np.asarray, scores)
+
+
+def _any_traced(*arrays: Any) -> bool:
+    return any(isinstance(a, jax.core.Tracer) for a in arrays)
 
 
 def _check_shape(name: str, a: Any, molecules: int) -> None:
@@ -141,5 +174,5 @@ def _warn_constant(scores: Scores) -> None:
             f"R² is undefined (NaN) where a target is constant among held-out molecules: "
             f"target columns {np.flatnonzero(undefined).tolist()}",
             ConstantTargetWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -1,4 +1,4 @@
-"""Probes of atoms: what node features know of an atom beyond which element it is."""
+"""Probes of atoms: what the features of an atom tell of it beyond which element it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from cpdjax.errors import InputError
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.cpd import concrete_folds, cpd
 from cpdjax.probes.folds import cross_validation, kfold
+from cpdjax.probes.signature import takes_choices
 
 
+@takes_choices(without=["projection"])
 def atom_cpd(
     X: Float[ArrayLike, "atom feature"],
     numbers: Int[np.ndarray, " atom"],
@@ -22,12 +24,12 @@ def atom_cpd(
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
+    **choices: Any,
 ) -> Scores:
-    """`cpd` with a row per atom: element identity in composition's place, molecules kept whole.
+    """Run `cpd` with a row an atom: element identity for composition, molecules kept whole.
 
     `r2_comp` is then what the mean of every element's training atoms explains, and `r2_geom` what
     features tell of an atom's surroundings.
@@ -72,14 +74,14 @@ def atom_cpd(
         Y,
         folds=ids[owner],
         alphas=alphas,
-        standardize=standardize,
         predictions=predictions,
         dtype=dtype,
+        **choices,
     )
 
 
 def one_hot(numbers: Int[np.ndarray, " atom"]) -> Float[np.ndarray, "atom element"]:
-    """Element identity: a column for each element present, sorted by atomic number.
+    """Return element identity: a column for each element present, sorted by atomic number.
 
     >>> one_hot(np.array([8, 1, 1]))
     array([[0., 1.],

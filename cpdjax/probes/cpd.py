@@ -1,18 +1,17 @@
-"""Compositional Probe Decomposition: the kernel.
+"""Compositional Probe Decomposition of one set of features.
 
 For every fold, on training rows only: least squares from composition to every feature; subtract
 it from training and held-out rows; Ridge from the residual to the target; R² on the held-out
-rows. That is `r2_geom`. The same Ridge on the untouched features is `r2_full`, least squares from
+rows. That is `r2_geom`. The same Ridge on the raw features is `r2_full`, least squares from
 composition straight to the target is `r2_comp` (J. Steier, arXiv 2603.03155). What is subtracted
 can be chosen (`projection`); `r2_full` and `r2_comp` do not depend on it.
 
-A pure function of arrays: `cpd` and `learning_curve` work inside a caller's jit, vmap and grad.
+Both functions are pure functions of arrays: they work inside a caller's jit, vmap and grad.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import jax
@@ -20,14 +19,14 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.kernel.options import Options
-from cpdjax.kernel.projection import Projection
+from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import default_batch_size
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation, nested
+from cpdjax.probes.signature import takes_choices
 
 
+@takes_choices()
 def cpd(
     X: Float[ArrayLike, "molecule feature"],
     C: Float[ArrayLike, "molecule element"],
@@ -35,13 +34,12 @@ def cpd(
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
-    projection: Projection = "ols",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
+    **choices: Any,
 ) -> Scores:
-    """Compositional Probe Decomposition of one set of features.
+    """Decompose what features tell of targets into composition and geometry, fold by fold.
 
     On the training rows of each fold, with C and Y centred (every fit has an intercept):
 
@@ -94,16 +92,12 @@ def cpd(
     >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
     True
     """
-    options = _options(standardize, projection, predictions)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, options)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
     layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
-    scores = arguments.run(layout)
-    return replace(
-        jax.tree.map(lambda a: a[0, 0], replace(scores, prediction=None)),
-        prediction=scores.prediction,
-    )
+    return of_one_size(arguments.run(layout))
 
 
+@takes_choices()
 def learning_curve(
     X: Float[ArrayLike, "molecule feature"],
     C: Float[ArrayLike, "molecule element"],
@@ -113,12 +107,11 @@ def learning_curve(
     repeats: int = 5,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
-    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> Scores:
-    """`cpd` on nested random subsets of every size: how many molecules does the probe need?
+    """Run `cpd` on nested random subsets: how many molecules does the probe need?
 
     Each repeat shuffles the molecules (`folds.nested` gives the very subsets and fold ids); a
     subset of size N is its first N, cross-validated within itself. The moments of a size are
@@ -141,18 +134,9 @@ def learning_curve(
     >>> learning_curve(X, C, Y, sizes=[50, 100, 200], repeats=2).r2_geom.shape
     (2, 3, 5, 1, 3)
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, _options(standardize, projection))
+    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
     layout = nested(len(arguments.x), sizes, repeats, concrete_folds(folds), seed=seed)
     return arguments.run(layout)
-
-
-def _options(standardize: bool, projection: str, predictions: bool = False) -> Options:
-    return Options(
-        standardize,
-        predictions=predictions,
-        batch_size=default_batch_size(),
-        projection=projection,
-    )
 
 
 def concrete_folds(folds: Any) -> int | np.ndarray:

@@ -17,41 +17,40 @@ Second moments do not change when a molecule turns, each by itself: neither do w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import ArrayLike, Float, Int
 
 from cpdjax.errors import InputError
 from cpdjax.irreps import components
-from cpdjax.kernel.equivariant_probe import equivariant_probe as tensor_probe
-from cpdjax.kernel.options import Options
+from cpdjax.kernel.equivariant_probe import equivariant_probe
+from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import default_batch_size, precision
-from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.signature import takes_choices
 
 
+@takes_choices(without=["projection"])
 def equivariant_cpd(
     X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
     Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
+    **choices: Any,
 ) -> Scores:
-    """`cpd` for targets with l > 0: Ridge with one weight a channel, exactly equivariant.
+    """Predict vectors and tensors by Ridge with one weight a channel, which is equivariant.
 
-    R² = 1 − Σ‖y − ŷ‖² / Σ‖y‖² over the held-out rows, about zero (see `scores.tensor_r2`).
+    The score of the held-out rows is R² = 1 − Σ‖y − ŷ‖² / Σ‖y‖², about zero (see
+    `scores.tensor_r2`).
 
     Args:
         X: channels of one irrep, m counting its 2l+1 components; or an `IrrepsArray`, of which the
@@ -63,8 +62,8 @@ def equivariant_cpd(
             `ridge.LOO_ALPHAS` with the smallest leave-one-molecule-out error (all 2l+1 rows at
             once, or the choice would depend on how molecules are turned) on the training rows.
         standardize: divide channels by their root mean square over the components and the training
-            rows of each fold. A channel below 100 eps of the largest one's is rounding and drops
-            out.
+            rows of each fold. A channel whose root mean square is below 100 eps of the largest
+            one's is rounding and drops out.
         seed, predictions, dtype: as in `cpd`.
 
     Returns:
@@ -82,34 +81,24 @@ def equivariant_cpd(
     ((5, 1, 1), True)
     """
     x, y = matched(X, Y)
-    options = Options(standardize, predictions=predictions, batch_size=default_batch_size())
-    arguments = Arguments.of(*flat(x, y), alphas, dtype, options)
+    arguments = Arguments.of(*flat(x, y), alphas, dtype, predictions=predictions, **choices)
     layout = cross_validation(len(x), concrete_folds(folds), seed=seed)
-    traced = any(isinstance(a, jax.core.Tracer) for a in (x, y, arguments.alphas))
-    with nullcontext() if traced else precision(arguments.dtype):
-        scores = tensor_probe(
-            *(jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)),
-            jnp.asarray(layout.index),
-            jnp.asarray(layout.rank),
-            sizes=layout.sizes,
-            bounds=layout.bounds,
-            options=arguments.options,
-        )
-        scores = replace(
-            jax.tree.map(lambda a: a[0, 0], replace(scores, prediction=None)),
-            prediction=scores.prediction,
-        )
-    return scores if traced else jax.tree.map(np.asarray, scores)
+    arrays = (x, y, arguments.alphas)
+    scores = compute(equivariant_probe, arrays, layout, arguments.options, arguments.dtype)
+    return of_one_size(scores)
 
 
 def flat(x: Any, y: Any) -> tuple[Any, np.ndarray, Any]:
-    """Laid flat for the checks that every probe shares; composition has no part in it."""
+    """Return features and targets laid flat, with a column of zeros in composition's place.
+
+    That is the form of the input which the checks of all probes read.
+    """
     rows = len(x)
     return x.reshape(rows, -1), np.zeros((rows, 1)), y.reshape(rows, -1)
 
 
 def matched(X: Any, Y: Any) -> tuple[Any, Any]:
-    """Features (molecule, channel, m) and targets (molecule, target, m) of one irrep."""
+    """Return features (molecule, channel, m) and targets (molecule, target, m) of one irrep."""
     if isinstance(X, IrrepsArray) != isinstance(Y, IrrepsArray):
         raise InputError("X and Y must both be an IrrepsArray, or both arrays of one irrep")
     if isinstance(Y, IrrepsArray):

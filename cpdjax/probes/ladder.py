@@ -1,7 +1,7 @@
-"""The ladder: R² from composition, from bonds and groups as well, from geometry on top of all.
+"""The ladder: R² of composition, then of bonds and groups as well, then of geometry on top of all.
 
-A rung is a larger matrix of concepts in composition's place; geometry, the last, is what the
-representation knows beyond all of them. What a rung adds is held-out R²: it may be negative.
+A rung is a larger matrix of concepts in composition's place. The last rung, geometry, is what the
+representation knows beyond all concepts. What a rung adds is held-out R², which may be negative.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.kernel.options import Options
-from cpdjax.precision import default_batch_size
+from cpdjax.kernel.nested import of_one_size
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.signature import takes_choices
 
 COMPOSITION, GEOMETRY = "composition", "geometry"
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """R² rung by rung, "composition" first and "geometry" last, on the same folds."""
+    """Hold R² rung by rung, "composition" first and "geometry" last, on the same folds."""
 
     rungs: tuple[str, ...]
-    #: Columns that each rung adds: of concepts, and at last of the representation.
+    #: How many columns each rung adds: columns of concepts, and at last of the representation.
     columns: tuple[int, ...]
-    #: Of everything up to a rung.
+    #: R² of everything up to and including a rung.
     r2: Float[np.ndarray, "rung fold target"]
-    #: `Scores.r2_geom` with everything up to a rung taken from the features; of geometry itself,
-    #: with which nothing is taken away any more, there is none.
+    #: `Scores.r2_geom` with everything up to a rung taken from the features. The last rung,
+    #: geometry, has none: it takes nothing from the features.
     r2_geom: Float[np.ndarray, "concept_rung fold target"]
 
     @property
     def added(self) -> Float[np.ndarray, "rung fold target"]:
-        """R² that each rung adds to the rung below; the first to nothing."""
+        """Return the R² that each rung adds to the rung below, and the first rung to nothing."""
         return np.diff(self.r2, axis=0, prepend=0)
 
 
+@takes_choices(without=["projection"])
 def ladder(
     X: Float[ArrayLike, "molecule feature"],
     C: Float[ArrayLike, "molecule element"],
@@ -50,11 +51,11 @@ def ladder(
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alpha: float | Literal["loo"] = 1.0,
-    standardize: bool = True,
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> Ladder:
-    """R² added by composition, by every further rung of concepts, and by geometry.
+    """Measure the R² that composition adds, then every further rung of concepts, then geometry.
 
     On the training rows of each fold, with K all columns up to a rung:
 
@@ -85,23 +86,22 @@ def ladder(
         raise InputError(f'alpha must be one number or "loo", got {alpha!r}')
     blocks = {COMPOSITION: np.asarray(C), **{k: np.asarray(v) for k, v in rungs.items()}}
     _check(blocks, len(rungs))
-    # All of one width: the kernel compiles once, and columns of zeros explain nothing.
+    # Concepts of every rung fill the same number of columns, so that the kernel compiles once.
+    # Those of rungs to come are zeros, which explain nothing.
     steps = np.cumsum([block.shape[1] for block in blocks.values()])
     stacked = np.concatenate([np.asarray(b, np.float64) for b in blocks.values()], axis=1)
-    options = Options(standardize, batch_size=default_batch_size(), both=True)
     found = []
     for width in steps:
         concepts = np.where(np.arange(steps[-1]) < width, stacked, 0)
-        arguments = Arguments.of(X, concepts, Y, alpha, dtype, options)
-        found.append(
-            arguments.run(cross_validation(len(arguments.x), concrete_folds(folds), seed=seed))
-        )
-    r2 = [scores.r2_comp[0, 0] for scores in found]
+        arguments = Arguments.of(X, concepts, Y, alpha, dtype, both=True, **choices)
+        layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
+        found.append(of_one_size(arguments.run(layout)))
+    r2 = [scores.r2_comp for scores in found]
     return Ladder(
         rungs=(*blocks, GEOMETRY),
         columns=(*(b.shape[1] for b in blocks.values()), arguments.x.shape[1]),
-        r2=np.stack([*r2, np.asarray(found[-1].r2_both)[0, 0, :, 0]]),
-        r2_geom=np.stack([scores.r2_geom[0, 0, :, 0] for scores in found]),
+        r2=np.stack([*r2, np.asarray(found[-1].r2_both)[:, 0]]),
+        r2_geom=np.stack([scores.r2_geom[:, 0] for scores in found]),
     )
 
 

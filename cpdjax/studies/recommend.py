@@ -185,7 +185,7 @@ def survey(
         sweep(
             found,
             dataset=structures,
-            targets=list(molecules.targets),
+            targets=list(molecules.by_name),
             pool=pool,
             sizes=[len(structures)],
             repeats=repeats,

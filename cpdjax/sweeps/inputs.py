@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from cpdjax.data.datasets import SCALAR_TARGETS, qm9, read
+from cpdjax.data.datasets import qm9, read
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables import as_table
 from cpdjax.errors import InputError
 from cpdjax.models.zoo import qm9_probe
+from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
-from cpdjax.sweeps.targets import Targets, targets_of
+from cpdjax.sweeps.targets import Targets
 
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
@@ -22,11 +23,15 @@ _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 def load(
     dataset: Any, targets: Any, n: int | None, settings: Settings
 ) -> tuple[Structures | None, Targets]:
-    """What is probed, from the arguments of `sweep`; no structures where a table has formulas.
+    """Return what is probed, from the arguments of `sweep`.
+
+    Returns:
+        The structures, None where a table brings its own formulas; and the targets.
 
     Raises:
-        InputError: arguments that do not go together, data that cannot be used.
+        InputError: the arguments do not go together, or the data cannot be used.
     """
+    kind = KINDS[settings.probe]
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
     is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
@@ -34,7 +39,7 @@ def load(
     if n is not None and (is_table or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
     if is_table and dataset is None:
-        if settings.probe != "ridge":
+        if kind is not KINDS["ridge"]:
             raise InputError(
                 f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
             )
@@ -52,10 +57,9 @@ def load(
     elif dataset is None or is_qm9:
         draw = _QM9[dataset or "qm9"]
         structures = draw(DEFAULT_MOLECULES if n is None else n, settings.seed)
-        scalars = SCALAR_TARGETS if settings.probe == "ridge" else None
-        names = scalars if targets is None else targets
+        names = kind.default_targets if targets is None else targets
     elif isinstance(dataset, Structures):
         structures = dataset
     else:
         structures = Structures.from_atoms(list(dataset))
-    return structures, targets_of(structures, names, settings.probe)
+    return structures, kind.targets(structures, names)

@@ -1,4 +1,4 @@
-"""Results: one `xarray.Dataset` in the project's vocabulary, with units and provenance."""
+"""Results are one `xarray.Dataset` in the project's vocabulary, with units and provenance."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ import xarray as xr
 from cpdjax.errors import FileError
 from cpdjax.files import atomic
 from cpdjax.kernel.scores import Scores
-from cpdjax.probes.folds import Layout
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import present
 from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.work import Work
 
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
+_OWN = ("model", "layer", "irrep")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
-#: Of the mean over folds at the largest size in the first repeat.
+#: These belong to the mean over folds, at the largest size in the first repeat.
 _UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_value", "p_adjusted", "selectivity")
 _DESCRIPTIONS = {
     "r2_geom": "R² of Ridge from the residual after the projection, held-out rows",
-    "r2_full": "R² of the same Ridge from the untouched features",
+    "r2_full": "R² of the same Ridge from the raw features",
     "r2_comp": "R² of least squares from composition",
     "composition_share": "share of feature variance that the projection takes, training rows",
     "n_features": "columns of the channel; 0 where there is no such channel",
@@ -38,18 +39,16 @@ _DESCRIPTIONS = {
 }
 
 
-def provenance(
-    settings: Settings, molecules: Targets, channels: Sequence[Channel]
-) -> dict[str, Any]:
-    """All that decides the numbers: equal provenance, equal results."""
+def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]) -> dict[str, Any]:
+    """Return all that decides the numbers: where provenance is equal, results are."""
     device = jax.local_devices()[0]
     return {
         "settings": settings.record,
-        "dataset": molecules.name,
-        "dataset_hash": molecules.hash,
-        "molecules": len(molecules.formulas),
-        "rows": len(molecules),
-        "elements": list(molecules.elements),
+        "dataset": targets.name,
+        "dataset_hash": targets.hash,
+        "molecules": len(targets.formulas),
+        "rows": len(targets),
+        "elements": list(targets.elements),
         "features": {c.label: c.hash for c in channels},
         "rotations_only": sorted({c.model for c in channels if not c.parity}),
         "packages": {name: version(name) for name in _PACKAGES},
@@ -60,48 +59,37 @@ def provenance(
 
 
 def assemble(
-    channels: Sequence[Channel],
-    molecules: Targets,
-    layout: Layout,
-    settings: Settings,
-    scores: Mapping[tuple[int, int], Scores],
-    facts: Mapping[str, Any],
+    work: Work, scores: Mapping[tuple[int, int], Scores], facts: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Put every unit in its place; what does not exist is NaN."""
-    models, layers, irreps = (
-        list(dict.fromkeys(getattr(c, axis) for c in channels))
-        for axis in ("model", "layer", "irrep")
-    )
-    place = [
-        (models.index(c.model), layers.index(c.layer), irreps.index(c.irrep)) for c in channels
-    ]
-    shape = (len(models), len(layers), len(irreps))
-    loo = settings.alphas == "loo"
+    """Put the scores of every (channel, repeat) in their place; what does not exist is NaN."""
+    axes = {axis: list(dict.fromkeys(getattr(c, axis) for c in work.channels)) for axis in _OWN}
+    place = [tuple(axes[axis].index(getattr(c, axis)) for axis in _OWN) for c in work.channels]
+    shape = tuple(map(len, axes.values()))
+    repeats, loo = work.settings.repeats, work.settings.alphas == "loo"
     curve = ("repeat", "size", "fold", "alpha", "target")
-    own = ("model", "layer", "irrep")
     data: dict[str, Any] = {}
     for name in ("r2_geom", "r2_full", *(("alpha_geom", "alpha_full") if loo else ())):
-        data[name] = (own + curve, _spread(name, shape, place, settings.repeats, scores))
+        data[name] = (_OWN + curve, _spread(name, shape, place, repeats, scores))
     data["composition_share"] = (
-        (*own, "repeat", "size", "fold"),
-        _spread("composition_share", shape, place, settings.repeats, scores),
+        _OWN + curve[:3],
+        _spread("composition_share", shape, place, repeats, scores),
     )
-    composition = [scores[0, repeat].r2_comp for repeat in range(settings.repeats)]
+    # Composition has one score whatever the channel: that of the first.
+    composition = [scores[0, repeat].r2_comp for repeat in range(repeats)]
     data["r2_comp"] = (("repeat", "size", "fold", "target"), np.stack(composition))
     widths = np.zeros(shape, np.int64)
-    for where, channel in zip(place, channels, strict=True):
+    for where, channel in zip(place, work.channels, strict=True):
         widths[where] = channel.n_features
-    data["n_features"] = (own, widths)
+    data["n_features"] = (_OWN, widths)
+    targets = work.targets
     coordinates = {
-        "model": models,
-        "layer": layers,
-        "irrep": irreps,
-        "repeat": np.arange(settings.repeats),
-        "size": list(layout.sizes),
-        "fold": np.arange(layout.index.shape[1]),
-        "alpha": [np.nan] if loo else list(settings.alphas),
-        "target": list(molecules.targets),
-        "unit": ("target", [molecules.units[t] for t in molecules.targets]),
+        **axes,
+        "repeat": np.arange(repeats),
+        "size": list(work.layout.sizes),
+        "fold": np.arange(work.layout.index.shape[1]),
+        "alpha": [np.nan] if loo else list(work.settings.alphas),
+        "target": list(targets.by_name),
+        "unit": ("target", [targets.units[t] for t in targets.by_name]),
     }
     table = xr.Dataset(data, coordinates, attrs={k: _attribute(v) for k, v in facts.items()})
     for name, description in _DESCRIPTIONS.items():
@@ -111,10 +99,12 @@ def assemble(
 
 
 def save(table: xr.Dataset, path: str | Path) -> Path:
-    """Write results to `.zarr`, `.nc` or `.csv` (long: one row a score), whole or not at all.
+    """Write results to `.zarr`, `.nc` or `.csv`, whole or not at all.
+
+    A CSV file is long: it has one row for each score.
 
     Raises:
-        FileError: another suffix.
+        FileError: the path has another suffix.
     """
     path = Path(path)
     writers = {
@@ -131,10 +121,10 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> xr.Dataset:
-    """Read results: a `.zarr` or `.nc`, or the folder of a sweep.
+    """Read results from a `.zarr`, a `.nc`, or the folder of a sweep.
 
     Raises:
-        FileError: missing, unreadable, truncated, or no results of a sweep.
+        FileError: they are missing, unreadable, truncated, or no results of a sweep.
     """
     path = Path(path)
     inside = [p for p in (path / "results.zarr", path / "results.nc") if p.exists()]
@@ -155,7 +145,7 @@ def load(path: str | Path) -> xr.Dataset:
 
 
 def to_long(table: xr.Dataset) -> pd.DataFrame:
-    """One row for every score, with `r2_comp` beside it; absent channels left out.
+    """Return one row for every score, with `r2_comp` beside it; channels that exist only.
 
     Intervals and p-values, where there are some, stand beside the scores whose mean over folds
     they belong to.
@@ -175,8 +165,8 @@ def to_long(table: xr.Dataset) -> pd.DataFrame:
 
 def _spread(
     name: str,
-    shape: tuple[int, int, int],
-    place: Sequence[tuple[int, int, int]],
+    shape: tuple[int, ...],
+    place: Sequence[tuple[int, ...]],
     repeats: int,
     scores: Mapping[tuple[int, int], Scores],
 ) -> np.ndarray:

@@ -1,14 +1,19 @@
-"""What a sweep is told: its settings, checked in one place for Python, TOML and the shell."""
+"""What a sweep is told: its settings, checked in one place for Python, TOML and the shell.
+
+The last string beside a field's type is its help text, in the documentation as on the command line.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
-from cpdjax.kernel.projection import Projection
+from cpdjax.kernel.options import Choices
 from cpdjax.precision import default_dtype
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
@@ -17,7 +22,7 @@ DEFAULT_MOLECULES = 2000
 
 
 def _listed(value: Any) -> Any:
-    """One name or number stands for a list of one."""
+    """Return one name or number as a list of one."""
     return (value,) if isinstance(value, str | Number) else value
 
 
@@ -25,84 +30,117 @@ def _dtype() -> Any:
     return default_dtype().name
 
 
+#: The kinds of probe, each of them an object of `probe_kinds.KINDS`.
+Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], BeforeValidator(_listed), Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
-class Settings(BaseModel):
-    """The scientific settings of a sweep: with the data, all that decides its numbers."""
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Settings(Choices):
+    """Hold the scientific settings of a sweep: with the data, all that decides its numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    probe: Literal["ridge", "equivariant", "atom", "atom-equivariant"] = "ridge"
-    """"ridge": scalars of molecules from invariants; "equivariant": vectors and tensors of
-    molecules from channels of their irrep; "atom", "atom-equivariant": those of atoms."""
-    layers: Several[str] | None = None
-    """Layers to probe; None: all."""
-    irreps: Several[str] | None = None
-    """Irreps to probe, such as "0e" or "1o", "all" for a layer's invariants together; None: all."""
-    pool: Literal["mean", "sum"] = "mean"
-    """How per-atom features become a molecule's; probes of atoms pool nothing."""
-    invariants: Literal["pool-then-norm", "norm-then-pool", "power-spectrum"] = "pool-then-norm"
-    """How scalars are made from irreps; see `cpdjax.invariants`."""
-    sizes: Several[Annotated[int, Field(ge=2)]] | None = None
-    """Increasing numbers of molecules; None: 50 to 2,000 as far as the data go."""
-    repeats: Annotated[int, Field(ge=1)] = 5
-    """Shuffles of the molecules."""
-    folds: Annotated[int, Field(ge=2)] = 5
-    group_by: Literal["formula"] | None = None
-    """"formula": no formula is shared between training and held-out molecules."""
-    alphas: Several[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["loo"] = (1.0,)
-    """Ridge penalties, or "loo": chosen per fold and target by leave-one-out."""
-    standardize: bool = True
-    projection: Projection = "ols"
-    """What is taken from the features: a name that `cpdjax.cpd` knows."""
-    permutations: Annotated[int, Field(ge=0)] = 0
-    """Permutations behind every p-value at the largest size; 0: no p-values."""
-    scheme: Literal["residual", "marginal"] = "residual"
-    """What is permuted: a target's residual after composition, or the target itself; see
-    `cpdjax.permutation_test`. Of tensors and atoms both are one."""
-    permute_within: Literal["formula"] | None = None
-    """"formula": only molecules of one formula change places. Atoms always change places within
-    their molecule and element."""
-    bootstrap: Annotated[int, Field(ge=0)] = 0
-    """Replicates behind every interval at the largest size; 0: no intervals. Molecules are drawn,
-    whole formulas where `group_by` says so."""
-    adjust: Literal["holm", "bh", "max-t"] = "holm"
-    """How p-values are adjusted for all channels and targets; see `uncertainty.multiplicity`."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    dtype: Literal["float64", "float32"] = Field(default_factory=_dtype)
-    """By default float64 wherever the backend has it."""
-
-    @property
-    def per_atom(self) -> bool:
-        """Whether a row is an atom."""
-        return self.probe in ("atom", "atom-equivariant")
-
-    @property
-    def equivariant(self) -> bool:
-        """Whether targets turn with the molecule."""
-        return self.probe in ("equivariant", "atom-equivariant")
+    probe: Annotated[
+        Kind,
+        "What is predicted. ridge: scalars of molecules from invariants. equivariant: vectors and "
+        "tensors of molecules from channels of their irrep. atom, atom-equivariant: the same of "
+        "atoms.",
+    ] = "ridge"
+    layers: Annotated[Several[str] | None, "Layers to probe; by default all."] = None
+    irreps: Annotated[
+        Several[str] | None,
+        "Irreps to probe, such as 0e or 1o, or all for the invariants of a layer together; by "
+        "default each of them, and all.",
+    ] = None
+    pool: Annotated[
+        Literal["mean", "sum"],
+        "How the features of atoms become those of a molecule: mean or sum. Probes of atoms pool "
+        "nothing.",
+    ] = "mean"
+    invariants: Annotated[
+        Literal["pool-then-norm", "norm-then-pool", "power-spectrum"],
+        "How scalars are made from irreps: pool-then-norm, norm-then-pool or power-spectrum.",
+    ] = "pool-then-norm"
+    sizes: Annotated[
+        Several[Annotated[int, Field(ge=2)]] | None,
+        "Increasing numbers of molecules; by default 50 to 2,000, as far as the data go.",
+    ] = None
+    repeats: Annotated[int, Field(ge=1), "How often the molecules are shuffled anew."] = 5
+    folds: Annotated[int, Field(ge=2), "Folds of the cross-validation."] = 5
+    group_by: Annotated[
+        Literal["formula"] | None,
+        "formula: training and held-out molecules share no formula.",
+    ] = None
+    alphas: Annotated[
+        Several[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["loo"],
+        "Ridge penalties α, or loo: chosen for each fold and target by leave-one-out.",
+    ] = (1.0,)
+    permutations: Annotated[
+        Count, "Permutations behind every p-value, at the largest size; 0: no p-values."
+    ] = 0
+    scheme: Annotated[
+        Literal["residual", "marginal"],
+        "What is permuted: the residual of a target after composition, or the target itself "
+        "(marginal). Tensors and targets of atoms have one scheme only.",
+    ] = "residual"
+    permute_within: Annotated[
+        Literal["formula"] | None,
+        "formula: only molecules of one formula change places. Atoms always change places within "
+        "their molecule and element only.",
+    ] = None
+    bootstrap: Annotated[
+        Count,
+        "Replicates behind every interval, at the largest size; 0: no intervals. Molecules are "
+        "drawn, or whole formulas with --group-by formula.",
+    ] = 0
+    adjust: Annotated[
+        Literal["holm", "bh", "max-t"],
+        "How p-values are adjusted for all channels and targets: holm, bh (Benjamini-Hochberg) or "
+        "max-t.",
+    ] = "holm"
+    seed: Annotated[
+        Count, "Random seed of the molecules drawn from QM9, of the shuffles and of the folds."
+    ] = 0
+    dtype: Annotated[
+        Literal["float64", "float32"],
+        "Precision of the arithmetic; by default float64 wherever the device has it.",
+    ] = Field(default_factory=_dtype)
 
     @property
     def record(self) -> dict[str, Any]:
-        """What decides the numbers, ready for JSON; of uncertainty only what is asked for."""
+        """Return what decides the numbers, ready for JSON, without draws that nobody asked for."""
         unused = {"permutations": not self.permutations, "bootstrap": not self.bootstrap}
         unused |= dict.fromkeys(("adjust", "scheme", "permute_within"), not self.permutations)
-        return self.model_dump(mode="json", exclude={k for k, is_so in unused.items() if is_so})
+        left_out = {name for name, is_unused in unused.items() if is_unused}
+        adapter = TypeAdapter(Settings)
+        found: dict[str, Any] = adapter.dump_python(self, mode="json", exclude=left_out)
+        return found
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return the settings by name, as `cpdjax.sweep` takes them."""
+        return {field.name: getattr(self, field.name) for field in fields(Settings)}
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Config(Settings):
-    """A sweep from the shell: settings, where the data are, where the results go."""
+    """Hold a sweep from the shell: its settings, where the data are, where the results go."""
 
-    features: Several[str] = DEFAULT_FEATURES
-    """Names of models, or files of features."""
-    dataset: str | None = None
-    """"qm9", or a file that ASE reads; None: QM9, unless `targets` is a table with formulas."""
-    targets: tuple[str, ...] | str | None = None
-    """Names of targets, or a CSV or Parquet file; None: all scalar ones."""
-    n: Annotated[int, Field(ge=2)] | None = None
-    """Molecules drawn from QM9; None: 2,000."""
-    out: Path = Path("cpdjax-results")
-    """The folder of the results."""
-    format: Literal["zarr", "netcdf"] = "zarr"
+    features: Annotated[
+        Several[str], "A model's name, or a file of features; may be given several times."
+    ] = DEFAULT_FEATURES
+    dataset: Annotated[
+        str | None,
+        "qm9, qm9-probe (molecules that no model of the zoo was trained on), or a file that ASE "
+        "reads; by default QM9, unless the targets are a table with formulas.",
+    ] = None
+    targets: Annotated[
+        tuple[str, ...] | str | None,
+        "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars.",
+    ] = None
+    n: Annotated[
+        Annotated[int, Field(ge=2)] | None, "Molecules drawn from QM9; by default 2,000."
+    ] = None
+    out: Annotated[Path, "Folder of the results."] = Path("cpdjax-results")
+    format: Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."] = "zarr"

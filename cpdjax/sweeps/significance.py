@@ -1,11 +1,11 @@
-"""Uncertainty of a sweep's scores: permutations and replicates of every channel.
+"""How sure a sweep's scores are: permutations and bootstrap replicates of every channel.
 
-All at the largest size, on the molecules and folds of the first repeat. Every channel sees the
-same permutations and the same replicates, so that channels can be compared draw by draw.
+All are made at the largest size, on the molecules and folds of the first repeat. Every channel sees
+the same permutations and the same replicates, so that channels can be compared draw by draw.
 
 Where rows are atoms, their molecules are what is independent: atoms change places within their
-molecule and element, and the bootstrap draws whole molecules. With folds by formula it draws whole
-formulas.
+molecule and element only, and the bootstrap draws whole molecules. Where folds keep formulas whole,
+it draws whole formulas.
 """
 
 from __future__ import annotations
@@ -18,22 +18,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from cpdjax.errors import InputError
-from cpdjax.probes.folds import Layout
 from cpdjax.sweeps.channels import Channel
-from cpdjax.sweeps.checkpoint import Checkpoint
+from cpdjax.sweeps.probe_kinds import KINDS, ProbeKind
 from cpdjax.sweeps.settings import Settings
-from cpdjax.sweeps.targets import Targets, fitting
-from cpdjax.sweeps.targets import spread_over_targets as in_place
-from cpdjax.uncertainty.bootstrap import Bootstrap, bootstrap
-from cpdjax.uncertainty.equivariant_resampling import (
-    equivariant_bootstrap,
-    equivariant_permutation_test,
-)
+from cpdjax.sweeps.work import Work
+from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.multiplicity import adjust, max_t
-from cpdjax.uncertainty.permutation import PermutationTest, permutation_test
+from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import p_values
-
-Kind = Literal["permutation", "replicate"]
 
 _OWN = ("model", "layer", "irrep")
 _SCORE = (*_OWN, "alpha", "target")
@@ -50,110 +42,97 @@ _DESCRIPTIONS = {
 
 
 class Draws(NamedTuple):
-    """One channel's permutations, or its replicates: a unit of work."""
+    """Name one channel's permutations, or its replicates: a unit of work."""
 
     channel: int
-    kind: Kind
+    kind: Literal["permutation", "replicate"]
 
-    def name(self, found: Sequence[Channel]) -> str:
-        """From what is probed, as the names of a sweep's other units."""
-        return f"{found[self.channel].hash[:16]}-{self.kind}"
+    def name(self, channels: Sequence[Channel]) -> str:
+        """Return a name made of what is probed, as the names of a sweep's other units are."""
+        return f"{channels[self.channel].hash[:16]}-{self.kind}"
 
 
 def check(settings: Settings) -> None:
-    """Raise InputError where there are no draws for such settings."""
+    """Raise InputError where such settings allow no draws."""
     if settings.bootstrap and settings.alphas == "loo":
         raise InputError(
             "bootstrap needs alphas of its own, got 'loo': leave-one-out sees copies of the "
-            "molecule that it leaves out; permutations do with it"
+            "molecule that it leaves out; permutations work with it"
         )
 
 
-def units(found: Sequence[Channel], settings: Settings) -> list[Draws]:
-    """All draws that the settings ask for; the first two are of both kinds and compile together."""
-    asked: dict[Kind, int] = {
-        "permutation": settings.permutations,
-        "replicate": settings.bootstrap,
-    }
-    return [Draws(i, kind) for i in range(len(found)) for kind, count in asked.items() if count]
+def units(work: Work) -> list[Draws]:
+    """Return all draws that are asked for, both kinds of a channel one after the other."""
+    return [
+        Draws(i, kind)
+        for i in range(len(work.channels))
+        for kind, count in _asked(work.settings).items()
+        if count
+    ]
 
 
-def draw(
-    found: Sequence[Channel],
-    molecules: Targets,
-    layout: Layout,
-    settings: Settings,
-    checkpoint: Checkpoint,
-    unit: Draws,
-) -> dict[str, Any]:
-    """The scores of one unit's draws: `observed` (alpha, target) and `drawn`, draw by draw."""
-    name = unit.name(found)
-    kept = checkpoint.load(name)
+def _asked(settings: Settings) -> dict[Literal["permutation", "replicate"], int]:
+    return {"permutation": settings.permutations, "replicate": settings.bootstrap}
+
+
+def resample(work: Work, unit: Draws) -> dict[str, Any]:
+    """Return the scores of one unit: `observed` (alpha, target), and `drawn` for every draw.
+
+    They are computed, or kept from an earlier run.
+    """
+    name = unit.name(work.channels)
+    kept = work.checkpoint.load(name)
     if kept is not None:
         return kept
-    scores = _drawn(found[unit.channel].padded(), molecules, layout, settings, unit.kind)
-    checkpoint.save(name, scores)
+    scores = _permuted(work, unit) if unit.kind == "permutation" else _replicated(work, unit)
+    work.checkpoint.save(name, scores)
     return scores
 
 
-def _drawn(
-    x: np.ndarray, molecules: Targets, layout: Layout, settings: Settings, kind: Kind
-) -> dict[str, np.ndarray]:
-    rows, ids = (f(0, layout.sizes[-1]) for f in (layout.subset, layout.fold_ids))
+def _permuted(work: Work, unit: Draws) -> dict[str, np.ndarray]:
+    x, rows, kind, options = _first_repeat(work, unit)
+    options["groups"] = _of_rows(kind.rows.exchangeable(work.targets, work.settings), rows)
+    options["permutations"] = work.settings.permutations
+    test = kind.permute(x, work.targets, rows, work.settings, **options)
+    scores = {"observed": test.observed, "drawn": test.null}
+    return {k: kind.spread(np.asarray(v), work.targets, x) for k, v in scores.items()}
+
+
+def _replicated(work: Work, unit: Draws) -> dict[str, np.ndarray]:
+    x, rows, kind, options = _first_repeat(work, unit)
+    options["groups"] = _of_rows(kind.rows.drawn_together(work.targets, work.settings), rows)
+    options["replicates"] = work.settings.bootstrap
+    found = kind.resample(x, work.targets, rows, work.settings, **options)
+    scores = {"observed": found.observed, "drawn": found.replicates}
+    return {k: kind.spread(np.asarray(v), work.targets, x) for k, v in scores.items()}
+
+
+def _first_repeat(work: Work, unit: Draws) -> tuple[np.ndarray, np.ndarray, ProbeKind, dict]:
+    """Return a channel, the rows of the largest size, the kind of probe, and its options."""
+    largest = work.layout.sizes[-1]
     names = ("alphas", "standardize", "seed", "dtype")
-    options: dict[str, Any] = {"folds": ids} | {name: getattr(settings, name) for name in names}
-    width = x.shape[-1]
-    if settings.equivariant:
-        data: tuple[np.ndarray, ...] = (x[rows], fitting(molecules, width)[rows])
-    else:
-        data = (x[rows], molecules.counts[rows], molecules.y[rows])
-        options["projection"] = settings.projection
-    if kind == "permutation":
-        options["groups"] = _exchangeable(molecules, settings, rows)
-        options["permutations"] = settings.permutations
-        test = (
-            equivariant_permutation_test(*data, frames=molecules.owner[rows], **options)
-            if settings.equivariant
-            else permutation_test(*data, scheme=settings.scheme, **options)
-        )
-        scores = {"observed": test.observed, "drawn": test.null}
-    else:
-        options["groups"] = _drawn_whole(molecules, settings, rows)
-        replicate = equivariant_bootstrap if settings.equivariant else bootstrap
-        sample = replicate(*data, replicates=settings.bootstrap, **options)
-        scores = {"observed": sample.observed, "drawn": sample.replicates}
-    arrays = {name: np.asarray(values) for name, values in scores.items()}
-    if not settings.equivariant:
-        return arrays
-    return {name: in_place(values, molecules, width) for name, values in arrays.items()}
+    options = {name: getattr(work.settings, name) for name in names}
+    options["folds"] = work.layout.fold_ids(0, largest)
+    rows = work.layout.subset(0, largest)
+    kind = KINDS[work.settings.probe]
+    return work.channels[unit.channel].padded(), rows, kind, options
 
 
-def _exchangeable(molecules: Targets, settings: Settings, rows: np.ndarray) -> np.ndarray | None:
-    """Labels of the rows among which targets may be permuted; None: among all."""
-    if settings.per_atom:
-        element = molecules.counts.argmax(1)
-        return (molecules.owner * molecules.counts.shape[1] + element)[rows]
-    return molecules.formulas[rows] if settings.permute_within == "formula" else None
-
-
-def _drawn_whole(molecules: Targets, settings: Settings, rows: np.ndarray) -> np.ndarray | None:
-    """Labels of the rows that are drawn together; None: every row by itself."""
-    if settings.group_by == "formula":
-        return molecules.formulas[molecules.owner[rows]]
-    return molecules.owner[rows] if settings.per_atom else None
+def _of_rows(labels: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if labels is None else labels[rows]
 
 
 def attach(
     table: xr.Dataset,
-    found: Sequence[Channel],
+    channels: Sequence[Channel],
     settings: Settings,
     drawn: Mapping[Draws, Mapping[str, Any]],
 ) -> xr.Dataset:
-    """The table with the variables that the draws allow; NaN where there is no such channel."""
+    """Return the table with p-values and intervals; they are NaN where there is no channel."""
     table = table.copy()
     for kind in dict.fromkeys(unit.kind for unit in drawn):
         parts = {u.channel: part for u, part in drawn.items() if u.kind == kind}
-        observed, draws = (_spread(table, found, parts, k) for k in ("observed", "drawn"))
+        observed, draws = (_spread(table, channels, parts, k) for k in ("observed", "drawn"))
         draws = np.moveaxis(draws, 3, 0)  # (draw, model, layer, irrep, alpha, target)
         if kind == "permutation":
             _attach_permutations(table, observed, draws, settings.adjust)
@@ -195,12 +174,15 @@ def _put(table: xr.Dataset, name: str, axis: str, draws: np.ndarray) -> None:
 
 
 def _spread(
-    table: xr.Dataset, found: Sequence[Channel], parts: Mapping[int, Mapping[str, Any]], name: str
+    table: xr.Dataset,
+    channels: Sequence[Channel],
+    parts: Mapping[int, Mapping[str, Any]],
+    name: str,
 ) -> Float[np.ndarray, "model layer irrep *score"]:
-    """One array of every channel in its place."""
+    """Return one array that holds the numbers of every channel in its place."""
     first = np.asarray(next(iter(parts.values()))[name])
     full = np.full((*(table.sizes[axis] for axis in _OWN), *first.shape), np.nan, first.dtype)
     for i, part in parts.items():
-        place = tuple(table.indexes[axis].get_loc(getattr(found[i], axis)) for axis in _OWN)
+        place = tuple(table.indexes[axis].get_loc(getattr(channels[i], axis)) for axis in _OWN)
         full[place] = part[name]
     return full

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -24,26 +24,23 @@ from jaxtyping import Array
 
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.data.tensor_targets import IRREPS
-from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.features.features import Features
+from cpdjax.errors import ConstantTargetWarning
 from cpdjax.features.sources import collect
-from cpdjax.kernel.equivariant_probe import equivariant_probe as tensor_probe
-from cpdjax.kernel.options import Options
-from cpdjax.kernel.probe import probe
-from cpdjax.kernel.projection import concepts
+from cpdjax.kernel.options import Choices, Options
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import centred, default_batch_size, precision
+from cpdjax.precision import default_batch_size
+from cpdjax.probes.arguments import compute
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
-from cpdjax.sweeps import significance as uncertainty
-from cpdjax.sweeps.channels import Channel, channels, stacks, tensor_channels
+from cpdjax.sweeps import inputs, significance
+from cpdjax.sweeps.channels import Channel, stacks
 from cpdjax.sweeps.checkpoint import Checkpoint
-from cpdjax.sweeps.inputs import load
 from cpdjax.sweeps.parallel import each, fit_in_memory
+from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.results import assemble, provenance
 from cpdjax.sweeps.settings import DEFAULT_FEATURES, DEFAULT_SIZES, Settings
-from cpdjax.sweeps.targets import Targets, among_all, fitting
+from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.work import Work
 
 
 def sweep(
@@ -99,136 +96,104 @@ def sweep(
     (2, ['gap'])
     """
     chosen = checked(Settings, settings)
-    if chosen.equivariant and chosen.projection != "ols":
-        raise InputError(
-            f"projection {chosen.projection!r} is for scalars: equivariant probes take nothing "
-            "from features, for no vector or tensor is made of composition alone"
-        )
-    uncertainty.check(chosen)
-    structures, molecules = load(dataset, targets, n, chosen)
+    kind = KINDS[chosen.probe]
+    kind.check(chosen)
+    significance.check(chosen)
+    structures, predicted = inputs.load(dataset, targets, n, chosen)
     collected = collect(
         features,
         structures,
-        pool="atom" if chosen.per_atom else chosen.pool,
+        pool=kind.rows.pool(chosen),
         layers=chosen.layers,
-        invariants=None if chosen.equivariant else chosen.invariants,
+        invariants=kind.invariants(chosen),
         progress=progress,
     )
-    found = _channels(collected, molecules, chosen)
-    layout = _layout(chosen, molecules)
-    facts = provenance(chosen, molecules, found)
+    found = kind.channels(collected, predicted, chosen)
+    layout = _layout(chosen, predicted)
+    facts = provenance(chosen, predicted, found)
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
-    scores = _run(found, molecules, layout, chosen, checkpoint, progress)
-    table = assemble(found, molecules, layout, chosen, scores, facts)
-    draw = partial(uncertainty.draw, found, molecules, layout, chosen, checkpoint)
-    drawn = dict(each(draw, uncertainty.units(found, chosen), progress, "drawing"))
-    table = uncertainty.attach(table, found, chosen, drawn)
+    work = Work(found, predicted, layout, chosen, checkpoint)
+    scores = _run(work, progress)
+    table = assemble(work, scores, facts)
+    resample = partial(significance.resample, work)
+    drawn = dict(each(resample, significance.units(work), progress, "drawing"))
+    table = significance.attach(table, found, chosen, drawn)
     _warn_undefined(table)
     return table
 
 
-def _channels(
-    features: Sequence[Features], molecules: Targets, settings: Settings
-) -> list[Channel]:
-    rows, what = len(molecules), "atoms" if settings.per_atom else "molecules"
-    if not settings.equivariant:
-        return channels(features, rows, settings.irreps, settings.invariants, what=what)
-    wanted = {IRREPS[values.shape[1]] for values in molecules.targets.values()}
-    return tensor_channels(features, rows, wanted, settings.irreps, what=what)
-
-
-def _layout(settings: Settings, molecules: Targets) -> Layout:
-    n = len(molecules.formulas)
+def _layout(settings: Settings, targets: Targets) -> Layout:
+    n = len(targets.formulas)
     sizes = settings.sizes
     if sizes is None:
         sizes = tuple(s for s in DEFAULT_SIZES if s <= n) or (n,)
     folds: int | np.ndarray = settings.folds
     if settings.group_by is not None:
-        folds = group_folds(molecules.formulas, settings.folds, seed=settings.seed)
+        folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
     layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
-    return layout if molecules.offsets is None else of_atoms(layout, molecules.offsets)
+    return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
 
 
 class _Unit(NamedTuple):
+    """Name channels of one shape that are probed together, in one repeat."""
+
     members: list[int]
     repeat: int
 
-    def name(self, found: Sequence[Channel]) -> str:
-        """From what is probed, not from its place: channels may come in another order."""
-        content = ".".join(found[i].hash for i in self.members)
+    def name(self, channels: Sequence[Channel]) -> str:
+        """Return a name made of what is probed, not of its place: the order may be another."""
+        content = ".".join(channels[i].hash for i in self.members)
         return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{self.repeat}"
 
 
-def _run(
-    found: Sequence[Channel],
-    molecules: Targets,
-    layout: Layout,
-    settings: Settings,
-    checkpoint: Checkpoint,
-    progress: bool,
-) -> dict[tuple[int, int], Scores]:
-    """Scores of every (channel, repeat), each without its repeat axis."""
+def _run(work: Work, progress: bool) -> dict[tuple[int, int], Scores]:
+    """Return the scores of every (channel, repeat), each without its repeat axis."""
     on_cpu = jax.default_backend() == "cpu"
-    groups = stacks(found, most=1 if on_cpu else fit_in_memory(found, layout))
-    # Repeats outermost: the first units are all of different shapes and compile side by side.
-    units = [_Unit(g, r) for r in range(settings.repeats) for g in groups]
-    work = partial(_probe_unit, found, molecules, layout, settings, checkpoint)
+    most = 1 if on_cpu else fit_in_memory(work.channels, work.layout)
+    groups = stacks(work.channels, most=most)
+    # Repeats are the outer loop: the first units are all of different shapes, and so compile side
+    # by side.
+    units = [_Unit(group, repeat) for repeat in range(work.settings.repeats) for group in groups]
     scores: dict[tuple[int, int], Scores] = {}
-    for unit, stack in each(work, units, progress, "probing"):
+    for unit, stack in each(partial(_probe_unit, work), units, progress, "probing"):
         for i, member in enumerate(unit.members):
             scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
     return scores
 
 
-def _probe_unit(
-    found: Sequence[Channel],
-    molecules: Targets,
-    layout: Layout,
-    settings: Settings,
-    checkpoint: Checkpoint,
-    unit: _Unit,
-) -> Scores:
-    name = unit.name(found)
-    kept = checkpoint.load(name)
+def _probe_unit(work: Work, unit: _Unit) -> Scores:
+    """Return the scores of one unit, computed or kept from an earlier run."""
+    name = unit.name(work.channels)
+    kept = work.checkpoint.load(name)
     if kept is not None:
         return Scores(**kept)
+    settings, kind = work.settings, KINDS[work.settings.probe]
     loo = settings.alphas == "loo"
     alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
-    x = np.stack([found[i].padded() for i in unit.members])
-    data: tuple[Any, ...] = (concepts(molecules.counts, settings.projection), molecules.y)
-    if settings.equivariant:
-        data = (fitting(molecules, x.shape[-1]),)
-    elif settings.dtype == "float32":
-        x, data = centred(x), (data[0], centred(molecules.y))
+    own = slice(unit.repeat, unit.repeat + 1)
+    x = np.stack([work.channels[i].padded() for i in unit.members])
     options = Options(
-        settings.standardize,
+        **{choice.name: getattr(settings, choice.name) for choice in fields(Choices)},
         loo=loo,
         batch_size=default_batch_size(),
-        projection=settings.projection,
-        elements=molecules.counts.shape[1],
+        elements=work.targets.counts.shape[1],
     )
-    own = slice(unit.repeat, unit.repeat + 1)
-    with precision(settings.dtype):
-        arrays = (jnp.asarray(a, settings.dtype) for a in (x, *data, alphas))
-        stack = _probe_stack(
-            *arrays,
-            jnp.asarray(layout.index[own]),
-            jnp.asarray(layout.rank[own]),
-            kernel=tensor_probe if settings.equivariant else probe,
-            sizes=layout.sizes,
-            bounds=layout.bounds,
-            options=options,
-        )
-        scores = jax.tree.map(np.asarray, stack)
-    if settings.equivariant:
-        scores = among_all(scores, molecules, x.shape[-1])
-    checkpoint.save(name, vars(scores))
+    scores = compute(
+        partial(_probe_stack, kernel=kind.kernel),
+        (*kind.arrays(x, work.targets, settings), alphas),
+        replace(work.layout, index=work.layout.index[own], rank=work.layout.rank[own]),
+        options,
+        settings.dtype,
+    )
+    scores = kind.among_all_targets(scores, work.targets, x)
+    work.checkpoint.save(name, vars(scores))
     return scores
 
 
 @partial(jax.jit, static_argnames=("kernel", "sizes", "bounds", "options"))
 def _probe_stack(x: Array, *shared: Array, kernel: Any, **static: Any) -> Scores:
-    if len(x) == 1:  # without vmap, which would batch LAPACK calls: see `ridge`
+    """Run a kernel on every channel of a stack."""
+    if len(x) == 1:  # without vmap, which would batch LAPACK calls: `kernel.ridge` says why not
         return jax.tree.map(lambda a: a[None], kernel(x[0], *shared, **static))
     return jax.vmap(lambda x: kernel(x, *shared, **static))(x)
 

@@ -1,4 +1,4 @@
-"""How sure is a score? The bootstrap over molecules, every replicate one more layout of folds."""
+"""How sure is a score? The bootstrap over molecules, each replicate a further layout of folds."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
-from threadpoolctl import threadpool_limits
 
 from cpdjax.errors import InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
-from cpdjax.kernel.projection import Projection
-from cpdjax.precision import precision
-from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.folds import Layout, cross_validation, padded
+from cpdjax.probes.signature import takes_choices
+from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import concrete, group_ids
 from cpdjax.validation import check_count
 
-#: Numbers: 2 GB of float64.
+#: On an accelerator, the rows of all replicates in flight hold at most this many numbers: 2 GB.
 _GATHERED = 2**28
 
 
 class Interval(NamedTuple):
-    """From low to high."""
+    """Hold the two ends of an interval."""
 
     low: Float[np.ndarray, "*score"]
     high: Float[np.ndarray, "*score"]
@@ -37,30 +35,31 @@ class Interval(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Bootstrap:
-    """Mean R²_geom over folds, of the molecules as they are and of molecules drawn anew.
+    """Hold the mean R²_geom over folds of the molecules as they are, and of molecules drawn anew.
 
-    Two models probed with equal `replicates`, `folds` and `seed` have the same draws: replicate
-    by replicate they are pairs, and `difference` is far surer than either score.
+    Two models probed with equal `replicates`, `folds` and `seed` see the same draws. Replicate by
+    replicate their scores are pairs, and `difference` is far surer than either score.
     """
 
     observed: Float[Array | np.ndarray, "alpha target"]
     replicates: Float[Array | np.ndarray, "replicate alpha target"]
 
     def interval(self, level: float = 0.95) -> Interval:
-        """The interval of the score at `level`, from replicates mirrored about their own median.
+        """Return the interval of the score at `level`, from replicates mirrored about their median.
 
             low, high = quantiles of 1 − L median(1 − R²) / (1 − R²),   L = 1 − R² observed
 
-        over the replicates' R². On the scale log(1 − R²), where scores scatter evenly, this is the
-        basic interval (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
-        5.2) without its correction of bias. A training set with repeats is worth fewer molecules,
-        which lowers the score of every replicate, but not the observed one: a percentile interval
-        therefore lies too low, the plain basic interval as much too high. In simulations (100 to
-        500 molecules, 5 to 100 features) the nominal 95 % covered the truth in 94 % to 100 % of
-        the cases, that of differences in 96 % to 100 %: too wide, not too narrow, where R² is near
-        zero or there are few molecules a feature.
+        Quantiles and median are over the replicates' R². On the scale log(1 − R²), where scores
+        scatter evenly, this is the basic interval (Davison and Hinkley, Bootstrap Methods and their
+        Application, 1997, section 5.2) without its correction of bias. A training set with repeats
+        is worth fewer molecules, which lowers the score of every replicate, but not the observed
+        score: a percentile interval therefore lies too low, and the plain basic interval too high
+        by the same amount. In simulations (100 to 500 molecules, 5 to 100 features) the nominal
+        95 % covered the truth in 94 % to 100 % of the cases, and intervals of differences in 96 %
+        to 100 %. They are too wide, not too narrow, where R² is near zero or there are few
+        molecules for each feature.
 
-        NaN where a replicate has no score.
+        The interval is NaN where a replicate has no score.
 
         Raises:
             InputError: a level outside (0, 1).
@@ -68,13 +67,13 @@ class Bootstrap:
         return interval(self._mirrored, level)
 
     def difference(self, other: Bootstrap, level: float = 0.95) -> Interval:
-        """The interval of this R² less another's of the same draws.
+        """Return the interval of this R² less the R² of another model on the same draws.
 
-        Quantiles of the paired differences of mirrored replicates: `interval` is the case of
-        another score without scatter.
+        Its ends are quantiles of the paired differences of mirrored replicates. `interval` is the
+        special case of another score that does not scatter.
 
         Raises:
-            InputError: replicates of other shapes, a level outside (0, 1).
+            InputError: the replicates differ in shape, or the level is outside (0, 1).
         """
         if self.replicates.shape != other.replicates.shape:
             raise InputError(
@@ -88,6 +87,7 @@ class Bootstrap:
         return mirrored(np.asarray(self.observed), np.asarray(self.replicates))
 
 
+@takes_choices()
 def bootstrap(
     X: Float[ArrayLike, "molecule feature"],
     C: Float[ArrayLike, "molecule element"],
@@ -97,25 +97,24 @@ def bootstrap(
     groups: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] = 1.0,
-    standardize: bool = True,
-    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> Bootstrap:
-    """Bootstrap replicates of R²_geom: what other molecules of the same kind would have scored.
+    """Estimate how R²_geom would scatter over other molecules of the same kind.
 
-    A replicate draws from each fold as many molecules as it has, with replacement, and goes
-    through the whole cross-validation. A molecule never leaves its fold: drawn from all, its
-    copies would be trained on and held out at once.
+    A replicate draws from each fold as many molecules as the fold has, with replacement, and goes
+    through the whole cross-validation. A molecule never leaves its fold, or its copies would be
+    trained on and held out at once.
 
     The truth that `Bootstrap.interval` is meant to cover is the mean score of the same procedure
     (as many molecules, folds, α) over data sets drawn from the population that these molecules
     are a random sample of; not the score that more molecules would reach.
 
     Args:
-        replicates: drawn at random from `seed`.
+        replicates: how many are drawn at random from `seed`.
         groups: a label for every row; whole groups are drawn, as many from each fold as it has.
-            For rows that are no independent draws: the atoms of a molecule; or formulas, where
+            Give them where rows are not independent: the molecules of atoms; or formulas, where
             the folds are `group_folds` and the question is what other formulas would have scored.
         alphas: one Ridge penalty or a grid. "loo" is refused: the row that it leaves out has
             copies among the others, and the α that suits copies is too small.
@@ -137,24 +136,18 @@ def bootstrap(
     """
     check_count("replicates", replicates)
     check_grid(alphas)
-    arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
+    arguments = concrete(X, C, Y, alphas, dtype, **choices)
     layout = cross_validation(len(arguments.x), folds, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
-    given = (arguments.x, arguments.c, arguments.y, arguments.alphas)
-    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
-        scores = _mean_scores(
-            *(jnp.asarray(a, arguments.dtype) for a in given),
-            jnp.asarray(layout.index),
-            jnp.asarray(layout.rank),
-            size=layout.sizes[0],
-            options=in_memory(arguments),
+    with one_blas_thread():
+        scores = compute(
+            _mean_scores, arguments.arrays, layout, in_memory(arguments), arguments.dtype
         )
-        scores = np.asarray(scores)
     return Bootstrap(scores[0], scores[1:])
 
 
 def check_grid(alphas: Any) -> None:
-    """Raise InputError for α by leave-one-out."""
+    """Raise InputError for alphas that leave-one-out would choose."""
     if isinstance(alphas, str):
         raise InputError(
             f"the bootstrap needs alphas of its own, got {alphas!r}: leave-one-out sees copies of "
@@ -168,10 +161,12 @@ def redrawn(
     seed: int,
     groups: Sequence[object] | np.ndarray | None = None,
 ) -> Layout:
-    """The first repeat at the largest size, then as many replicates of it, as further repeats.
+    """Return a layout of the first repeat at the largest size, and of its replicates.
+
+    Replicates come as further repeats, so that one program scores all of them.
 
     Raises:
-        InputError: groups that are not one label a row, or one that lies in two folds.
+        InputError: there is not one group for each row, or a group lies in two folds.
 
     >>> layout = redrawn(cross_validation(6, 2), replicates=3, seed=0)
     >>> layout.index.shape, all(set(r[1]) <= set(layout.index[0, 1]) for r in layout.index)
@@ -212,16 +207,17 @@ def _redrawn_groups(
         return np.concatenate([whole[i] for i in rng.integers(0, len(whole), len(whole))])
 
     drawn = [[draw(whole) for whole in members] for _ in range(replicates)]
-    # Draws differ in length, and may be longer than the data: all have a rank that every size has.
+    # A draw of whole groups can have more rows than the data. All rows get rank 0, which lies below
+    # every size, so that none is taken for padding.
     return padded([[(rows, np.zeros_like(rows)) for rows in r] for r in (folds, *drawn)], (size,))
 
 
 def mirrored(
     observed: Float[np.ndarray, "*score"], replicates: Float[np.ndarray, "replicate *score"]
 ) -> Float[np.ndarray, "replicate *score"]:
-    """Replicates of R² mirrored about their median, which moves to the observed score.
+    """Mirror replicates of R² about their median and move that to the observed score.
 
-    On the scale log(1 − R²).
+    Both happen on the scale log(1 − R²).
 
     >>> mirrored(np.array(0.6), np.array([0.5, 0.0, 0.75])).tolist()
     [0.6, 0.8, 0.2]
@@ -232,10 +228,10 @@ def mirrored(
 
 
 def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Interval:
-    """The middle `level` of draws.
+    """Return the interval that holds the middle `level` of the draws.
 
     Raises:
-        InputError: a level outside (0, 1).
+        InputError: the level is outside (0, 1).
     """
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1, such as 0.95, got {level!r}")
@@ -243,7 +239,7 @@ def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Inte
 
 
 def in_memory(arguments: Arguments) -> Options:
-    """As many replicates at once as an accelerator gathers into 2 GB; a CPU takes one by one."""
+    """Return options with as many replicates at once as memory allows; on a CPU one by one."""
     options = arguments.options
     if options.batch_size is None:
         return options
@@ -251,12 +247,7 @@ def in_memory(arguments: Arguments) -> Options:
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 
-@partial(jax.jit, static_argnames=("size", "options"))
-def _mean_scores(
-    x: Array, c: Array, y: Array, alphas: Array, index: Array, rank: Array,
-    *, size: int, options: Options,
-) -> Float[Array, "replicate alpha target"]:  # fmt: skip
-    bounds = ((0, index.shape[-1]),)
-    # Only R²_geom is used: compiled together with this, the kernel leaves out all else.
-    scores = probe(x, c, y, alphas, index, rank, sizes=(size,), bounds=bounds, options=options)
-    return scores.r2_geom[:, 0].mean(1)
+@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
+def _mean_scores(*arrays: Array, **static: Any) -> Float[Array, "replicate alpha target"]:
+    # Only R²_geom is used. Compiled together with this function, the kernel leaves out all else.
+    return probe(*arrays, **static).r2_geom[:, 0].mean(1)

@@ -1,4 +1,4 @@
-"""Uncertainty of equivariant probes: permuted vectors and tensors, and molecules drawn anew."""
+"""How sure is the score of an equivariant probe? Permuted tensors, and molecules drawn anew."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import numpy as np
 from e3nn_jax import Irrep, IrrepsArray
 from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
-from threadpoolctl import threadpool_limits
 
-from cpdjax.kernel.equivariant_probe import equivariant_probe as tensor_probe
+from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
 from cpdjax.precision import precision
+from cpdjax.probes.arguments import compute
 from cpdjax.probes.equivariant import flat, matched
 from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.signature import takes_choices
+from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, in_memory, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import concrete, group_ids, in_chunks, orders, p_values
 from cpdjax.validation import check_count
 
 
+@takes_choices(without=["projection"])
 def equivariant_permutation_test(
     X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
     Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
@@ -34,22 +37,23 @@ def equivariant_permutation_test(
     frames: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> PermutationTest:
-    """p-values of `equivariant_cpd`: how often does another molecule's tensor score as well?
+    """Test `equivariant_cpd` by permutation: how often do tensors of other molecules score as well?
 
-    p as in `cpdjax.permutation_test`. The null: the target has to do with no feature; since
-    neither prefers a direction of space, the target then points anywhere, whatever the molecule's
-    frame. Every molecule is therefore first turned at random, target and features together. That
-    changes no score, but keeps the frames in which molecules happen to be stored out of the null.
+    The p-value is that of `cpdjax.permutation_test`. The null hypothesis is that the target has to
+    do with no feature. As neither prefers a direction of space, the target then points anywhere,
+    whatever the frame of the molecule. Every molecule is therefore first turned at random, target
+    and features together. That changes no score, but keeps the frames in which molecules happen to
+    be stored out of the null distribution.
 
     Args:
-        permutations: drawn at random from `seed`.
+        permutations: how many are drawn at random from `seed`.
         groups: a label for every row; only rows of one group change places.
-        frames: a label for every row; rows of one frame are turned together. For atoms, their
-            molecules: `groups` should then lie within these.
+        frames: a label for every row; rows of one frame are turned together. Where rows are
+            atoms, give their molecules, and `groups` that lie within these.
         X, Y: as in `equivariant_cpd`; arrays in e3nn's basis.
         folds, alphas, standardize, seed, dtype: as in `equivariant_cpd`.
 
@@ -58,7 +62,7 @@ def equivariant_permutation_test(
 
     Raises:
         InputError: as `equivariant_cpd`; traced arrays, no permutations, or labels that are not
-            one a row.
+            one for each row.
 
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(60, 4, 3))
@@ -69,11 +73,11 @@ def equivariant_permutation_test(
     """
     check_count("permutations", permutations)
     x, y = matched(X, Y)
-    arguments = concrete(*flat(x, y), alphas, dtype, standardize)
+    arguments = concrete(*flat(x, y), alphas, dtype, **choices)
     x, y = _turned(np.asarray(x), np.asarray(y), frames, seed)
     layout = cross_validation(len(x), folds, seed=seed)
     order = orders(len(y), permutations, groups, seed)
-    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+    with precision(arguments.dtype), one_blas_thread():
         arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)]
         where = jnp.asarray(layout.index), jnp.asarray(layout.rank)
         run = partial(_of_copies, *arrays, options=arguments.options)
@@ -82,6 +86,7 @@ def equivariant_permutation_test(
     return PermutationTest(observed, null, p_values(observed, null))
 
 
+@takes_choices(without=["projection"])
 def equivariant_bootstrap(
     X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
     Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
@@ -90,11 +95,11 @@ def equivariant_bootstrap(
     groups: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] = 1.0,
-    standardize: bool = True,
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> Bootstrap:
-    """Bootstrap replicates of `equivariant_cpd`; see `cpdjax.bootstrap`.
+    """Estimate how the R² of `equivariant_cpd` would scatter; see `cpdjax.bootstrap`.
 
     Args:
         replicates, groups: as in `cpdjax.bootstrap`.
@@ -117,19 +122,12 @@ def equivariant_bootstrap(
     check_count("replicates", replicates)
     check_grid(alphas)
     x, y = matched(X, Y)
-    arguments = concrete(*flat(x, y), alphas, dtype, standardize)
+    arguments = concrete(*flat(x, y), alphas, dtype, **choices)
     layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
-    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
-        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)]
-        scores = tensor_probe(
-            *arrays,
-            jnp.asarray(layout.index),
-            jnp.asarray(layout.rank),
-            sizes=layout.sizes,
-            bounds=layout.bounds,
-            options=in_memory(arguments),
-        )
-        mean = np.asarray(scores.r2_geom[:, 0].mean(1))
+    arrays = (x, y, arguments.alphas)
+    with one_blas_thread():
+        scores = compute(equivariant_probe, arrays, layout, in_memory(arguments), arguments.dtype)
+    mean = scores.r2_geom[:, 0].mean(1)
     return Bootstrap(mean[0], mean[1:])
 
 
@@ -139,7 +137,7 @@ def _turned(
     frames: Any,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features and targets, every frame turned at random."""
+    """Return features and targets with every frame turned at random."""
     frame = np.arange(len(x)) if frames is None else group_ids(frames, len(x))
     turns = Rotation.random(frame.max() + 1, random_state=np.random.default_rng((seed, 3)))
     with precision(np.float64):
@@ -156,7 +154,7 @@ def _of_copies(
     rows, targets, width = y.shape
     copies = y[order].swapaxes(0, 1).reshape(rows, -1, width)
     bounds = ((0, index.shape[-1]),)
-    scores = tensor_probe(
+    scores = equivariant_probe(
         x, copies, alphas, index, rank, sizes=(rows,), bounds=bounds, options=options
     )
     mean = scores.r2_geom[0, 0].mean(0)

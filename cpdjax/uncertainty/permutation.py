@@ -1,9 +1,9 @@
-"""Is the score more than chance? Permutation p-values, every permuted target a further column.
+"""Is a score more than chance? Permutation p-values, every permuted target a further column.
 
 What may be permuted depends on what is doubted. The doubt that CPD answers is "given composition,
-the features say nothing of the target". Under it the target's residual after composition may be
-exchanged between molecules, the target itself may not: composition would leave it as well, and
-permuted targets would have more variance for the probe to overfit than the observed one has.
+the features say nothing of the target". If that is so, the residual of the target after composition
+may be exchanged between molecules. The target itself may not: permuted, it would no longer depend
+on composition, and so would have more variance for the probe to overfit than the observed target.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
-from threadpoolctl import threadpool_limits
 
 from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
-from cpdjax.kernel.projection import Projection
 from cpdjax.kernel.residual import Rows
 from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.signature import takes_choices
+from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import concrete, in_chunks, orders, p_values
 from cpdjax.validation import check_count
 
@@ -36,10 +36,10 @@ SCHEMES = ("residual", "marginal")
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PermutationTest:
-    """Mean R²_geom over folds, of the targets as they are and of permuted ones.
+    """Hold the mean R²_geom over folds of the targets as they are, and of permuted targets.
 
-    The same permutations serve every α and target, so the maximum over any of them has a null
-    too: see `multiplicity.max_t`.
+    The same permutations serve every α and target, so the maximum over any of these has a null
+    distribution too: see `multiplicity.max_t`.
     """
 
     observed: Float[Array | np.ndarray, "alpha target"]
@@ -48,15 +48,16 @@ class PermutationTest:
 
     @property
     def selectivity(self) -> Float[np.ndarray, "alpha target"]:
-        """The observed score less the mean score of the permuted targets.
+        """Return the observed score less the mean score of the permuted targets.
 
-        Those are control tasks (Hewitt and Liang, EMNLP 2019, 2733): random targets, with the
-        same marginal distribution under the scheme "marginal", that a probe can score on only by
-        being too free. With "residual" they also have the same composition part.
+        Permuted targets are control tasks (Hewitt and Liang, EMNLP 2019, 2733): random targets on
+        which a probe can score only by being too free. Under the scheme "marginal" they have the
+        marginal distribution of the target, under "residual" also its composition part.
         """
         return np.asarray(self.observed) - np.asarray(self.null).mean(0)
 
 
+@takes_choices()
 def permutation_test(
     X: Float[ArrayLike, "molecule feature"],
     C: Float[ArrayLike, "molecule element"],
@@ -67,34 +68,36 @@ def permutation_test(
     groups: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
     alphas: float | Sequence[float] | Literal["loo"] = 1.0,
-    standardize: bool = True,
-    projection: Projection = "ols",
     seed: int = 0,
     dtype: Any = None,
+    **choices: Any,
 ) -> PermutationTest:
-    """p-values of R²_geom: how often does a permuted target score as well?
+    """Test R²_geom by permutation: how often does a permuted target score as well?
 
         p = (1 + #{null ≥ observed}) / (1 + permutations)
 
-    the observed order counting as one of them, so that p ≤ a has a probability of at most a
-    whatever the number of permutations (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 39,
-    2010). Every permuted target goes through the whole cross-validation, on the same folds.
+    The observed order counts as one of the permutations, so that p ≤ a has a probability of at most
+    a, whatever their number (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 39, 2010). Every
+    permuted target goes through the whole cross-validation, on the same folds.
 
-    - "residual", the default: y* = Cβ + P(y − Cβ), least squares of the target on composition
-      with its residual permuted (Freedman and Lane, J. Bus. Econ. Stat. 1, 292, 1983). The null:
-      y = Cβ + noise, the noise alike for all molecules. Exact but for the error of β.
-    - "marginal": y* = Py. The null: y has to do with neither features nor composition. Where
-      composition matters it is no test of R²_geom: with few features too seldom significant,
-      with many (more variance to overfit) nearly always.
-    - `groups`, with either scheme: only molecules of one group change places. With formulas for
-      groups this is exact for "features say nothing of y given the formula", linear or not, and
-      both schemes are one. It is the sharper question, since features can hold what is not linear
-      in composition; its power comes from formulas that several molecules share. Where rows are
-      atoms, group them by molecule and element: what the atoms of a molecule share, probes overfit,
-      and targets permuted among all atoms share it no more.
+    - "residual", the default, permutes what least squares from composition leaves of the target:
+      y* = Cβ + P(y − Cβ) (Freedman and Lane, J. Bus. Econ. Stat. 1, 292, 1983). The null hypothesis
+      is y = Cβ + noise, with the same noise for all molecules. The test is exact but for the error
+      of β.
+    - "marginal" permutes the target itself: y* = Py. The null hypothesis is that y has to do with
+      neither features nor composition. Where composition matters, this is no test of R²_geom: it is
+      too seldom significant with few features, and nearly always with many, which overfit the
+      additional variance.
+    - `groups`, with either scheme, lets only molecules of one group change places. With formulas
+      for groups the test is exact for the hypothesis "features say nothing of y given the formula",
+      linear or not, and the two schemes are one. That is the sharper question, since features can
+      hold what is not linear in composition; its power comes from formulas that several molecules
+      share. Where rows are atoms, group them by molecule and element: probes overfit what the atoms
+      of a molecule share, and targets permuted among all atoms share it no more.
 
     Args:
-        permutations: drawn at random from `seed`; p is never below 1 / (1 + permutations).
+        permutations: how many are drawn at random from `seed`; the smallest possible p is
+            1 / (1 + permutations).
         scheme: "residual" or "marginal".
         groups: a label for every molecule, such as `cpdjax.formulas(...)`.
         X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
@@ -105,9 +108,9 @@ def permutation_test(
         NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
 
     Raises:
-        InputError: as `cpd`; traced arrays, no permutations, or groups that are not one a
-            molecule.
-        UnknownNameError: another scheme.
+        InputError: as `cpd`; traced arrays, no permutations, or groups that are not one label for
+            each molecule.
+        UnknownNameError: there is no such scheme.
 
     >>> rng = np.random.default_rng(0)
     >>> X, C = rng.normal(size=(100, 4)), rng.integers(0, 5, (100, 2))
@@ -119,7 +122,7 @@ def permutation_test(
     if scheme not in SCHEMES:
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
-    arguments = concrete(X, C, Y, alphas, dtype, standardize, projection)
+    arguments = concrete(X, C, Y, alphas, dtype, **choices)
     y = np.asarray(arguments.y, np.float64)
     fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
@@ -136,9 +139,9 @@ def mean_scores(
     folds: int | Int[np.ndarray, " molecule"],
     seed: int,
 ) -> Float[np.ndarray, "copy alpha target"]:
-    """Mean R²_geom over folds of the targets `fixed` + `moved[order]`, a chunk of copies a call."""
+    """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
-    with precision(arguments.dtype), threadpool_limits(1, user_api="blas"):  # small factorisations
+    with precision(arguments.dtype), one_blas_thread():
         given = (arguments.x, arguments.c, arguments.alphas, fixed, moved)
         arrays = [jnp.asarray(a, arguments.dtype) for a in given]
         where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
@@ -152,17 +155,18 @@ def _mean_scores(
     index: Array, rank: Array, *, options: Options,
 ) -> Float[Array, "copy alpha target"]:  # fmt: skip
     shape = (len(index), fixed.shape[1] * len(order), index.shape[1])
-    # Laid out at once as the kernel wants them: to transpose them later costs as much as a fit.
+    # Targets are gathered in the order in which the kernel reads them: to transpose them afterwards
+    # would cost as much as a fit.
     place = order[:, index].swapaxes(0, 1)
     y = fixed.T[:, index].swapaxes(0, 1)[:, :, None] + moved.T[:, place].swapaxes(0, 1)
     in_c, in_x = (a[index].swapaxes(1, 2) for a in (c, x))
     rows = Rows(in_c, in_x, y.reshape(shape), (rank < len(x)).astype(x.dtype))
-    # Only R²_geom is used: compiled together with this, the kernel leaves out all else.
+    # Only R²_geom is used. Compiled together with this function, the kernel leaves out all else.
     mean = cross_validate(rows, alphas, options).r2_geom.mean(0)
     return mean.reshape(-1, fixed.shape[1], len(order)).transpose(2, 0, 1)
 
 
 def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule target"]:
-    """What least squares on composition, with intercept, makes of the targets."""
+    """Return what least squares from composition, with intercept, predicts of the targets."""
     centred = c - c.mean(0)
     return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]

@@ -11,28 +11,27 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.kernel.options import Options
-from cpdjax.precision import default_batch_size
 from cpdjax.probes.arguments import Arguments
 
-#: Numbers in one call's targets: 32 MB of float64, which is quick on a cache and short of memory.
+#: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
+#: caches of a CPU, and cost memory for nothing.
 _CHUNK = 2**22
 
 
 def p_values(
     observed: Float[np.ndarray, "*score"], null: Float[np.ndarray, "permutation *score"]
 ) -> Float[np.ndarray, "*score"]:
-    """(1 + #{null ≥ observed}) / (1 + permutations); ties to half of the digits count as ties."""
+    """Return (1 + #{null ≥ observed}) / (1 + permutations), which counts the observed order too.
+
+    Scores that agree in half of their digits count as equal.
+    """
     rounding = np.sqrt(np.finfo(null.dtype).eps) * (1 + np.abs(observed))
     at_least = ~(null < observed - rounding)  # a null that is NaN counts against significance
     return np.where(np.isnan(observed), np.nan, (1 + at_least.sum(0)) / (1 + len(null)))
 
 
-def concrete(
-    X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, standardize: bool = True,
-    projection: str = "ols",
-) -> Arguments:  # fmt: skip
-    """The checked arguments of a call that cannot be traced.
+def concrete(X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, **choices: Any) -> Arguments:
+    """Return the checked arguments of a call that cannot be traced.
 
     Raises:
         InputError: as `cpd`, and for traced arrays.
@@ -41,39 +40,45 @@ def concrete(
         raise InputError(
             "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
         )
-    options = Options(standardize, batch_size=default_batch_size(), projection=projection)
-    return Arguments.of(X, C, Y, alphas, dtype, options)
+    return Arguments.of(X, C, Y, alphas, dtype, **choices)
 
 
 def in_chunks(
     run: Callable[[Array], Array], order: Int[np.ndarray, "copy row"], numbers: int
 ) -> Float[np.ndarray, "copy *score"]:
-    """What `run` makes of every copy of the targets, so many numbers each, in calls that fit."""
+    """Run all copies of the targets, in as few calls as memory allows.
+
+    Args:
+        run: scores the copies that some rows of `order` make.
+        numbers: how many numbers one copy of the targets holds.
+    """
     most = max(_CHUNK // numbers, 1)
     calls = -(-len(order) // most)
-    step = -(-len(order) // calls)  # of equal size, so that one program does
+    # Every call gets equally many copies, so that one compiled program serves all of them. The last
+    # call is filled up with copies from the beginning, whose scores are dropped.
+    step = -(-len(order) // calls)
     padded = np.concatenate([order, order[: calls * step - len(order)]])
     found = [np.asarray(run(jnp.asarray(part))) for part in padded.reshape(calls, step, -1)]
     return np.concatenate(found)[: len(order)]
 
 
 def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:
-    """The identity, then random permutations, within groups where there are some."""
+    """Return the identity, then random permutations, within groups where there are some."""
     rng = np.random.default_rng((seed, 1))
     group = group_ids(groups, n)
     places = np.argsort(group, kind="stable")
     order = np.empty((1 + permutations, n), np.int32)
     order[0] = np.arange(n)
-    for copy in order[1:]:  # one by one: a draw for each needs twice the memory of its order
+    for copy in order[1:]:  # one by one: the random numbers take twice the memory of an order
         copy[places] = np.argsort(group + rng.random(n))
     return order
 
 
 def group_ids(groups: Any, n: int) -> Int[np.ndarray, " molecule"]:
-    """Groups as numbers from 0; None: all molecules are one group.
+    """Return groups as numbers from 0; without groups, all molecules are in one.
 
     Raises:
-        InputError: not one label a molecule.
+        InputError: there is not one label for each molecule.
     """
     if groups is None:
         return np.zeros(n, np.int64)

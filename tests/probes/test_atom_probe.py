@@ -15,8 +15,8 @@ from cpdjax.configuration import checked
 from cpdjax.probes.atoms import one_hot
 from cpdjax.probes.folds import kfold, nested, of_atoms
 from cpdjax.sweeps import sweep as sweep_module
+from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import Settings
-from cpdjax.sweeps.targets import targets_of
 
 RNG = np.random.default_rng(0)
 SIZES = RNG.integers(2, 6, 40)
@@ -119,7 +119,7 @@ def test_sweep_is_the_probe_on_every_subset():
 
 @pytest.mark.slow
 def test_formulas_are_not_shared_between_folds():
-    rows = targets_of(STRUCTURES, probe="atom")
+    rows = KINDS["atom"].targets(STRUCTURES)
     chosen = checked(Settings, SETTINGS | {"probe": "atom", "group_by": "formula"})
     layout = sweep_module._layout(chosen, rows)
     atoms, folds = layout.subset(0, 40), layout.fold_ids(0, 40)

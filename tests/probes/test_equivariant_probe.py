@@ -20,7 +20,7 @@ from cpdjax.features.features import Features
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.probes.folds import kfold, nested, of_atoms
 from cpdjax.sweeps.channels import tensor_channels
-from cpdjax.sweeps.targets import targets_of
+from cpdjax.sweeps.probe_kinds import KINDS
 
 N, CHANNELS, FOLDS = 60, 7, 3
 RNG = np.random.default_rng(0)
@@ -263,7 +263,7 @@ def test_targets_turn_as_their_irreps_say_and_do_not_move(inversion):
     d = np.asarray(Irrep("2e").D_from_matrix(rotation))
     moved = replace(FEW, positions=FEW.positions @ rotation.T + [3.0, -1.0, 2.0])
     for probe in ("equivariant", "atom-equivariant"):
-        before, after = (list(targets_of(s, probe=probe).targets.values()) for s in (FEW, moved))
+        before, after = (list(KINDS[probe].targets(s).by_name.values()) for s in (FEW, moved))
         np.testing.assert_allclose(after[0], before[0] @ rotation.T, rtol=0, atol=1e-5)
         np.testing.assert_allclose(after[1], before[1] @ d.T, rtol=0, atol=1e-5)
 
@@ -302,11 +302,11 @@ def test_periodic_images_are_neighbours():
 def test_periodic_dipoles_and_other_names_are_refused():
     cell = replace(FEW, cells=np.tile(9 * np.eye(3), (20, 1, 1)), pbc=np.ones((20, 3), bool))
     with pytest.raises(InputError, match="depends on the choice of the cell"):
-        targets_of(cell, probe="equivariant")
+        KINDS["equivariant"].targets(cell)
     with pytest.raises(UnknownNameError, match="did you mean dipole_point"):
-        targets_of(FEW, ["dipole_poin"], "equivariant")
+        KINDS["equivariant"].targets(FEW, ["dipole_poin"])
     with pytest.raises(InputError, match="no target for probe 'atom'"):
-        targets_of(replace(FEW, atom_targets={}), probe="atom")
+        KINDS["atom"].targets(replace(FEW, atom_targets={}))
 
 
 # The sweep
@@ -316,7 +316,7 @@ IRREPS = "3x0e + 4x1o + 2x1e + 4x2e"
 
 def toy(structures, parity=True, rows=None):
     """Channels that know the targets, a little."""
-    dipole, quadrupole = targets_of(structures, probe=rows or "equivariant").targets.values()
+    dipole, quadrupole = KINDS[rows or "equivariant"].targets(structures).by_name.values()
     rng = np.random.default_rng(2)
     n = len(dipole)
     parts = [rng.normal(size=(n, k)) for k in (3, 12, 6, 20)]

@@ -22,9 +22,10 @@ from cpdjax.features.features import Features
 from cpdjax.irreps import invariants
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.folds import group_folds, nested
-from cpdjax.sweeps import parallel, results
+from cpdjax.sweeps import inputs, parallel, results
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import channels
+from cpdjax.sweeps.probe_kinds import ScalarProbe
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.targets import Targets
 
@@ -240,13 +241,13 @@ def test_a_constant_target_is_undefined_with_a_warning():
 
 def test_few_recompilations(monkeypatch):
     traced = []
-    probe = sweep_module.probe
+    probe = ScalarProbe.kernel
 
     def counting(x, *arrays, **static):  # runs when `_probe_stack` is traced, and only then
         traced.append(x.shape)
         return probe(x, *arrays, **static)
 
-    monkeypatch.setattr(sweep_module, "probe", counting)
+    monkeypatch.setattr(ScalarProbe, "kernel", staticmethod(counting))
     wide = RNG.normal(size=(N, 20))
     features = {"flat": {str(i): A[:, i:] for i in range(6)}, "wide": {"a": wide, "b": 2 * wide}}
     run(features, sizes=[50], repeats=3, alphas=[1.0])
@@ -505,8 +506,8 @@ def test_a_table_beside_a_structure_file_is_joined_on_id(tmp_path):
     write(tmp_path / "x.extxyz", atoms)
     y = RNG.normal(size=20)
     table = pd.DataFrame({"id": [f"m{i}" for i in range(20)], "gap": y})[::-1]
-    _, molecules = sweep_module.load(str(tmp_path / "x.extxyz"), table, None, Settings())
-    assert list(molecules.targets) == ["gap"]
-    np.testing.assert_array_equal(molecules.targets["gap"], y)
-    _, molecules = sweep_module.load(tmp_path / "x.extxyz", None, None, Settings())
-    assert list(molecules.targets) == ["own"]
+    _, molecules = inputs.load(str(tmp_path / "x.extxyz"), table, None, Settings())
+    assert list(molecules.by_name) == ["gap"]
+    np.testing.assert_array_equal(molecules.by_name["gap"], y)
+    _, molecules = inputs.load(tmp_path / "x.extxyz", None, None, Settings())
+    assert list(molecules.by_name) == ["own"]

@@ -10,7 +10,7 @@ import test_equivariant_probe as tensors
 import cpdjax
 from cpdjax import InputError, equivariant_bootstrap, equivariant_cpd, equivariant_permutation_test
 from cpdjax.probes.folds import cross_validation, group_folds, kfold, nested, of_atoms
-from cpdjax.sweeps.targets import targets_of
+from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.uncertainty.bootstrap import bootstrap, redrawn
 from cpdjax.uncertainty.equivariant_resampling import _turned
 from cpdjax.uncertainty.permutation import permutation_test
@@ -156,13 +156,13 @@ def test_a_sweep_of_tensors(of, tmp_path):
     table = cpdjax.sweep(feats, out=tmp_path, **settings)
     for name in ("p_value", "r2_geom_low", "null_r2_geom"):
         assert table[name].isel(target=1).isnull().all()  # no quadrupole of vectors
-    molecules = targets_of(tensors.FEW, probe=probe)
+    molecules = KINDS[probe].targets(tensors.FEW)
     layout = nested(20, tensors.SETTINGS["sizes"], 2, 2, seed=4)
     layout = layout if of is None else of_atoms(layout, tensors.FEW.offsets)
     rows = layout.subset(0, 20)
     x = feats["first"].filter(keep="1o").array.reshape(len(molecules), 4, 3)[rows]
     x = np.pad(x, ((0, 0), (0, 12), (0, 0)))
-    y = next(iter(molecules.targets.values()))[rows]
+    y = next(iter(molecules.by_name.values()))[rows]
     options = {"folds": layout.fold_ids(0, 20), "alphas": tensors.SETTINGS["alphas"], "seed": 4}
     owner = molecules.owner[rows]
     own_element = None if of is None else 9 * owner + tensors.FEW.numbers[rows]
@@ -178,7 +178,7 @@ def test_a_sweep_of_tensors(of, tmp_path):
 def test_a_sweep_of_atoms():
     settings = {"dataset": atoms.STRUCTURES, "probe": "atom", **atoms.SETTINGS, **DRAWS}
     table = cpdjax.sweep({"mine": atoms.X}, **settings)
-    molecules = targets_of(atoms.STRUCTURES, probe="atom")
+    molecules = KINDS["atom"].targets(atoms.STRUCTURES)
     sizes, seed = atoms.SETTINGS["sizes"], atoms.SETTINGS["seed"]
     n, folds = len(atoms.STRUCTURES), atoms.SETTINGS["folds"]
     layout = nested(n, sizes, atoms.SETTINGS["repeats"], folds, seed=seed)

@@ -17,8 +17,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.reports import scores as report
 from cpdjax.reports.significance import plot_differences, plot_null, uncertainty_table
-from cpdjax.sweeps import results
-from cpdjax.sweeps import significance as uncertainty
+from cpdjax.sweeps import probe_kinds, results, significance
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
@@ -48,11 +47,11 @@ def sweep(out=None, **changes):
     return cpdjax.sweep(**({"features": FEATURES} | settings | changes))
 
 
-def random_unit(found, molecules, layout, settings, checkpoint, unit):
+def random_unit(work, unit):
     """Stands in for the probe itself, which other tests look at and which takes time to compile."""
     rng = np.random.default_rng([*unit.members, unit.repeat])
-    shape = (len(unit.members), 1, len(layout.sizes), settings.folds)
-    scores = rng.uniform(0.2, 0.8, (*shape, 1, len(molecules.targets)))
+    shape = (len(unit.members), 1, len(work.layout.sizes), work.settings.folds)
+    scores = rng.uniform(0.2, 0.8, (*shape, 1, len(work.targets.by_name)))
     return Scores(scores, scores, scores[..., 0, :], scores[..., 0, 0], scores, scores)
 
 
@@ -72,7 +71,7 @@ def _strict_jax():
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_module, "_probe_unit", random_unit)
-        patch.setattr(uncertainty, "permutation_test", random_test)
+        patch.setattr(probe_kinds, "permutation_test", random_test)
         patch.setattr(bootstrap_module, "_mean_scores", quickly_compiled(_mean_scores))
         yield
 
@@ -80,14 +79,14 @@ def _quick():
 def quickly_compiled(function):
     """It runs a few times only."""
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    static = ("size", "options")
+    static = ("sizes", "bounds", "options")
     return jax.jit(function.__wrapped__, static_argnames=static, compiler_options=options)
 
 
 def real(patch):
     """Without the stand-ins."""
     patch.setattr(sweep_module, "_probe_unit", PROBE_UNIT)
-    patch.setattr(uncertainty, "permutation_test", permutation_test)
+    patch.setattr(probe_kinds, "permutation_test", permutation_test)
     patch.setattr(bootstrap_module, "_mean_scores", _mean_scores)
 
 
@@ -204,7 +203,7 @@ def assert_public(table):
         sample = bootstrap(*data, replicates=REPLICATES, **options)
         np.testing.assert_array_equal(own.replicate_r2_geom, sample.replicates)
         np.testing.assert_array_equal((own.r2_geom_low, own.r2_geom_high), sample.interval())
-        test = uncertainty.permutation_test(*data, permutations=PERMUTATIONS, **options)
+        test = probe_kinds.permutation_test(*data, permutations=PERMUTATIONS, **options)
         np.testing.assert_array_equal(own.null_r2_geom, test.null)
         np.testing.assert_array_equal(own.p_value, test.p_value)
         np.testing.assert_array_equal(own.selectivity, test.observed - test.null.mean(0))
@@ -217,7 +216,7 @@ def test_dimensions_and_descriptions(table):
     assert table.null_r2_geom.dims == (*own, "permutation", "alpha", "target")
     assert table.replicate_r2_geom.dims == (*own, "replicate", "alpha", "target")
     assert (table.sizes["permutation"], table.sizes["replicate"]) == (PERMUTATIONS, REPLICATES)
-    for name in uncertainty._DESCRIPTIONS:
+    for name in significance._DESCRIPTIONS:
         assert table[name].attrs["units"] == "1"
         assert table[name].attrs["description"]
         absent = table[name].isnull().all([d for d in table[name].dims if d not in own])
@@ -231,7 +230,7 @@ def test_dimensions_and_descriptions(table):
 def test_all_channels_and_targets_at_one_alpha_are_a_family(method):
     found = [Channel(m, "a", "0e", X, 16) for m in ("good", "worse", "third")]
     drawn = {
-        uncertainty.Draws(i, "permutation"): {
+        significance.Draws(i, "permutation"): {
             "observed": RNG.normal(1, 1, (2, 2)), "drawn": RNG.normal(size=(PERMUTATIONS, 2, 2)),
         }
         for i in range(3)
@@ -239,7 +238,7 @@ def test_all_channels_and_targets_at_one_alpha_are_a_family(method):
     empty = xr.Dataset(
         coords={"model": ["third", "good", "worse"], "layer": ["a"], "irrep": ["0e"]}
     )
-    table = uncertainty.attach(empty, found, Settings(permutations=19, adjust=method), drawn)
+    table = significance.attach(empty, found, Settings(permutations=19, adjust=method), drawn)
     observed, null = (np.stack([d[k] for d in drawn.values()]) for k in ("observed", "drawn"))
     null = null.swapaxes(0, 1)
     p = p_values(observed, null)
@@ -352,7 +351,7 @@ def test_figures(table):
 
 def test_an_undefined_target_is_shown_as_such(table):
     spoiled = table.copy(deep=True)
-    for name in ("r2_geom", "r2_comp", *uncertainty._DESCRIPTIONS):
+    for name in ("r2_geom", "r2_comp", *significance._DESCRIPTIONS):
         spoiled[name].loc[{"target": "mu"}] = np.nan
     assert plot_null(spoiled).axes[1].get_title().endswith("undefined")
     assert uncertainty_table(spoiled).columns[-1]._cells == ["undefined"] * 2
@@ -458,6 +457,6 @@ def test_a_constant_target_is_undefined(monkeypatch):
     real(monkeypatch)
     with pytest.warns(ConstantTargetWarning):
         table = sweep(targets=TABLE.assign(mu=2.0))
-    for name in uncertainty._DESCRIPTIONS:
+    for name in significance._DESCRIPTIONS:
         assert table[name].sel(target="mu").isnull().all()
         assert table[name].sel(model="good", layer="first", target="gap").notnull().all()

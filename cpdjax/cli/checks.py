@@ -1,0 +1,52 @@
+"""The command `check`: is the probe telling the truth?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cpdjax import checks
+from cpdjax.checks.run import DEFAULT_FEATURES
+from cpdjax.cli import options
+from cpdjax.cli.shared import show, show_progress
+from cpdjax.reports import checks as page
+
+
+def check(
+    features: options.Features = None,
+    models: options.Models = None,
+    dataset: options.Dataset = None,
+    targets: options.Targets = None,
+    n: options.Molecules = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers, separated by commas; by default the last.")
+    ] = None,
+    folds: options.Folds = 5,
+    alpha: options.Penalty = "1.0",
+    seed: options.Seed = 0,
+    nonlinear: Annotated[
+        bool, typer.Option(help="Run nonlinear probes as well, which takes minutes.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-checks"),
+) -> int:
+    """Check the method four ways on features; without arguments, ANI-2x's AEV on QM9.
+
+    The exit status is 0 where all checks pass, and 1 where one fails.
+    """
+    names = [*(features or ()), *(options.listed(models) or ())] or [DEFAULT_FEATURES]
+    found = checks.run(
+        names,
+        dataset=dataset,
+        targets=options.named_or_file(targets),
+        n=n,
+        layers=options.listed(layers),
+        folds=folds,
+        alpha=options.penalty(alpha),
+        seed=seed,
+        nonlinear=nonlinear,
+        progress=show_progress(),
+    )
+    show(page.table(found), saved=page.save(found, out))
+    return 0 if found.passed else 1

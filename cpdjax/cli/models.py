@@ -1,0 +1,170 @@
+"""Commands about models: `models`, `models convert`, `extract`, `train`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import cpdjax
+from cpdjax import models
+from cpdjax.cli import options
+from cpdjax.cli.shared import show, show_progress
+from cpdjax.errors import FileError, InputError
+from cpdjax.models import training
+from cpdjax.models.cards import card_of
+from cpdjax.models.training.recipes import read_config, recipe
+from cpdjax.models.weights.wheels import INSTALL
+
+
+def list_models(context: typer.Context) -> None:
+    """List the models that features can come from."""
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
+    for name in models.names():
+        table.add_row(name, *_facts(name))
+    show(table)
+
+
+def convert(
+    file: Annotated[Path, typer.Argument(help="A model of mace-torch, NAME.model.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder to write, which is the model's name from then on.")
+    ],
+    head: Annotated[str | None, typer.Option(help="Which of several heads to keep.")] = None,
+) -> None:
+    """Convert a MACE model of your own to a folder that every command takes for a model's name.
+
+    The file is read without torch, and nothing in it is run.
+    """
+    encoder = models.convert(file, out, head=head)
+    for layer, irreps in encoder.irreps.items():
+        print(f"{layer}  {irreps}")
+    print(f"saved {out}, {encoder.parameters:,} parameters")
+
+
+def extract(
+    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
+    out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
+    n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9; by default all.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the molecules drawn.")] = 0,
+    layers: options.Layers = None,
+    pool: Annotated[
+        str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
+    ] = "mean",
+    invariants: Annotated[
+        str | None,
+        typer.Option(
+            help="Make scalars at once: pool-then-norm, norm-then-pool or power-spectrum."
+        ),
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Molecules in one batch.")] = None,
+) -> None:
+    """Compute a model's features of every structure, into a Zarr store.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": models.zoo.qm9_probe}.get(dataset)
+    if n is not None and draw is None:
+        raise InputError("--n draws molecules from QM9; a file is taken whole")
+    structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
+    seen = models.zoo.split(model)
+    if seen is not None:
+        seen.check_unseen(model, structures)
+    cpdjax.extract_to(
+        out,
+        model,
+        structures,
+        layers=options.listed(layers),
+        pool=pool,
+        invariants=invariants,
+        dtype=dtype,
+        batch_size=batch_size,
+        progress=show_progress(),
+    )
+    print(f"saved {out}")
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="A TOML file of a recipe, or a run's config.json.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="An architecture, such as painn.")] = None,
+    target: Annotated[str | None, typer.Option(help="A target, such as gap or energy.")] = None,
+    dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
+    train: Annotated[int | None, typer.Option(help="Training molecules.")] = None,
+    validation: Annotated[int | None, typer.Option(help="Validation molecules.")] = None,
+    held_out: Annotated[
+        int | None, typer.Option(help="Molecules that are held out, to be probed later.")
+    ] = None,
+    probe: Annotated[
+        int | None, typer.Option(help="The former name of --held-out.", hidden=True)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size, in molecules.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of the weights and of the molecules' order.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default its name.")
+    ] = None,
+) -> None:
+    """Train an architecture on one target; the folder is a model's name from then on.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    if probe is not None:
+        warnings.warn("--probe is called --held-out now", stacklevel=1)
+    given = {
+        "architecture": model,
+        "target": target,
+        "dataset": dataset,
+        "train": train,
+        "validation": validation,
+        "held_out": probe if held_out is None else held_out,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    chosen = recipe(
+        **{
+            **(read_config(config) if config else {}),
+            **{name: value for name, value in given.items() if value is not None},
+        }
+    )
+    qm9 = chosen.dataset == "qm9"
+    structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
+    folder = out or Path(chosen.name)
+    encoder = training.train(chosen, structures, folder, progress=show_progress())
+    for fact, value in models.zoo.card(folder).items():
+        print(f"{fact:16s} {value}")
+    print(f"saved {folder}, {encoder.parameters:,} parameters")
+
+
+def _facts(name: str) -> tuple[str, ...]:
+    """Return the cells of a model's row."""
+    card = card_of(name)
+    if not card.at_hand:
+        return card.family, "", "", card.data, card.licence, _install(card.distribution)
+    try:
+        model = models.load(name)
+    except FileError as error:  # the wheel is of another version, or altered
+        return card.family, "", "", card.data, card.licence, escape(str(error))
+    layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
+    parameters = f"{getattr(model, 'parameters', 0):,}"
+    return card.family, parameters, layers, card.data, card.licence, "installed"
+
+
+def _install(distribution: str | None) -> str:
+    """Return the command that installs one wheel without its dependencies, torch among them."""
+    [pin] = (word for word in INSTALL.split() if word.partition("==")[0] == distribution)
+    return f"pip install --no-deps {pin}"

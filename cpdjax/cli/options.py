@@ -1,0 +1,135 @@
+"""Options of the command line, each declared once; those of a sweep are read from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from cpdjax.configuration import fields_of, help_texts
+from cpdjax.errors import InputError
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.'),
+]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(help="A model's name, or a file of features; may be given several times."),
+]
+Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
+Layers = Annotated[str | None, typer.Option(help="Layers, separated by commas.")]
+Models = Annotated[str | None, typer.Option(help="Names of models, separated by commas.")]
+Molecules = Annotated[int | None, typer.Option("--n", help="Molecules drawn from QM9.")]
+Penalty = Annotated[str, typer.Option(help='Ridge penalty α, or "loo": by leave-one-out.')]
+Repeats = Annotated[int, typer.Option(help="How often the molecules are shuffled anew.")]
+Results = Annotated[Path, typer.Argument(help="A sweep's folder, a .zarr or a .nc.")]
+Seed = Annotated[
+    int,
+    typer.Option(help="Random seed of the molecules drawn, of the shuffles and of the folds."),
+]
+Targets = Annotated[
+    str | None,
+    typer.Option(help="Names of targets, separated by commas, or a CSV or Parquet file."),
+]
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Return the names in a text that separates them by commas; None stays None."""
+    return None if text is None else [p.strip() for p in text.split(",") if p.strip()]
+
+
+def named_or_file(text: str | None) -> str | list[str] | None:
+    """Return names of targets, or the path of a table as it is."""
+    return text if text is None or Path(text).suffix else listed(text)
+
+
+def penalty(text: str) -> Any:
+    """Return a Ridge penalty as a number, or "loo".
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        return text if text == "loo" else float(text)
+    except ValueError:
+        raise InputError(f'--alpha must be a number or "loo", got {text!r}') from None
+
+
+def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command that takes the fields of a settings class as `**given`.
+
+    Every field becomes an option with the field's help text and default. The command gets those
+    that were given, lists as lists.
+    """
+    texts, known = help_texts(model), fields_of(model)
+    # The fields of the class itself come first in the help, then those that it inherits.
+    order = [name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ())]
+    added = [_option(name, known[name], texts[name]) for name in order]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = [p for p in _parameters(command) if p.kind is not p.VAR_KEYWORD]
+
+        @wraps(command)
+        def run(*arguments: Any, **named: Any) -> Any:
+            given = {k: v for k, v in named.items() if v is not None}
+            return command(*arguments, **{k: _parsed(model, k, v) for k, v in given.items()})
+
+        shown: Any = run
+        shown.__signature__ = Signature([*own, *added])
+        shown.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+        return run
+
+    return decorate
+
+
+def _parameters(command: Callable[..., Any]) -> Mapping[str, Parameter] | Any:
+    return Signature.from_callable(command, eval_str=True).parameters.values()
+
+
+def _option(name: str, field: Any, text: str) -> Parameter:
+    """Return the option of one field; its default is shown, but given by the settings class."""
+    if field.default is None or isinstance(field.default, type(...)):
+        shown: Any = False
+    else:
+        shown = _as_text(field.default)
+    kind: Any = str
+    for candidate in (bool, int, Path):
+        if candidate in (field.annotation, *get_args(field.annotation)):
+            kind = candidate
+    option = typer.Option(help=text, show_default=shown)
+    if name == "features":  # file names may hold commas
+        kind = list[str]
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _as_text(default: Any) -> Any:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return str(default) if isinstance(default, str | int | float | Path) else False
+
+
+def _parsed(model: type, name: str, value: Any) -> Any:
+    """Return a text as the list that its field holds."""
+    field = fields_of(model).get(name)
+    if field is None or not isinstance(value, str) or value in _literals(field.annotation):
+        return value
+    if name == "targets":
+        return named_or_file(value)
+    return listed(value) if _holds_tuple(field.annotation) else value
+
+
+def _holds_tuple(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(map(_holds_tuple, get_args(annotation)))
+
+
+def _literals(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(v for part in get_args(annotation) for v in _literals(part))

@@ -1,0 +1,100 @@
+"""Commands about the paper's findings: `reproduce`, `recommend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from cpdjax.cli import options
+from cpdjax.cli.shared import show, show_progress
+from cpdjax.errors import InputError
+from cpdjax.reports import findings as page
+from cpdjax.studies import recommend as recommendation
+from cpdjax.studies import reproduce as reproduction
+
+_INSTALLED = "Names of models, separated by commas; by default all that are installed."
+
+
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
+    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = 2000,
+    sizes: Annotated[
+        str | None, typer.Option(help="Numbers of molecules, separated by commas.")
+    ] = None,
+    repeats: options.Repeats = 5,
+    seed: options.Seed = 0,
+) -> None:
+    """Hold the paper's findings against the installed models; report in Markdown and HTML.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    found = reproduction.reproduce(
+        out,
+        options.listed(models),
+        n=n,
+        sizes=None if sizes is None else [int(size) for size in options.listed(sizes) or ()],
+        repeats=repeats,
+        seed=seed,
+        progress=show_progress(),
+    )
+    table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
+    for line in found.findings:
+        table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
+    show(table, saved=page.save(found, out))
+
+
+def recommend(
+    path: Annotated[
+        Path | None, typer.Argument(help="Results of a sweep, of `reproduce` or of this command.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The target; by default each.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help='Molecules of your own, or "qm9", "qm9-probe"; these are swept anew.'),
+    ] = None,
+    targets: options.Targets = None,
+    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    n: options.Molecules = None,
+    repeats: options.Repeats = 5,
+    seed: options.Seed = 0,
+    most: Annotated[int, typer.Option(help="Rows of the table.")] = recommendation.MOST,
+    out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
+        "cpdjax-recommendation"
+    ),
+) -> None:
+    """Say which encoder, layer, irrep and pooling gives the most accessible geometric information.
+
+    The answer comes from saved results, by default those of `reproduce`; or, with --dataset, from
+    new sweeps with mean and sum pooling. Channels are ranked by the lower end of the 95 % interval
+    of R²_geom.
+    """
+    if dataset is None:
+        tables = recommendation.load(path or Path("cpdjax-reproduction"))
+    elif path is not None:
+        raise InputError("saved results or --dataset: give one of them")
+    else:
+        tables = recommendation.survey(
+            options.listed(models),
+            dataset=dataset,
+            targets=options.named_or_file(targets),
+            n=n,
+            repeats=repeats,
+            seed=seed,
+            most=most,
+            out=out,
+            progress=show_progress(),
+        )
+    names = [str(name) for name in tables[0].target.values] if target is None else [target]
+    for name in names:
+        choices = recommendation.recommend(tables, name, most)
+        table = Table(*recommendation.HEAD, title=escape(name), box=SIMPLE_HEAD)
+        for choice in choices:
+            table.add_row(*map(escape, choice.cells))
+        show(table)
+        print(recommendation.advice(choices, name))

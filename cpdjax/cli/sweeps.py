@@ -1,0 +1,127 @@
+"""Commands about sweeps: `sweep`, `report`, `compare`, `ladder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import xarray as xr
+
+import cpdjax
+from cpdjax.cli import options
+from cpdjax.cli.shared import console, folder_of, show, show_progress
+from cpdjax.configuration import checked, read_toml
+from cpdjax.features.sources import collect
+from cpdjax.reports import figures, scores, significance
+from cpdjax.reports.ladder import text_table
+from cpdjax.sweeps import results
+from cpdjax.sweeps.differences import LAST
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Config
+from cpdjax.sweeps.targets import Targets
+
+
+@options.takes_settings(Config)
+def sweep(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file of settings.")] = None,
+    models: options.Models = None,
+    **given: Any,
+) -> None:
+    """Probe features for targets; without arguments, 2,000 molecules of QM9.
+
+    Interrupted and started again, it goes on where it stopped.
+    """
+    if models is not None:
+        given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
+    chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
+    table = cpdjax.sweep(
+        chosen.features,
+        dataset=chosen.dataset,
+        targets=chosen.targets,
+        n=chosen.n,
+        out=chosen.out,
+        progress=show_progress(),
+        **chosen.given,
+    )
+    suffix = ".zarr" if chosen.format == "zarr" else ".nc"
+    saved = [
+        results.save(table, chosen.out / f"results{suffix}"),
+        results.save(table, chosen.out / "results.csv"),
+        *scores.save_figures(table, chosen.out),
+    ]
+    _show(table, saved)
+
+
+def report(
+    path: options.Results,
+    out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
+) -> None:
+    """Print the table of saved results and plot their figures anew."""
+    table = results.load(path)
+    _show(table, scores.save_figures(table, out or folder_of(path)))
+
+
+def compare(
+    path: options.Results,
+    target: Annotated[
+        str | None, typer.Option(help="Names of targets, separated by commas; by default all.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The model that all others are compared with; by default every pair."),
+    ] = None,
+    layer: Annotated[
+        str, typer.Option(help='The layer to compare, or "last": the last of each model.')
+    ] = LAST,
+    out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
+) -> None:
+    """Compare models with each other: differences of R²_geom, their intervals and p-values."""
+    found = cpdjax.differences(
+        results.load(path), options.listed(target), reference=reference, layer=layer
+    )
+    plotted = {"differences.png": significance.plot_differences(found)}
+    saved = figures.write(plotted, out or folder_of(path))
+    show(significance.differences_table(found), saved=saved)
+
+
+def ladder(
+    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    dataset: Annotated[
+        str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
+    ] = "qm9",
+    layer: Annotated[str | None, typer.Option(help="The layer; by default the last.")] = None,
+    targets: Annotated[
+        str, typer.Option(help="Names of targets, separated by commas.")
+    ] = "gap,mu,alpha",
+    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = DEFAULT_MOLECULES,
+    folds: options.Folds = 5,
+    alpha: options.Penalty = "loo",
+    seed: options.Seed = 0,
+) -> None:
+    """Show the R² that composition, bonds, functional groups and geometry add, in this order."""
+    read = cpdjax.datasets.read
+    structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
+    rungs = {
+        "bonds and rings": cpdjax.bond_counts(structures)[0],
+        "functional groups": cpdjax.group_counts(structures)[0],
+    }
+    predicted = Targets.from_structures(structures, options.listed(targets))
+    [features] = collect(model, structures, layers=None if layer is None else [layer])
+    last = list(features)[-1]
+    found = cpdjax.ladder(
+        features.scalars(last),
+        predicted.counts,
+        predicted.y,
+        {name: counts for name, counts in rungs.items() if counts.size},
+        folds=folds,
+        alpha=options.penalty(alpha),
+        seed=seed,
+    )
+    title = f"{features.model} / {last}, {len(structures):,} molecules"
+    show(text_table(found, list(predicted.by_name), title))
+
+
+def _show(table: xr.Dataset, saved: list[Path]) -> None:
+    width = console().width
+    tables = (scores.text_table(table, width), significance.uncertainty_table(table, width))
+    show(*tables, saved=saved)

@@ -1,0 +1,296 @@
+"""The four kinds of probe: what each predicts, from which channels, and with which kernel.
+
+A kind says two things. It predicts scalars from invariants, or vectors and tensors from channels of
+their own irrep. And its rows are molecules or atoms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cpdjax.data.datasets import SCALAR_TARGETS
+from cpdjax.data.structures import Structures
+from cpdjax.data.tensor_targets import IRREPS, atom_tensors, molecule_tensors
+from cpdjax.errors import InputError
+from cpdjax.features.features import Features
+from cpdjax.kernel.equivariant_probe import equivariant_probe
+from cpdjax.kernel.probe import probe
+from cpdjax.kernel.projection import concepts
+from cpdjax.kernel.scores import Scores
+from cpdjax.precision import centred
+from cpdjax.sweeps.channels import Channel, channels, tensor_channels
+from cpdjax.sweeps.settings import Kind, Settings
+from cpdjax.sweeps.targets import Targets, WithUnits
+from cpdjax.uncertainty.bootstrap import Bootstrap, bootstrap
+from cpdjax.uncertainty.equivariant_resampling import (
+    equivariant_bootstrap,
+    equivariant_permutation_test,
+)
+from cpdjax.uncertainty.permutation import PermutationTest, permutation_test
+
+#: A label for every row, or None.
+Labels = np.ndarray | None
+
+
+class MoleculeRows:
+    """Say what is read, pooled, permuted and drawn where every row is a molecule."""
+
+    name = "molecules"
+    of_atoms = False
+    #: The scalar targets of QM9 that are probed by default; None: all that can be.
+    default_scalars: Sequence[str] | None = SCALAR_TARGETS
+    tensors = staticmethod(molecule_tensors)
+
+    def scalar_targets(
+        self, structures: Structures, names: Sequence[str] | None, probe: str
+    ) -> Targets:
+        """Read scalars by name; without names, all of them."""
+        return Targets.from_structures(structures, names)
+
+    def pool(self, settings: Settings) -> str:
+        """Return how per-atom features become those of a row."""
+        return settings.pool
+
+    def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
+        """Return labels of the rows among which targets may be permuted; None: among all."""
+        return targets.formulas if settings.permute_within == "formula" else None
+
+    def drawn_together(self, targets: Targets, settings: Settings) -> Labels:
+        """Return labels of the rows that the bootstrap draws together; None: each by itself."""
+        return targets.formulas if settings.group_by == "formula" else None
+
+
+class AtomRows:
+    """Say the same where every row is an atom: its molecule is what is independent of others."""
+
+    name = "atoms"
+    of_atoms = True
+    default_scalars: Sequence[str] | None = None
+    tensors = staticmethod(atom_tensors)
+
+    def scalar_targets(
+        self, structures: Structures, names: Sequence[str] | None, probe: str
+    ) -> Targets:
+        """Read scalars by name; without names, all of them."""
+        scalars = {k: v for k, v in structures.atom_targets.items() if v.ndim == 1}
+        known = {k: (v, structures.units.get(k, "")) for k, v in scalars.items()}
+        return Targets.chosen(structures, names, known, of_atoms=True, probe=probe)
+
+    def pool(self, settings: Settings) -> str:
+        """Return that nothing is pooled."""
+        return "atom"
+
+    def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
+        """Return a label for each molecule and element: only atoms of both change places."""
+        element = targets.counts.argmax(1)
+        return targets.owner * targets.counts.shape[1] + element
+
+    def drawn_together(self, targets: Targets, settings: Settings) -> Labels:
+        """Return the molecule of every atom, or its molecule's formula."""
+        if settings.group_by == "formula":
+            return targets.formulas[targets.owner]
+        return targets.owner
+
+
+class ProbeKind(ABC):
+    """Everything in which one kind of probe differs from another."""
+
+    kernel: Callable[..., Scores]
+    #: Whether composition is projected out, so that there is a choice of projections.
+    projects: bool
+
+    def __init__(self, name: Kind, rows: MoleculeRows | AtomRows):
+        self.name = name
+        self.rows = rows
+
+    def check(self, settings: Settings) -> None:
+        """Raise InputError for settings that this kind of probe cannot follow."""
+        if settings.projection != "ols" and not self.projects:
+            raise InputError(
+                f"projection {settings.projection!r} is for scalars: equivariant probes take "
+                "nothing from features, for no vector or tensor is made of composition alone"
+            )
+
+    @property
+    def default_targets(self) -> Sequence[str] | None:
+        """Return the targets of QM9 that are probed by default; None: all that can be."""
+        return None
+
+    @abstractmethod
+    def invariants(self, settings: Settings) -> str | None:
+        """Return how scalars are made from irreps; None: they are not."""
+
+    @abstractmethod
+    def targets(self, structures: Structures, names: Sequence[str] | None = None) -> Targets:
+        """Read targets by name; without names, all that this kind of probe can predict.
+
+        Raises:
+            UnknownNameError: there is no such target.
+            InputError: a target cannot be predicted or is NaN, or there is none at all.
+        """
+
+    @abstractmethod
+    def channels(
+        self, features: Sequence[Features], targets: Targets, settings: Settings
+    ) -> list[Channel]:
+        """Return the matrices that are probed, from features of the same rows as the targets."""
+
+    @abstractmethod
+    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
+        """Return what the kernel takes before the penalties, for a stack x of channels."""
+
+    @abstractmethod
+    def permute(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> PermutationTest:
+        """Test one channel on some rows by permutation."""
+
+    @abstractmethod
+    def resample(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> Bootstrap:
+        """Draw the rows of one channel anew, again and again."""
+
+    def among_all_targets(self, scores: Scores, targets: Targets, x: np.ndarray) -> Scores:
+        """Return scores with an entry for every target, those of the channel x in their places."""
+        return scores
+
+    def spread(self, values: np.ndarray, targets: Targets, x: np.ndarray) -> np.ndarray:
+        """Return numbers (*score, target) with an entry for every target, likewise."""
+        return values
+
+
+class ScalarProbe(ProbeKind):
+    """Predict scalars from invariants, with composition (or the element) taken out."""
+
+    kernel = staticmethod(probe)
+    projects = True
+
+    @property
+    def default_targets(self) -> Sequence[str] | None:
+        """Return QM9's scalar targets of molecules; of atoms, all that there are."""
+        return self.rows.default_scalars
+
+    def invariants(self, settings: Settings) -> str | None:
+        """Return the way of making scalars that the settings name."""
+        return settings.invariants
+
+    def targets(self, structures: Structures, names: Sequence[str] | None = None) -> Targets:
+        """Read scalars of molecules or of atoms.
+
+        >>> h2 = Structures("h2", np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]),
+        ...                 np.array([0, 2]), atom_targets={"charges": np.zeros(2)})
+        >>> KINDS["atom"].targets(h2).counts.tolist()
+        [[1.0], [1.0]]
+        """
+        return self.rows.scalar_targets(structures, names, self.name)
+
+    def channels(
+        self, features: Sequence[Features], targets: Targets, settings: Settings
+    ) -> list[Channel]:
+        """Return the invariants of every layer and irrep."""
+        how, rows = settings.invariants, self.rows.name
+        return channels(features, len(targets), settings.irreps, how, what=rows)
+
+    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
+        """Return features, concepts and targets, centred before they are narrowed to float32."""
+        c = np.asarray(concepts(targets.counts, settings.projection))
+        if settings.dtype == "float32":
+            return centred(x), c, centred(targets.y)
+        return x, c, targets.y
+
+    def permute(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> PermutationTest:
+        """Permute what composition leaves of the targets, or the targets themselves."""
+        data = (x[rows], targets.counts[rows], targets.y[rows])
+        own = {"projection": settings.projection, "scheme": settings.scheme}
+        return permutation_test(*data, **own, **options)
+
+    def resample(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> Bootstrap:
+        """Draw features, composition and targets of whole rows."""
+        data = (x[rows], targets.counts[rows], targets.y[rows])
+        return bootstrap(*data, projection=settings.projection, **options)
+
+
+class TensorProbe(ProbeKind):
+    """Predict vectors and tensors from channels of their own irrep, one weight a channel."""
+
+    kernel = staticmethod(equivariant_probe)
+    projects = False
+
+    def invariants(self, settings: Settings) -> str | None:
+        """Return that irreps stay as they are."""
+        return None
+
+    def targets(self, structures: Structures, names: Sequence[str] | None = None) -> Targets:
+        """Read vectors and tensors of molecules or of atoms.
+
+        >>> h2 = Structures("h2", np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]),
+        ...                 np.array([0, 2]), atom_targets={"charges": np.zeros(2)})
+        >>> list(KINDS["equivariant"].targets(h2).by_name)
+        ['dipole_point', 'quadrupole_point']
+        """
+        known: WithUnits = self.rows.tensors(structures)
+        of_atoms = self.rows.of_atoms
+        return Targets.chosen(structures, names, known, of_atoms=of_atoms, probe=self.name)
+
+    def channels(
+        self, features: Sequence[Features], targets: Targets, settings: Settings
+    ) -> list[Channel]:
+        """Return the channels of the irreps that the targets have."""
+        wanted = {IRREPS[values.shape[1]] for values in targets.by_name.values()}
+        rows = self.rows.name
+        return tensor_channels(features, len(targets), wanted, settings.irreps, what=rows)
+
+    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
+        """Return channels, and the targets with as many components."""
+        return x, targets.of_components(x.shape[-1])
+
+    def permute(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> PermutationTest:
+        """Permute tensors between molecules that are first turned at random."""
+        data = (x[rows], targets.of_components(x.shape[-1])[rows])
+        return equivariant_permutation_test(*data, frames=targets.owner[rows], **options)
+
+    def resample(
+        self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
+    ) -> Bootstrap:
+        """Draw channels and tensors of whole rows."""
+        data = (x[rows], targets.of_components(x.shape[-1])[rows])
+        return equivariant_bootstrap(*data, **options)
+
+    def among_all_targets(self, scores: Scores, targets: Targets, x: np.ndarray) -> Scores:
+        """Return scores that are NaN for targets of other irreps, and their R²_comp zero."""
+        empty = {"r2_geom": np.nan, "r2_full": np.nan, "alpha_geom": np.nan, "alpha_full": np.nan}
+        empty["r2_comp"] = 0.0
+        width = x.shape[-1]
+        spread = {
+            name: targets.spread_over_targets(values, width, empty[name])
+            if name in empty
+            else values
+            for name, values in vars(scores).items()
+        }
+        return Scores(**spread)
+
+    def spread(self, values: np.ndarray, targets: Targets, x: np.ndarray) -> np.ndarray:
+        """Return numbers that are NaN for targets of other irreps."""
+        return targets.spread_over_targets(values, x.shape[-1])
+
+
+KINDS: dict[Kind, ProbeKind] = {
+    kind.name: kind
+    for kind in (
+        ScalarProbe("ridge", MoleculeRows()),
+        TensorProbe("equivariant", MoleculeRows()),
+        ScalarProbe("atom", AtomRows()),
+        TensorProbe("atom-equivariant", AtomRows()),
+    )
+}
