@@ -11,6 +11,7 @@ import pytest
 import typer
 
 import cpdjax
+from cpdjax import checks
 from cpdjax.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -82,5 +83,6 @@ def test_every_public_name_is_in_the_reference():
     text = "\n".join(path.read_text() for path in (ROOT / "notebooks" / "api").glob("*.md"))
     listed = set(re.findall(r"^\.\. (?:auto\w+|module):: (\S+)", text, re.M))
     public = {f"cpdjax.{name}" for name in cpdjax.__all__}
-    public |= {f"cpdjax.models.{name}" for name in cpdjax.models.__all__}
+    for module in (cpdjax.models, checks):
+        public |= {f"{module.__name__}.{name}" for name in module.__all__}
     assert public <= listed
