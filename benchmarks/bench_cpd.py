@@ -39,7 +39,6 @@ from timing import (
 )
 
 import cpdjax
-from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
@@ -53,7 +52,6 @@ TOLERANCE_WIDE = 1e-3
 LOOP = "the paper's procedure, as a loop"
 KERNEL = "  its compiled kernel alone"
 SINGLE = Sweep(widths=(256,))  # X of the single call, of the permutations and of memory
-ONE_FOLD_IN_TURN = Options(standardize=True)
 
 
 class Disagreement(Exception):
@@ -299,7 +297,7 @@ def check_call(targets: np.ndarray, columns: list[int]) -> float:
 
 def lowered(arrays: tuple[jax.Array, ...]) -> tuple[jax.stages.Lowered, tuple[jax.Array, ...]]:
     """The kernel behind `cpdjax.cpd` and its array arguments, to compile and run by itself."""
-    arguments = Arguments.of(*arrays, 1.0, None, ONE_FOLD_IN_TURN)
+    arguments = Arguments.of(*arrays, 1.0, None)
     layout = cross_validation(len(arrays[0]), SINGLE.folds)
     with jax.enable_x64(True):
         alphas = jnp.asarray(arguments.alphas, jnp.float64)

@@ -1,4 +1,4 @@
-"""Channels: the matrices a sweep probes, one for every model, layer and irrep."""
+"""Channels are the matrices that a sweep probes, one for every model, layer and irrep."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import components as tensor_components
 from cpdjax.validation import check_finite
 
-#: The irrep coordinate of a layer's invariants taken together.
+#: The name of the channel that holds all invariants of a layer together, in the place of an irrep.
 ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """Invariant features of one model, layer and irrep, without their constant columns.
+    """Hold what is probed of one model, layer and irrep, without columns that carry nothing.
 
-    A constant column changes no score (every fit has an intercept), it only costs time. Of
-    equivariant probes, the channels of the irrep with their components, without those of zeros.
+    For probes of scalars that is a matrix of invariants without its constant columns: these change
+    no score, since every fit has an intercept, and only cost time. For equivariant probes it is the
+    channels of the irrep with their components, without channels of zeros.
     """
 
     model: str
@@ -33,33 +34,36 @@ class Channel:
     irrep: str
     x: Float[np.ndarray, "row feature"] | Float[np.ndarray, "row feature component"]
     n_features: int
-    #: Whether the irrep's parity is true.
+    #: Whether the parity of the irrep is true; if not, its label holds for rotations only.
     parity: bool = True
 
     @property
     def label(self) -> str:
-        """What it is called in progress, warnings and errors."""
+        """Return the name of the channel in progress bars, warnings and errors."""
         return f"{self.model} / {self.layer} / {self.irrep}"
 
     @property
     def width(self) -> int:
-        """Columns after padding: the next of eight steps an octave, so that few shapes compile."""
+        """Return the number of columns after padding: one of eight for each doubling.
+
+        Few different widths mean that few programs are compiled.
+        """
         columns = max(self.x.shape[1], 16)
         step = max(2 ** (columns.bit_length() - 4), 8)
         return -(-columns // step) * step
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of the matrix."""
+        """Return the SHA-256 (hex) of the matrix."""
         return hash_arrays([("", self.x)])
 
     @property
     def components(self) -> int:
-        """Of each feature: 1, or 2l+1 where it turns with the molecule."""
+        """Return how many components a feature has: 1, or 2l+1 where it turns with the molecule."""
         return 1 if self.x.ndim == 2 else self.x.shape[2]
 
     def padded(self) -> Float[np.ndarray, "row width"] | Float[np.ndarray, "row width component"]:
-        """The matrix with columns of zeros after its own, up to `width`."""
+        """Return the matrix with columns of zeros after its own, up to `width`."""
         more = ((0, 0), (0, self.width - self.x.shape[1]), (0, 0))
         return np.pad(self.x, more[: self.x.ndim])
 
@@ -72,13 +76,18 @@ def channels(
     *,
     what: str = "molecules",
 ) -> list[Channel]:
-    """Every channel of every layer: each irrep, and "all" where a layer has several.
+    """Make the channels of every layer: one for each irrep, and "all" where a layer has several.
 
-    `how` is one of `features.INVARIANTS`; `what` names the rows in complaints.
+    Args:
+        rows: how many rows the targets have.
+        irreps: the irreps that are wanted; by default all.
+        how: one of `irreps.INVARIANTS`.
+        what: what a row is called in complaints.
 
     Raises:
-        InputError: two models of one name, rows that are not the molecules, NaN or infinity.
-        UnknownNameError: an irrep that no layer has.
+        InputError: two models have one name, the rows are not those of the targets, or a feature
+            is NaN or infinite.
+        UnknownNameError: no layer has such an irrep.
 
     >>> from e3nn_jax import IrrepsArray
     >>> layer = IrrepsArray("2x0e + 1x1o", np.random.default_rng(0).normal(size=(4, 5)))
@@ -106,14 +115,14 @@ def tensor_channels(
     *,
     what: str = "molecules",
 ) -> list[Channel]:
-    """The channels of every layer that can predict targets of the irreps `targets`.
+    """Make the channels of every layer that can predict targets of the irreps `targets`.
 
-    Those of the same degree and parity; of the same degree where a model's labels hold for
-    rotations only. Layers without any are left out.
+    These are channels of the same degree and parity; of the same degree alone where the labels of a
+    model hold for rotations only. Layers without any are left out.
 
     Raises:
-        InputError: as `channels`, and no such channel at all.
-        UnknownNameError: an irrep that no layer has.
+        InputError: as `channels`, and where there is no such channel at all.
+        UnknownNameError: no layer has such an irrep.
 
     >>> from e3nn_jax import IrrepsArray
     >>> layer = IrrepsArray("2x0e + 4x1o + 1x1e", np.ones((4, 17)))
@@ -132,14 +141,14 @@ def tensor_channels(
                 found.append(Channel(f.model, layer, kind, x[:, present], x.shape[1], f.parity))
     if not found:
         raise InputError(
-            f"no layer has channels of {' or '.join(sorted(targets))}, which alone turn as the "
-            "targets do: name models with tensors, and layers that keep their irreps"
+            f"no layer has channels of {' or '.join(sorted(targets))}, and no others turn as the "
+            "targets do: name models that have tensors, and layers that keep their irreps"
         )
     return _chosen(found, irreps)
 
 
 def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tuple[Features, str]]:
-    """Every layer of every feature set, checked."""
+    """Check every layer of every feature set, and return them one by one."""
     names = [f.model for f in features]
     for name in names:
         if names.count(name) > 1:
@@ -167,7 +176,7 @@ def _chosen(found: list[Channel], irreps: Sequence[str] | None) -> list[Channel]
 
 
 def stacks(found: Sequence[Channel], most: int) -> list[list[int]]:
-    """Channels of equal shape together, at most `most` at a time: what is probed under one vmap.
+    """Group channels of equal shape, at most `most` together: a group is probed under one vmap.
 
     >>> same = [Channel("m", str(i), "0e", np.ones((2, 20)), 20) for i in range(3)]
     >>> stacks(same, most=2)

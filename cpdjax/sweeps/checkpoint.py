@@ -1,4 +1,4 @@
-"""Finished units of a running sweep, kept so that it can be interrupted."""
+"""Checkpoints keep the finished units of a running sweep, so that it can be interrupted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cpdjax.files import atomic, remove
 
 
 class Checkpoint:
-    """A folder of units, tied to one configuration; without a folder, a stand-in that keeps none.
+    """Keep finished units in a folder that belongs to one configuration.
+
+    Without a folder nothing is kept.
 
     Raises:
         FileError: the folder holds the results of another configuration.
@@ -32,7 +34,7 @@ class Checkpoint:
                 temporary.write_text(json.dumps(facts, indent=1, sort_keys=True))
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """The arrays of a finished unit, or None if it is still to do."""
+        """Return the arrays of a finished unit, or None where it is still to be computed."""
         path = self._path(name)
         if path is None or not path.exists():
             return None
@@ -40,11 +42,11 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in arrays.files}
         except Exception:  # a damaged file can raise nearly anything
-            remove(path)  # computed again
+            remove(path)  # the unit is computed again
             return None
 
     def save(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Keep a finished unit, whole or not at all; arrays that are None are left out."""
+        """Write a finished unit, whole or not at all; arrays that are None are left out."""
         path = self._path(name)
         if path is not None:
             with atomic(path) as temporary:
@@ -69,7 +71,7 @@ def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _differences(ours: Any, known: Any, name: str = "record") -> list[str]:
-    """Names of the entries that differ, "settings.seed" for one inside another."""
+    """Return the names of entries that differ, such as "settings.seed"."""
     if ours == known:
         return []
     if not (isinstance(ours, dict) and isinstance(known, dict)):

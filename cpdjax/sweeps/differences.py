@@ -1,4 +1,4 @@
-"""Models of one sweep against each other: every difference with its interval and p-value."""
+"""Models of one sweep are compared here: every difference with its interval and p-value."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def differences(
     reference: str | None = None,
     layer: str = LAST,
 ) -> pd.DataFrame:
-    """R²_geom of one model less another's, at the largest size and the first α.
+    """Subtract R²_geom of one model from another's, at the largest size and the first α.
 
     Args:
         table: results of `sweep`, whose models share folds and repeats.
-        targets: names; None: all.
-        reference: the model that all others are held against; None: every pair. A reference
-            chosen for its score makes differences look larger than they are.
-        layer: a layer's name, models without it left out; or "last": each model's last
-            interaction layer, or its last. Of a layer all scalars together.
+        targets: names of targets; by default all.
+        reference: the model that all others are compared with; by default every pair is compared.
+            A reference chosen for its score makes differences look larger than they are.
+        layer: the name of a layer, and models without it are left out; or "last": the last
+            interaction layer of each model, or its last layer where it has none. All scalars of a
+            layer are taken together.
 
     Returns:
         A row for every pair and target: `target`, `model`, `reference`, `difference` over
@@ -43,8 +44,8 @@ def differences(
         `Bootstrap.difference`), of the first repeat.
 
     Raises:
-        UnknownNameError: no such target, model or layer.
-        InputError: fewer than two models to compare.
+        UnknownNameError: there is no such target, model or layer.
+        InputError: there are fewer than two models to compare.
 
     >>> rng, axes = np.random.default_rng(0), ["model", "layer", "irrep"]
     >>> scores = rng.normal(0.5, 0.01, size=(2, 1, 1, 5, 1, 5, 1, 1))
@@ -79,7 +80,7 @@ def differences(
 
 
 def _channels(table: xr.Dataset, layer: str) -> dict[str, tuple[str, str]]:
-    """The (layer, irrep) of every model that has the layer."""
+    """Return the layer and irrep to compare of every model that has the layer."""
     models = [str(m) for m in table.model.values]
     of = {m: layers_of(table, m) for m in models}
     if layer == LAST:

@@ -1,4 +1,4 @@
-"""Units of work run side by side, as many as the cores and the memory allow."""
+"""Units of work run side by side here, as many as the cores and the memory allow."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-from threadpoolctl import threadpool_limits
 
 from cpdjax.probes.folds import Layout
 from cpdjax.progress import progress_bar
 from cpdjax.sweeps.channels import Channel
+from cpdjax.threads import one_blas_thread
 
 
 def each(
     work: Callable[[Any], Any], units: Sequence[Any], progress: bool, doing: str
 ) -> Iterator[tuple[Any, Any]]:
-    """Every unit with what `work` makes of it, as they finish, one a core at a time."""
+    """Run `work` on every unit, one on each core, and return units and results as they finish."""
     if not units:
         return
     with parallel(jax.default_backend() == "cpu") as pool, progress_bar(progress) as bar:
@@ -30,31 +30,28 @@ def each(
                 yield futures[future], future.result()
                 bar.advance(task)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # units under way finish, and are kept
+            pool.shutdown(cancel_futures=True)  # units that have begun still finish, and are kept
             raise
 
 
 @contextmanager
 def parallel(on_cpu: bool) -> Iterator[ThreadPoolExecutor]:
-    """One thread a core, each with single-threaded LAPACK; an accelerator needs one thread.
+    """Start one thread for each core, with single-threaded BLAS; one thread on an accelerator.
 
     Many small factorisations run faster side by side than each on all cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with (
-        threadpool_limits(1 if on_cpu else None, user_api="blas"),
-        ThreadPoolExecutor(cores if on_cpu else 1) as pool,
-    ):
+    with one_blas_thread(), ThreadPoolExecutor(cores if on_cpu else 1) as pool:
         yield pool
 
 
 def fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:
-    """Channels whose probes fit in half of the device's memory."""
+    """Return how many channels of the widest shape fit in half of the device's memory."""
     stats = jax.local_devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit", 2**32) // 2
     width = max(c.width for c in found)
     _, folds, slots = layout.index.shape
     rows = folds * slots * max(c.components for c in found)
-    # All folds at once: their rows gathered, and some eight square matrices.
+    # All folds run at once. Each gathers its rows, and holds some eight square matrices.
     one = 8 * folds * width * (rows + 8 * min(width, rows))
     return max(int(limit // one), 1)

@@ -1,8 +1,8 @@
-"""The sweep: feature sets × layers × irreps × targets × sizes × repeats × α, resumable.
+"""A sweep probes feature sets × layers × irreps × targets × sizes × repeats × α; it can be resumed.
 
-The unit of work is one stack of equally wide channels in one repeat. Units are independent of
-each other and of the order in which they run, so an interrupted sweep goes on to the very bits
-of an uninterrupted one.
+The unit of work is one stack of equally wide channels in one repeat. Units are independent of each
+other and of the order in which they run, so an interrupted sweep ends with the same results, bit
+for bit, as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def sweep(
     Args:
         features: what `features.sources.collect` takes: models by name, arrays, tables, files.
         dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
-            that ASE reads, structures or `ase.Atoms`. By default QM9, unless
-            `targets` is a table that knows composition itself.
-        targets: names of the dataset's targets (all scalar ones by default); or a table, a CSV
-            or a Parquet file: with a column `formula` or `smiles`, or beside a file of
-            structures, row by row or joined on `id`.
-        n: molecules drawn from QM9 (2,000 by default), with the settings' seed.
-        out: folder that keeps finished units while the sweep runs, so that it can be
-            interrupted and resumed. None keeps nothing.
+            that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
+            that holds composition itself.
+        targets: names of the dataset's targets (by default all scalar ones); or a table, a CSV or a
+            Parquet file: with a column `formula` or `smiles`; or beside a file of structures, row
+            by row or joined on `id`.
+        n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
+        out: folder that keeps finished units while the sweep runs, so that it can be interrupted
+            and resumed. By default nothing is kept.
         progress: show a progress bar on standard error.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
@@ -74,8 +74,8 @@ def sweep(
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
         (repeat, size, fold, target), `composition_share`, with units and full provenance.
-        Combinations of model, layer and irrep that do not exist are NaN, `n_features` 0. Sizes
-        count molecules, also where rows are atoms. Of equivariant probes, a target is NaN for
+        Combinations of model, layer and irrep that do not exist are NaN, and have 0 `n_features`.
+        Sizes count molecules, also where rows are atoms. In equivariant probes a target is NaN for
         channels of other irreps, `r2_full` equals `r2_geom` and `r2_comp` is zero.
         With `permutations`, for the mean over folds at the largest size in the first repeat:
         `p_value`, `p_adjusted` over all channels and targets, `selectivity` (model, layer, irrep,
@@ -83,10 +83,10 @@ def sweep(
         `r2_geom_low`, `r2_geom_high` and `replicate_r2_geom` (…, replicate, alpha, target).
 
     Warns:
-        ConstantTargetWarning: targets that are constant among a fold's held-out molecules.
+        ConstantTargetWarning: a target is constant among the held-out molecules of a fold.
 
     Raises:
-        InputError: data or settings that cannot be used; a subclass says which kind.
+        InputError: data or settings cannot be used; a subclass says of which kind they are.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)

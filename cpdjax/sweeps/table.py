@@ -1,4 +1,4 @@
-"""Reading a table of results: which channels exist, their scores, the layers' order."""
+"""A table of results is read here: which channels exist, their scores, the order of layers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from jaxtyping import Float
 
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
-Place = tuple[str, str]  # a layer and the irrep that holds all of its scalars
+#: A layer, and the irrep that holds all of its scalars.
+Place = tuple[str, str]
 
 
 def scores_of(
     table: xr.Dataset, model: str, layer: str, irrep: str, target: str, size: int | None = None
 ) -> Float[np.ndarray, "repeat fold"]:
-    """R²_geom of one channel at one size (the largest by default) and the first α."""
+    """Return R²_geom of one channel at one size (by default the largest) and the first α."""
     one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, target=target).isel(alpha=0)
     one = one.isel(size=-1) if size is None else one.sel(size=size)
     return one.transpose("repeat", "fold").to_numpy()
 
 
 def models_of(table: xr.Dataset) -> list[str]:
-    """The models of a table, in its order."""
+    """Return the models of a table, in its order."""
     return list(dict.fromkeys(model for model, _, _ in present(table)))
 
 
 def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
-    """A model's layers, along the data's path, with the irrep that holds all scalars of each."""
+    """Return a model's layers in the data's order, each with the irrep of all its scalars."""
     found: dict[str, str] = {}
     for name, layer, irrep in present(table):
         if name == model and (layer not in found or irrep == "all"):
@@ -37,14 +38,14 @@ def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
 
 
 def last_interaction(table: xr.Dataset, model: str) -> Place:
-    """The last of a model's interaction layers; of its layers, where it has none."""
+    """Return the last interaction layer of a model, or its last layer where it has none."""
     layers = layers_of(table, model)
     inner = [layer for layer in layers if layer.startswith("interaction")] or list(layers)
     return inner[-1], layers[inner[-1]]
 
 
 def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Estimate]]:
-    """Every channel by R²_geom, best first: model, layer, irrep, columns, score with interval."""
+    """Return every channel, best first: model, layer, irrep, columns, R²_geom with its interval."""
     found = []
     for model, layer, irrep in present(table):
         count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
@@ -54,12 +55,15 @@ def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Es
 
 
 def along_path(layers: Iterable[str]) -> list[str]:
-    """The embedding first, readouts last: a table holds layers in the order it met them."""
+    """Sort layers in the data's order: the embedding first, the readout last.
+
+    A table holds layers in the order in which it met them, which differs where models do.
+    """
     order = {"embedding": 0, "readout": 2}
     return sorted(layers, key=lambda layer: order.get(layer, 1))
 
 
 def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:
-    """The (model, layer, irrep) that exist."""
+    """Return the (model, layer, irrep) that exist, one by one."""
     for i, j, k in np.argwhere(table.n_features.to_numpy() > 0):
         yield str(table.model[i].item()), str(table.layer[j].item()), str(table.irrep[k].item())

@@ -7,9 +7,10 @@ import oracle
 import pytest
 from ase import Atoms
 from ase.io import write
+from atom_data import ATOMS, NUMBERS, OFFSETS, OWNER, SETTINGS, STRUCTURES, X, Y
 
 import cpdjax
-from cpdjax import InputError, Structures, atom_cpd
+from cpdjax import InputError, atom_cpd
 from cpdjax.cli import app
 from cpdjax.configuration import checked
 from cpdjax.probes.atoms import one_hot
@@ -18,21 +19,7 @@ from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import Settings
 
-RNG = np.random.default_rng(0)
-SIZES = RNG.integers(2, 6, 40)
-OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])
-OWNER = np.repeat(np.arange(40), SIZES)
-ATOMS = len(OWNER)
-NUMBERS = RNG.choice([1, 6, 8], ATOMS, p=[0.5, 0.3, 0.2])
-X = RNG.normal(size=(ATOMS, 6)) + one_hot(NUMBERS) @ RNG.normal(size=(3, 6))
-Y = X @ RNG.normal(size=6) + NUMBERS + 0.3 * RNG.normal(size=ATOMS)
-STRUCTURES = Structures(
-    "few", NUMBERS, RNG.uniform(0, 9, (ATOMS, 3)), OFFSETS,
-    atom_targets={"mulliken_charge": Y}, units={"mulliken_charge": "e"},
-)  # fmt: skip
-SETTINGS = {"sizes": [20, 40], "repeats": 2, "folds": 3, "alphas": [0.1, 3.0], "seed": 4}
-
-
+RNG = np.random.default_rng(1)
 IDS = kfold(40, 5)
 
 

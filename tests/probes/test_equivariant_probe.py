@@ -11,12 +11,12 @@ import pytest
 from e3nn_jax import Irrep, IrrepsArray
 from scipy.spatial.transform import Rotation
 from sklearn.linear_model import LinearRegression, Ridge
+from tensor_data import FEW, SETTINGS, toy
 
 import cpdjax
 from cpdjax import InputError, Structures, UnknownNameError, equivariant_cpd
 from cpdjax.data import tensor_targets
 from cpdjax.data.multipoles import degree_two, neighbour_moments, point_dipole, point_quadrupole
-from cpdjax.features.features import Features
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.probes.folds import kfold, nested, of_atoms
 from cpdjax.sweeps.channels import tensor_channels
@@ -223,23 +223,6 @@ def test_bad_input(x, y, words):
 # The targets
 
 
-def molecules(count=20, seed=1):
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(3, 7, count)
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    charges = rng.normal(size=offsets[-1])
-    charges -= np.repeat(np.add.reduceat(charges, offsets[:-1]) / sizes, sizes)
-    return Structures(
-        "few",
-        rng.choice([1, 6, 8], offsets[-1]),
-        rng.uniform(0, 4, (offsets[-1], 3)),
-        offsets,
-        atom_targets={"mulliken_charge": charges},
-        units={"mulliken_charge": "e"},
-    )
-
-
-FEW = molecules()
 Q = FEW.atom_targets["mulliken_charge"]
 
 
@@ -310,23 +293,6 @@ def test_periodic_dipoles_and_other_names_are_refused():
 
 
 # The sweep
-
-IRREPS = "3x0e + 4x1o + 2x1e + 4x2e"
-
-
-def toy(structures, parity=True, rows=None):
-    """Channels that know the targets, a little."""
-    dipole, quadrupole = KINDS[rows or "equivariant"].targets(structures).by_name.values()
-    rng = np.random.default_rng(2)
-    n = len(dipole)
-    parts = [rng.normal(size=(n, k)) for k in (3, 12, 6, 20)]
-    parts[1][:, 3:6] += dipole
-    parts[3][:, 5:10] += 2 * quadrupole
-    layer = IrrepsArray(IRREPS, np.concatenate(parts, axis=1))
-    return Features({"first": layer}, "toy", "mean", structures.hash, parity=parity)
-
-
-SETTINGS = {"sizes": [10, 20], "repeats": 2, "folds": 2, "alphas": [0.1, 3.0], "seed": 4}
 
 
 def r2_of(x, y, ids):

@@ -2,10 +2,10 @@
 
 import json
 
+import atom_data as atoms
 import numpy as np
 import pytest
-import test_atom_probe as atoms
-import test_equivariant_probe as tensors
+import tensor_data as tensors
 
 import cpdjax
 from cpdjax import InputError, equivariant_bootstrap, equivariant_cpd, equivariant_permutation_test
