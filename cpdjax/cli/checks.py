@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cpdjax import checks
 from cpdjax.checks.run import DEFAULT_FEATURES
 from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
@@ -36,7 +35,7 @@ def check(
     The exit status is 0 where all checks pass, and 1 where one fails.
     """
     names = [*(features or ()), *(options.listed(models) or ())] or [DEFAULT_FEATURES]
-    found = checks.run(
+    found = run(
         names,
         dataset=dataset,
         targets=options.named_or_file(targets),
@@ -48,5 +47,5 @@ def check(
         nonlinear=nonlinear,
         progress=show_progress(),
     )
-    show(page.table(found), saved=page.save(found, out))
+    show(checks.table(found), saved=checks.save(found, out))
     return 0 if found.passed else 1

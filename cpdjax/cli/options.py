@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -72,7 +72,8 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
     added = [_option(name, known[name], texts[name]) for name in order]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        own = [p for p in _parameters(command) if p.kind is not p.VAR_KEYWORD]
+        signature = Signature.from_callable(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
 
         @wraps(command)
         def run(*arguments: Any, **named: Any) -> Any:
@@ -85,10 +86,6 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
         return run
 
     return decorate
-
-
-def _parameters(command: Callable[..., Any]) -> Mapping[str, Parameter] | Any:
-    return Signature.from_callable(command, eval_str=True).parameters.values()
 
 
 def _option(name: str, field: Any, text: str) -> Parameter:

@@ -13,7 +13,7 @@ from rich.table import Table
 from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
 from cpdjax.errors import InputError
-from cpdjax.reports import findings as page
+from cpdjax.reports import findings
 from cpdjax.studies import recommend as recommendation
 from cpdjax.studies import reproduce as reproduction
 
@@ -46,7 +46,7 @@ def reproduce(
     table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
     for line in found.findings:
         table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
-    show(table, saved=page.save(found, out))
+    show(table, saved=findings.save(found, out))
 
 
 def recommend(

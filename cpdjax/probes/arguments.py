@@ -71,7 +71,7 @@ class Arguments:
 
     def run(self, layout: Layout) -> Scores:
         """Run the kernel, and warn of targets that have no R²."""
-        scores = compute(probe, self.arrays, layout, self.options, self.dtype)
+        scores: Scores = compute(probe, self.arrays, layout, self.options, self.dtype)
         if not _any_traced(*self.arrays):
             _warn_constant(scores)
         return scores
@@ -89,17 +89,17 @@ class Arguments:
 
 
 def compute(
-    kernel: Callable[..., Scores],
+    kernel: Callable[..., Any],
     arrays: Iterable[Any],
     layout: Layout,
     options: Options,
     dtype: Any,
-) -> Scores:
+) -> Any:
     """Run a kernel in the precision `dtype`, whatever the caller's global setting.
 
     Returns:
-        NumPy arrays, which keep float64 in the caller's hands, where JAX would round it by default;
-        traced arrays where some input is traced.
+        What the kernel returns, as NumPy arrays: these keep float64 in the caller's hands, where
+        JAX would round it by default. Where some input is traced, traced arrays.
     """
     given = tuple(arrays)
     traced = _any_traced(*given)

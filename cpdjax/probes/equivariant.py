@@ -84,7 +84,7 @@ def equivariant_cpd(
     arguments = Arguments.of(*flat(x, y), alphas, dtype, predictions=predictions, **choices)
     layout = cross_validation(len(x), concrete_folds(folds), seed=seed)
     arrays = (x, y, arguments.alphas)
-    scores = compute(equivariant_probe, arrays, layout, arguments.options, arguments.dtype)
+    scores: Scores = compute(equivariant_probe, arrays, layout, arguments.options, arguments.dtype)
     return of_one_size(scores)
 
 

@@ -208,8 +208,8 @@ class ScalarProbe(ProbeKind):
     ) -> PermutationTest:
         """Permute what composition leaves of the targets, or the targets themselves."""
         data = (x[rows], targets.counts[rows], targets.y[rows])
-        own = {"projection": settings.projection, "scheme": settings.scheme}
-        return permutation_test(*data, **own, **options)
+        chosen = {"projection": settings.projection, **options}
+        return permutation_test(*data, scheme=settings.scheme, **chosen)
 
     def resample(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
@@ -272,7 +272,7 @@ class TensorProbe(ProbeKind):
         empty = {"r2_geom": np.nan, "r2_full": np.nan, "alpha_geom": np.nan, "alpha_full": np.nan}
         empty["r2_comp"] = 0.0
         width = x.shape[-1]
-        spread = {
+        spread: dict[str, Any] = {
             name: targets.spread_over_targets(values, width, empty[name])
             if name in empty
             else values

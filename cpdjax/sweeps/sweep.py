@@ -178,7 +178,7 @@ def _probe_unit(work: Work, unit: _Unit) -> Scores:
         batch_size=default_batch_size(),
         elements=work.targets.counts.shape[1],
     )
-    scores = compute(
+    scores: Scores = compute(
         partial(_probe_stack, kernel=kind.kernel),
         (*kind.arrays(x, work.targets, settings), alphas),
         replace(work.layout, index=work.layout.index[own], rank=work.layout.rank[own]),
