@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cpdjax.checks.run import DEFAULT_FEATURES
+from cpdjax.checks.run import DEFAULT_FEATURES, run
 from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
-from cpdjax.reports import checks as page
+from cpdjax.reports import checks
 
 
 def check(
