@@ -4,7 +4,7 @@
         --reference mace=envs/mace/bin/python ...
     python benchmarks/bench_train.py --fast        # ports alone, tiny
 
-The sizes are those of the zoo's models (`cpdjax.models.training.recipes.NETWORKS`), the batches those that
+The sizes are those of the zoo's models (`cpdjax.models.recipes.NETWORKS`), the batches those that
 `cpdjax train` makes. Both sides do the same step in float32: mean over atoms, absolute error of
 the standardised gap, gradient, AdamW. Each reference runs in a process of its own
 (`reference_models.py`), in turn with its port, which starts from the reference's weights; losses of

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
-from cpdjax.irreps import components as tensor_components
+from cpdjax.irreps import components
 from cpdjax.validation import check_finite
 
 #: The name of the channel that holds all invariants of a layer together, in the place of an irrep.
@@ -135,7 +135,7 @@ def tensor_channels(
     for f, layer in _layers(features, rows, what):
         for kind in dict.fromkeys(str(ir) for _, ir in f[layer].irreps):
             if kind in targets if f.parity else Irrep(kind).l in degrees:
-                block, _ = tensor_components(f[layer], kind)
+                block, _ = components(f[layer], kind)
                 x = np.asarray(block, np.float64)
                 present = (x != 0).any((0, 2))
                 found.append(Channel(f.model, layer, kind, x[:, present], x.shape[1], f.parity))
