@@ -45,41 +45,43 @@ def cpd(
 
         B = argmin ‖X − CB‖²,   Z = (X − CB) / std(X − CB),   W = argmin ‖Y − ZW‖² + α‖W‖²
 
-    and R² of ZW on the held-out rows. A feature whose residual variance is below eps^(3/4) of
-    its variance (1.8e-12 in float64) owes everything to composition and drops out.
+    The score is R² of ZW on the held-out rows. A feature whose residual variance is below eps^(3/4)
+    of its variance (1.8e-12 in float64) owes everything to composition, and drops out.
 
     Args:
         X: features of every molecule.
-        C: composition, element counts or fractions, without intercept; any rank.
-        Y: one target, or one a column. A single target has a target axis of length one.
-        folds: number of shuffled folds drawn from `seed`, or the fold id of every molecule
+        C: composition of every molecule, element counts or fractions, without an intercept; its
+            rank may be smaller than its number of columns.
+        Y: one target, or a target in each column. A single target has a target axis of length one.
+        folds: the number of shuffled folds, drawn with `seed`; or the fold id of every molecule
             (`group_folds` makes ids that keep groups whole).
-        alphas: one Ridge penalty, a grid, or "loo": per target and fold the α of
-            `ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows.
+        alphas: one Ridge penalty, a grid of them, or "loo": for each target and fold, the α of
+            `kernel.ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows.
+        seed: random seed of the folds.
+        predictions: return every molecule's held-out prediction from the residual as well.
+        dtype: precision of the arithmetic. By default it is float64, asked for locally (float32 on
+            a TPU); inside a transformation, it is the precision of what is traced.
         standardize: scale features to unit variance on the training rows of each fold.
-        projection: what is taken from X, always fitted on the training rows of each fold:
+        projection: what is subtracted from X, always fitted on the training rows of each fold:
             "ols": CB, as above.
             "none": nothing, so that `r2_geom` is `r2_full`.
-            "ridge": CB with the penalty ‖SB‖² on B, S the standard deviations of C. It leaves
-                some composition in Z; Y stays as it is.
-            "quadratic": "ols" from the columns of C and all their products.
-            "formula": for a molecule whose formula (row of C) is among the training rows, the
-                mean of those rows; for any other (our choice) CB as above. The strictest:
-                no function of composition is left in Z.
-            "leace": the linear prediction of C from X alone, so that no molecule's composition
-                is asked for once it is fitted; see `cpdjax.kernel.leace`.
+            "ridge": CB with the penalty ‖SB‖² on B, where S holds the standard deviations of C.
+                Some composition stays in Z, and Y stays as it is.
+            "quadratic": as "ols", from the columns of C and all their products.
+            "formula": for a molecule whose formula (row of C) is among the training rows, the mean
+                of those rows; for any other (our choice) CB as above. This is the strictest: no
+                function of composition is left in Z.
+            "leace": the linear prediction of C from X alone, so that once it is fitted no
+                molecule's composition is asked for; see `cpdjax.kernel.leace`.
             "oracle-leace": the same as "ols", under the name that its literature gives it.
-        predictions: also return every molecule's held-out prediction from the residual.
-        dtype: precision of the arithmetic. By default float64, asked for locally (float32 on a
-            TPU); inside a transformation, the precision of what it traces.
 
     Returns:
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
 
     Raises:
-        InputError: shapes that disagree, NaN or infinity, negative α, impossible folds; C traced
-            for "formula".
-        UnknownNameError: no such projection.
+        InputError: shapes disagree, a value is NaN or infinite, an α is negative, the folds are
+            impossible, or C is traced for "formula".
+        UnknownNameError: there is no such projection, or no such option.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -113,20 +115,22 @@ def learning_curve(
 ) -> Scores:
     """Run `cpd` on nested random subsets: how many molecules does the probe need?
 
-    Each repeat shuffles the molecules (`folds.nested` gives the very subsets and fold ids); a
-    subset of size N is its first N, cross-validated within itself. The moments of a size are
-    those of the size before plus the new rows: one pass a repeat.
+    Each repeat shuffles the molecules anew (`folds.nested` gives the very subsets and fold ids). A
+    subset of size N is the first N molecules of a shuffle, cross-validated within itself. The
+    moments of a size are those of the size before plus those of the new rows, so that each repeat
+    needs one pass over the rows.
 
     Args:
         sizes: increasing numbers of molecules, held-out rows included.
-        repeats: number of shuffles, all drawn from `seed`.
-        X, C, Y, folds, alphas, standardize, projection, dtype: as in `cpd`.
+        repeats: the number of shuffles.
+        seed: random seed of the shuffles.
+        X, C, Y, folds, alphas, dtype, standardize, projection: as in `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).
 
     Raises:
-        InputError: as `cpd`, and sizes that do not fit the data.
+        InputError: as `cpd`, and where sizes do not fit the data.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -140,7 +144,7 @@ def learning_curve(
 
 
 def concrete_folds(folds: Any) -> int | np.ndarray:
-    """A number of folds, or fold ids as an array; see `cpd` for what is raised."""
+    """Return a number of folds, or fold ids as an array; see `cpd` for what is raised."""
     if isinstance(folds, jax.core.Tracer):
         raise InputError(
             "folds must be concrete: fold ids set array shapes and cannot be traced; "
