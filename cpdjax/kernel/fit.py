@@ -3,8 +3,8 @@
 The fit is `primal`, from moments of features, or `dual`, from products of rows. Its α is every
 value of a grid, or the value of the grid with the smallest leave-one-out error for each target.
 
-In formulas, Z holds the residual features, one row per molecule (see `residual.Residual`), and Y
-the targets.
+In formulas, the matrix Z holds the residual features, one row per molecule (see
+`residual.Residual`), and the matrix Y holds the targets.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def primal(
     cross = residual.cross(m)
 
     def defect(w: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
-        # Of the defect, Zᵀ(Y − Zw) is summed over the rows. Expanded into moments, ZᵀY − ZᵀZ w, it
-        # would be a small difference of large numbers that have been rounded already.
+        # The part Zᵀ(Y − Zw) of the defect is summed over the rows. Expanded into the moments
+        # ZᵀY − ZᵀZ w, this part would be a small difference of large, already rounded numbers.
         def of_fold(rows: Rows) -> Array:
             z, y = residual.features(rows), residual.targets(rows)
             rest = lambda w: einsum("tn,dn->td", y - matmul(w.T, z), z).T  # noqa: E731
@@ -104,9 +104,10 @@ def dual(
 
     def of_fold(rows: Rows) -> tuple[Array, ...]:
         # What composition explains of Y is projected out of the right-hand side. It cannot change
-        # the weights: since Z is orthogonal to composition, Zᵀ takes that part of a to zero. But
-        # that part of a would be of size 1/α, and for a small α its rounding would drown the rest.
-        # Where Z is not orthogonal to composition, as for raw features, `targets` returns all of Y.
+        # the weights: the residual Z is orthogonal to composition, so w = Zᵀa takes that part of a
+        # to zero. But that part of a would be of size 1/α, and for a small α its rounding would
+        # drown the rest. For features that are not orthogonal to composition, such as raw ones,
+        # the method `targets` returns all of Y.
         centred = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
         z, y = residual.features(rows), residual.targets(rows)
         return z.T, y.T, centred.T, rows.weight
@@ -126,8 +127,8 @@ def dual(
         # since 1 minus a leverage near 1 would lose its digits. The intercept takes a further 1/n.
         def error(alpha: Array) -> Array:
             shrunk = 1 / (s.eigenvalues + alpha)
-            fitted = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
-            left = alpha * fitted + (centred - y)
+            coefficients = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
+            left = alpha * coefficients + (centred - y)
             kept = alpha * matmul(jnp.square(s.vectors), shrunk) - 1 / m.n
             return _loo_error(left.T, kept, weight)
 
@@ -151,7 +152,7 @@ def _fit(
 
     The Gram matrix is S, the right-hand side is `rhs`, and `held` holds the held-out rows as they
     multiply the weights. Predictions are for every α of the grid or, where a function of the
-    leave-one-out `errors` is given, for the α that it makes best for each target.
+    leave-one-out `errors` is given, for the α of each target with the smallest error.
     """
 
     def by_weights(refine: ridge.Refinement, solve: ridge.Solve) -> Array:

@@ -5,8 +5,8 @@ A block of rows is kept as its regression on composition and the second moments 
     [X, Y] = mean + (C − mean_c) b + R.
 
 The coefficients b need not be those of least squares: moments about any others follow without a
-visit to the rows. No digits cancel on the way as long as b is near the least-squares solution,
-since R is then as small as it can be.
+visit to the rows. No digits cancel on the way as long as they are near the least-squares solution,
+since the residual R is then as small as it can be.
 
 Moments form a commutative monoid under `merge`. Folds, nested subsets, chunks and devices all
 combine by the same formula: that of Chan, Golub and LeVeque (1979), with composition beside the
@@ -40,9 +40,9 @@ Regression = Callable[[Array, Array], Array]
 class Moments(NamedTuple):
     """Hold the count, means, regression on composition and second moments of a block of rows.
 
-    A response is a feature or a target; features come first. Below, R stands for what the
-    regression leaves of the responses (see the module's docstring) and C for composition about its
-    mean.
+    A response is a feature or a target; features come first. In the list, the letter R stands for
+    what the regression leaves of the responses (see the module's docstring), and C stands for
+    composition about its mean.
 
     - `n`: the number of rows.
     - `mean_c` and `mean`: the means of composition and of the responses.
@@ -99,11 +99,12 @@ def moments(
     c = (c - mean_c[..., None]) * weight[..., None, :]
     cc = einsum("...en,...fn->...ef", c, c)
     # One pass over the responses gives their means and their products with C together. For these
-    # products the responses need not be centred, since the centred columns of C sum to zero.
+    # products the responses need not be centred, since the centred columns of C sum to zero. What
+    # they lose by rounding where a mean is large, a rough b can bear.
     both = jnp.concatenate([share, c], -2)
     sums = jnp.concatenate([einsum("...en,...rn->...er", both, r) for r in (x, y)], -1)
     # Whatever is computed from moments is the same for any b, so its derivative in b is zero and
-    # need not be taken; for the same reason b may be rough, as that of `eliminate` is.
+    # need not be taken. For the same reason the rough solution of `eliminate` is good enough.
     b = lax.stop_gradient(eliminate(cc, sums[..., 1:, :]))
     mean = sums[..., 0, :]
 
@@ -141,9 +142,9 @@ def eliminate(
     elements = cc.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(elements, dtype=cc.dtype), cc.shape)
     # Columns are scaled to unit length, so that the ridge means the same to a rare element as to
-    # a common one. A ridge of √eps keeps every pivot positive without pivoting, even where
-    # columns are linearly dependent; it is what costs half of the digits. An absent element gets
-    # a diagonal of 1 and a scale of 0, and so a coefficient of zero.
+    # a common one. A ridge of √eps keeps every pivot positive in the given order of columns, even
+    # where they are linearly dependent; this is what costs half of the digits. An absent element
+    # gets a diagonal of 1 and a scale of 0, and so a coefficient of zero.
     variance = jnp.diagonal(cc, axis1=-2, axis2=-1)
     scale = jnp.where(variance > 0, 1 / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
     ridge = jnp.where(variance > 0, jnp.sqrt(jnp.finfo(cc.dtype).eps), 1)
@@ -205,7 +206,7 @@ def about_mean(m: Moments) -> Moments:
 
 
 def _shifted_cross(cr: Array, cc: Array, d: Array) -> Array:
-    """Return what CᵀR becomes when R becomes R + C d."""
+    """Return the product CᵀR for the residual R + C d in the place of R."""
     return cr + einsum("...ef,...fr->...er", cc, d)
 
 

@@ -44,9 +44,9 @@ LOO_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-12, 13))
 Weights = Float[Array, "alpha n target"]
 #: A function from the right-hand sides B of every α to the solutions (S + αI)⁻¹ B.
 Solve = Callable[[Weights], Weights]
-#: A function of the weights W, the grid of α and a mask over the grid. It returns the defect that W
-#: leaves in the system, B − (S + αI) W, which it finds from the rows and not from S. Where the
-#: mask is False, no row is visited and the result has no meaning.
+#: A function of the weights W, the grid of α and a mask over the grid. It returns the defect of the
+#: weights, B − (S + αI) W, which it finds from the rows and not from S. Where the mask is False, no
+#: row is visited and the result has no meaning.
 Defect = Callable[[Weights, Float[Array, "alpha #target"], Bool[Array, " alpha"]], Weights]
 
 
@@ -67,7 +67,7 @@ def on_grid(
 
     def solved_by(factorise: Callable[[Array, Array], Solve]) -> Callable[[], Array]:
         # The factorisation is kept out of differentiation, which `_implicit` takes care of. LAPACK
-        # wants the matrix column by column: since S is symmetric, its transpose is just that.
+        # wants the matrix column by column, which for a symmetric S is the layout of its transpose.
         factor = lambda: factorise(lax.stop_gradient(gram).T, alphas)  # noqa: E731
         return lambda: use(_implicit(gram, alphas[:, None, None], factor()))
 
@@ -187,10 +187,11 @@ def _tridiagonal(gram: Array, alphas: Array) -> Solve:
     """Return a solver by one reduction S = QTQᵀ:  (S + αI)⁻¹ = Q (T + αI)⁻¹ Qᵀ  for every α."""
     packed, diagonal, off, taus = linalg.tridiagonal(gram, lower=True)
     # LAPACK leaves the Householder reflectors that make up Q below the subdiagonal. None of them
-    # acts on the first row, so `q` is Q without its first row and column.
+    # acts on the first row, so the first row and column of Q are left out of `q`.
     q = linalg.householder_product(packed[1:, :-1], taus)
-    # The reduction rounds T at eps times the size of S: with an α below that, T + αI might be
-    # singular or indefinite. As in `_shifted_cholesky`, `Refinement` corrects for the raised α.
+    # The reduction rounds T at eps times the size of S. With an α below that, the matrix T + αI
+    # might be singular or indefinite. As in `_shifted_cholesky`, `Refinement` corrects the weights
+    # for the raised α.
     alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * jnp.diagonal(gram).sum())
     zero = jnp.zeros((1,), gram.dtype)
     below, above = jnp.concatenate([zero, off]), jnp.concatenate([off, zero])
