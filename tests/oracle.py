@@ -1,9 +1,10 @@
-"""CPD written with scikit-learn, fold by fold, in float64: what the kernel must equal.
+"""Write CPD with scikit-learn, fold by fold, in float64: the oracle that the kernel must equal.
 
-Nothing here is shared with the kernel but two documented rules: a feature whose residual variance
-is below eps^(3/4) of its variance, or whose variance is below (100 eps mean)², drops out.
+It shares nothing with the kernel but two documented rules. A feature drops out if the variance of
+its residual is at most eps^(3/4) of its own variance, or if its own variance is at most
+(100 eps mean)².
 
-Every regression has an intercept, so rows are first centred about the training mean. It changes
+Every regression has an intercept, so rows are first centred about the training mean. This changes
 no result and keeps `LinearRegression`'s intercept from costing digits where a mean is large.
 """
 
@@ -22,7 +23,7 @@ EPS = np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class Oracle:
-    """Named as `cpdjax.Scores`, with the same axes."""
+    """Hold scores under the names of `cpdjax.Scores`, with the same axes."""
 
     r2_geom: np.ndarray
     r2_full: np.ndarray
@@ -34,14 +35,14 @@ class Oracle:
 
 
 def ols(x, c, train):
-    """What least squares from composition, fitted on the rows `train`, leaves of all rows."""
+    """Return what least squares from composition, fitted on rows `train`, leaves of all rows."""
     c = c - c[train].mean(0)
     return x - LinearRegression().fit(c[train], x[train]).predict(c)
 
 
 @threadpool_limits.wrap(limits=1)  # small matrices: threads only get in each other's way
 def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", project=ols) -> Oracle:
-    """Scores for fold ids `ids`; with `loo`, RidgeCV chooses from `alphas` for every target."""
+    """Return scores for fold ids `ids`; with `loo`, RidgeCV chooses an α for every target."""
     alphas = np.asarray(alphas, float)
     folds = []
     prediction = np.full((1 if loo else len(alphas), *Y.shape), np.nan)
@@ -76,15 +77,16 @@ def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", proj
 
 
 def _ridge(z, y, held_out, alphas, loo, solver):
-    """Held-out predictions (alpha, row, target) and their α (alpha, target)."""
+    """Return held-out predictions (alpha, row, target) and the α (alpha, target) behind them."""
     targets = y.shape[1]
     if loo:
         model = RidgeCV(alphas=alphas, alpha_per_target=True).fit(z, y)
         chosen = np.broadcast_to(np.asarray(model.alpha_, float), (1, targets))
-        # RidgeCV finds its coefficients from the dual: fit anew with the α it chose.
+        # RidgeCV finds its coefficients from the dual form, so Ridge fits anew with the chosen α.
         model = Ridge(alpha=chosen[0], solver=solver).fit(z, y)
         return model.predict(held_out).reshape(1, -1, targets), chosen
-    # One penalty a target is scikit-learn's own way to factorise once for a grid of them.
+    # Ridge takes one penalty per target. With a copy of the targets for every α, it factorises once
+    # for the whole grid.
     chosen = np.repeat(alphas[:, None], targets, axis=1)
     model = Ridge(alpha=chosen.ravel(), solver=solver).fit(z, np.tile(y, (1, len(alphas))))
     held = model.predict(held_out).reshape(-1, len(alphas), targets)
@@ -101,7 +103,7 @@ def _share(x, explained, constant, standardize):
 
 
 def learning_curve(X, C, Y, layout, alphas, **options) -> Oracle:
-    """`cpd` on the subsets of a `folds.Layout`, with leading axes (repeat, size)."""
+    """Return the scores of `cpd` on every subset of a `folds.Layout`: axes (repeat, size, …)."""
     curve = []
     for repeat in range(len(layout.index)):
         row = []
@@ -117,8 +119,11 @@ def learning_curve(X, C, Y, layout, alphas, **options) -> Oracle:
 
 
 def conditioning(X, C, Y, ids, alphas, *, draws=3, **options) -> Oracle:
-    """How well determined the oracle is: the largest change of each of its numbers when every
-    feature moves to a neighbouring float, up or down at random."""
+    """Return how well the oracle's values are determined.
+
+    This is the largest change of each value when every feature moves to a neighbouring float, up
+    or down at random.
+    """
     exact = cpd(X, C, Y, ids, alphas, **options)
     rng = np.random.default_rng(0)
     moved = []

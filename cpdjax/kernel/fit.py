@@ -1,4 +1,11 @@
-"""Ridge from a residual to the targets: primal or dual, on a grid of α or by leave-one-out."""
+"""Fit Ridge from the residual to the targets and predict held-out rows.
+
+The fit is `primal`, from moments of features, or `dual`, from products of rows. Its α is every
+value of a grid, or the value of the grid with the smallest leave-one-out error for each target.
+
+In formulas, the matrix Z holds the residual features, one row per molecule (see
+`residual.Residual`), and the matrix Y holds the targets.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +20,22 @@ from cpdjax.kernel import ridge
 from cpdjax.kernel.moments import Moments, einsum, matmul
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 
-#: (residuals, Vᵀz, 1/(λ + α), weight, rows) → squared leave-one-out errors, by target.
+#: A function of the residuals of a fit, Vᵀ Zᵀ, 1 / (λ + α), the weights of the rows and the number
+#: of training rows. It returns the sum of squared leave-one-out errors of every target.
 LeaveOut = Callable[[Array, Array, Array, Array, Array], Float[Array, " target"]]
 
 
 class Fit(NamedTuple):
-    """Held-out predictions, and the α that made them."""
+    """Hold held-out predictions, and the α behind each of them."""
 
     prediction: Float[Array, "alpha target row"]
     alpha: Float[Array, "alpha target"]
 
 
 def one_row(left: Array, u: Array, shrunk: Array, weight: Array, n: Array) -> Array:
-    """Leave out one row of a fit with an intercept, which takes 1/n of the leverage."""
+    """Return the squared errors of leaving out one row at a time, in a fit with an intercept."""
+    # The leverage of a row has two parts: 1/n from the intercept, and from Ridge the squares of the
+    # row's components along the eigenvectors, each divided by λ + α.
     return _loo_error(left, 1 - 1 / n - matmul(shrunk, jnp.square(u)), weight)
 
 
@@ -39,10 +49,16 @@ def primal(
     loo: bool,
     leave_out: LeaveOut = one_row,
 ) -> Fit:
-    """(ZᵀZ + αI) w = ZᵀY from the moments; a grid of well-conditioned α visits no row."""
+    """Return the fit  (ZᵀZ + αI) w = ZᵀY  from the moments `m` of the training rows.
+
+    A grid of α that are all well conditioned visits no training row. With `loo`, each target gets
+    the α for which the errors that `leave_out` computes are smallest.
+    """
     cross = residual.cross(m)
 
     def defect(w: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
+        # The part Zᵀ(Y − Zw) of the defect is summed over the rows. Expanded into the moments
+        # ZᵀY − ZᵀZ w, this part would be a small difference of large, already rounded numbers.
         def of_fold(rows: Rows) -> Array:
             z, y = residual.features(rows), residual.targets(rows)
             rest = lambda w: einsum("tn,dn->td", y - matmul(w.T, z), z).T  # noqa: E731
@@ -51,6 +67,8 @@ def primal(
         return training.sum(of_fold) - alphas[:, None] * w
 
     def errors(s: ridge.Spectrum) -> Array:
+        # No fit is repeated: in closed form the left-out error of a row is its residual over one
+        # minus its leverage. In the basis of eigenvectors, both are cheap for every α.
         def of_fold(rows: Rows) -> Array:
             u = matmul(s.vectors.T, residual.features(rows))
             y = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
@@ -78,18 +96,23 @@ def dual(
     *,
     loo: bool,
 ) -> Fit:
-    """(ZZᵀ + αI) a = Y, w = Zᵀa, for more features than rows.
+    """Return the fit  (ZZᵀ + αI) a = Y,  w = Zᵀa  for features that outnumber the rows.
 
-    Y's own composition part is projected out first: Zᵀ does not see it, but a would be of size
-    1/α along it.
+    Its predictions are those of `primal`. The matrix ZZᵀ has one row and column per training row,
+    and so is the smaller of the two.
     """
 
-    def seen(rows: Rows) -> tuple[Array, ...]:
+    def of_fold(rows: Rows) -> tuple[Array, ...]:
+        # What composition explains of Y is projected out of the right-hand side. It cannot change
+        # the weights: the residual Z is orthogonal to composition, so w = Zᵀa takes that part of a
+        # to zero. But that part of a would be of size 1/α, and for a small α its rounding would
+        # drown the rest. For features that are not orthogonal to composition, such as raw ones,
+        # the method `targets` returns all of Y.
         centred = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
         z, y = residual.features(rows), residual.targets(rows)
         return z.T, y.T, centred.T, rows.weight
 
-    z, y, centred, weight = (a.reshape(-1, *a.shape[2:]) for a in training.map(seen))
+    z, y, centred, weight = (a.reshape(-1, *a.shape[2:]) for a in training.map(of_fold))
     gram = einsum("nd,md->nm", z, z)
 
     def defect(a: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
@@ -97,10 +120,15 @@ def dual(
         return _where_needed(needed, rest, a) - alphas[:, None] * a
 
     def errors(s: ridge.Spectrum) -> Array:
+        # Leave-one-out errors belong to the fit to all of Y, not only to what composition leaves of
+        # it: so the part that was projected out returns, as a residual that no α explains.
+        # Residuals and leverages are both written with α as a factor, from
+        #     y − ZZᵀa = α a   and   1 − h = Σ v² α / (λ + α),
+        # since 1 minus a leverage near 1 would lose its digits. The intercept takes a further 1/n.
         def error(alpha: Array) -> Array:
             shrunk = 1 / (s.eigenvalues + alpha)
-            fitted = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
-            left = alpha * fitted + (centred - y)
+            coefficients = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
+            left = alpha * coefficients + (centred - y)
             kept = alpha * matmul(jnp.square(s.vectors), shrunk) - 1 / m.n
             return _loo_error(left.T, kept, weight)
 
@@ -120,7 +148,12 @@ def _fit(
     residual: Residual,
     errors: Callable[[ridge.Spectrum], Float[Array, "alpha target"]] | None,
 ) -> Fit:
-    """rhsᵀ (S + αI)⁻¹ held, for a grid of α or for what leave-one-out errors choose."""
+    """Return the predictions  rhsᵀ (S + αI)⁻¹ held  of held-out rows.
+
+    The Gram matrix is S, the right-hand side is `rhs`, and `held` holds the held-out rows as they
+    multiply the weights. Predictions are for every α of the grid or, where a function of the
+    leave-one-out `errors` is given, for the α of each target with the smallest error.
+    """
 
     def by_weights(refine: ridge.Refinement, solve: ridge.Solve) -> Array:
         weights = refine(solve(ridge.tile(rhs, len(refine.alphas))), solve)
@@ -136,12 +169,14 @@ def _fit(
 
     def use(solve: ridge.Solve) -> Array:
         def by_rows() -> Array:
+            # The inverse is symmetric, so it may as well be applied to the held-out rows.
             solved = solve(ridge.tile(held, len(alphas)))
-            return jnp.stack([matmul(rhs.T, s) for s in solved])  # einsum would transpose both
+            return jnp.stack([matmul(rhs.T, s) for s in solved])  # einsum transposes both
 
         if rhs.shape[-1] <= held.shape[-1]:
             return by_weights(refine, solve)
-        # Fewer held-out rows than targets: solve for those, unless weights must be refined.
+        # With fewer held-out rows than targets it is cheaper to solve for the rows. That makes no
+        # weights, though, and weights are what refinement corrects.
         return lax.cond(refine.needed.any(), lambda: by_weights(refine, solve), by_rows)
 
     prediction = ridge.on_grid(gram, alphas, use, scaled=residual.scaled)
@@ -149,7 +184,9 @@ def _fit(
 
 
 def _where_needed(needed: Bool[Array, " alpha"], f: Callable[[Array], Array], w: Array) -> Array:
-    """f of the weights of every α, or zeros."""
+    """Return f of the weights of every α that needs it, and zeros for every other α."""
+
+    # The loop over α is not a batch: a batch would compute both branches for every α.
 
     def one(args: tuple[Array, Array]) -> Array:
         needed, w = args
@@ -159,10 +196,12 @@ def _where_needed(needed: Bool[Array, " alpha"], f: Callable[[Array], Array], w:
 
 
 def _loo_error(left: Array, kept: Array, weight: Array) -> Float[Array, " target"]:
-    """Σ (rᵢ / (1 − hᵢ))²: the squared leave-one-out errors of a linear smoother.
+    """Return the sum of squared leave-one-out errors, Σ (rᵢ / (1 − hᵢ))², of a linear smoother.
 
-    `left` holds its residuals r, `kept` its 1 − h (Golub, Heath and Wahba, 1979).
+    Its residuals r are `left`, and one minus its leverages, 1 − h, is `kept` (Golub, Heath and
+    Wahba, Technometrics 21, 215, 1979).
     """
+    # A row that is fitted exactly has 1 − h = 0, or less after rounding.
     floor = jnp.finfo(kept.dtype).eps
     loo = left / jnp.maximum(kept, floor)[None]
     return einsum("n,tn->t", weight, loo * loo)

@@ -1,16 +1,21 @@
-"""Second moments: the only thing CPD needs to know of its training rows.
+"""Summarise training rows by their second moments, which are all that CPD needs to know of them.
 
-A block of rows is kept as its regression on composition and the second moments of what is left,
+A block of rows is kept as its regression on composition and the second moments of what is left:
 
-    [X, Y] = mean + (C − mean_c) b + R,
+    [X, Y] = mean + (C − mean_c) b + R.
 
-where b may be any coefficients: moments about others follow without touching a row, and without
-cancelling digits where b is near the least-squares solution. `Moments` is a commutative monoid
-under `merge`: folds, nested subsets, chunks and devices all combine by the same formula, that of
-Chan, Golub and LeVeque (1979) with composition beside the mean. The training moments of a fold are
-merged from the other folds alone: a held-out row cannot touch them, not even by a rounding error.
+The coefficients b need not be those of least squares: moments about any others follow without a
+visit to the rows. No digits cancel on the way as long as they are near the least-squares solution,
+since the residual R is then as small as it can be.
 
-Rows of molecules lie columns first, each feature contiguous: products take half the time.
+Moments form a commutative monoid under `merge`. Folds, nested subsets, chunks and devices all
+combine by the same formula: that of Chan, Golub and LeVeque (1979), with composition beside the
+mean. The training moments of a fold are merged from the moments of the other folds, rather than
+found by subtracting its own from those of all rows. So a held-out row cannot reach them, not even
+through a rounding error.
+
+Arrays hold one molecule per column, so that the values of each feature are contiguous in memory:
+matrix products then take half the time.
 """
 
 from __future__ import annotations
@@ -23,20 +28,31 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Accelerators round float32 products to fewer bits unless told not to; `@` cannot be told.
+# Accelerators round the factors of float32 products to fewer bits unless the precision is asked
+# for. The operator `@` has no argument for that, so the kernel never uses it.
 einsum = partial(jnp.einsum, precision="highest")
 matmul = partial(jnp.matmul, precision="highest")
 
-#: (CᵀC, CᵀR) → coefficients.
+#: A function that returns the coefficients of a regression on composition from CᵀC and CᵀR.
 Regression = Callable[[Array, Array], Array]
 
 
 class Moments(NamedTuple):
-    """Number of rows n, means, regression b and second moments of C and R.
+    """Hold the count, means, regression on composition and second moments of a block of rows.
 
-    A response is a feature or a target, in this order. `cr` = CᵀR is zero but for rounding where
-    b is the least-squares solution. Of targets among themselves nothing is kept: a thousand are
-    cheap. In the dual form, where features outnumber rows, `xx` is its diagonal and `xy` is empty.
+    A response is a feature or a target; features come first. In the list, the letter R stands for
+    what the regression leaves of the responses (see the module's docstring), and C stands for
+    composition about its mean.
+
+    - `n`: the number of rows.
+    - `mean_c` and `mean`: the means of composition and of the responses.
+    - `cc`: CᵀC.
+    - `b`: the coefficients of the regression, in units of the response per unit of composition.
+    - `cr`: CᵀR, which is zero up to rounding where the regression is least squares.
+    - `xx`: RᵀR of the features. In the dual form, where features outnumber rows, its diagonal.
+    - `xy`: RᵀR between features and targets. In the dual form it is empty.
+
+    Nothing is kept of targets among themselves, so that a thousand targets stay cheap.
     """
 
     n: Float[Array, "*batch"]
@@ -50,17 +66,17 @@ class Moments(NamedTuple):
 
     @property
     def features(self) -> int:
-        """How many of the responses are features."""
+        """Return how many of the responses are features."""
         return self.xx.shape[-1]
 
     @property
     def dual(self) -> bool:
-        """Whether these are of the dual form."""
+        """Return whether the moments have the dual form, for more features than rows."""
         return self.xx.ndim == self.mean.ndim
 
     @property
     def variance(self) -> Float[Array, "*batch feature"]:
-        """Of the features' R."""
+        """Return the variance of what the regression leaves of every feature."""
         squares = self.xx if self.dual else jnp.diagonal(self.xx, axis1=-2, axis2=-1)
         return squares / self.n[..., None]
 
@@ -73,24 +89,38 @@ def moments(
     *,
     dual: bool = False,
 ) -> Moments:
-    """Moments of the rows with weight 1; rows with weight 0 are padding."""
+    """Return the moments of the rows with weight 1; a row with weight 0 is padding."""
     n = weight.sum(-1)
+    # Means are subtracted before any product is formed: products of values whose mean is many
+    # times their spread would be rounded at the size of the mean squared. A block without rows
+    # has means of zero, not NaN.
     share = (weight / jnp.maximum(n, 1)[..., None])[..., None, :]
     mean_c = (c * share).sum(-1)
     c = (c - mean_c[..., None]) * weight[..., None, :]
     cc = einsum("...en,...fn->...ef", c, c)
+    # One pass over the responses gives their means and their products with C together. For these
+    # products the responses need not be centred, since the centred columns of C sum to zero. What
+    # they lose by rounding where a mean is large, a rough b can bear.
     both = jnp.concatenate([share, c], -2)
-    first = jnp.concatenate([einsum("...en,...rn->...er", both, r) for r in (x, y)], -1)
-    b = lax.stop_gradient(eliminate(cc, first[..., 1:, :]))  # any b will do
-    mean = first[..., 0, :]
+    sums = jnp.concatenate([einsum("...en,...rn->...er", both, r) for r in (x, y)], -1)
+    # Whatever is computed from moments is the same for any b, so its derivative in b is zero and
+    # need not be taken. For the same reason the rough solution of `eliminate` is good enough.
+    b = lax.stop_gradient(eliminate(cc, sums[..., 1:, :]))
+    mean = sums[..., 0, :]
 
     def residual(r: Array, where: slice) -> Array:
         explained = einsum("...er,...en->...rn", b[..., where], c)
+        # The mean goes first: the difference r − mean is small and nearly exact, whereas the sum
+        # mean + explained would be rounded at the size of the mean.
         return ((r - mean[..., where, None]) - explained) * weight[..., None, :]
 
     features = x.shape[-2]
     x, y = residual(x, slice(None, features)), residual(y, slice(features, None))
+    # With exact least squares this product is zero. The rest that a rough b leaves is kept, for
+    # `merge` to correct.
     cr = jnp.concatenate([einsum("...en,...rn->...er", c, r) for r in (x, y)], -1)
+    # Where features outnumber rows, a matrix of features by features would be larger than the
+    # rows themselves. The dual form works on the rows and asks only for the features' variance.
     if dual:
         xx, xy = (x * x).sum(-1), jnp.zeros((*n.shape, 0, 0), x.dtype)
     else:
@@ -102,18 +132,27 @@ def moments(
 def eliminate(
     cc: Float[Array, "*batch element element"], cr: Float[Array, "*batch element response"]
 ) -> Float[Array, "*batch element response"]:
-    """A solution of CᵀC b = CᵀR to half of the digits, whatever the rank: Gauss and Jordan.
+    """Return a solution b of CᵀC b = CᵀR that is right to half of the digits, whatever the rank.
 
-    Good enough for moments, and no LAPACK call, which must not be batched on a CPU (see `ridge`).
+    Half of the digits are enough for moments, which may be about any coefficients.
     """
+    # Elimination after Gauss and Jordan consists of plain array operations, which run over a
+    # batch of folds at once. LAPACK would be more accurate, but its calls must not be batched on
+    # a CPU (see `ridge`). Of the few columns of composition the elimination costs next to nothing.
     elements = cc.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(elements, dtype=cc.dtype), cc.shape)
+    # Columns are scaled to unit length, so that the ridge means the same to a rare element as to
+    # a common one. A ridge of √eps keeps every pivot positive in the given order of columns, even
+    # where they are linearly dependent; this is what costs half of the digits. An absent element
+    # gets a diagonal of 1 and a scale of 0, and so a coefficient of zero.
     variance = jnp.diagonal(cc, axis1=-2, axis2=-1)
     scale = jnp.where(variance > 0, 1 / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
     ridge = jnp.where(variance > 0, jnp.sqrt(jnp.finfo(cc.dtype).eps), 1)
     scaled = cc * scale[..., :, None] * scale[..., None, :] + eye * ridge[..., None]
 
     def step(j: Array, system: Array) -> Array:
+        # This takes from every other row what it has in column j, and divides row j itself by its
+        # pivot. The identity's column j brings both into one expression, without a branch.
         row = system[..., j, :] / system[..., j, j, None]
         return system - (system[..., :, j] - eye[..., j])[..., None] * row[..., None, :]
 
@@ -123,45 +162,60 @@ def eliminate(
 
 
 def merge(blocks: Moments, include: Float[Array, " block"], regress: Regression) -> Moments:
-    """Moments of the union of blocks (leading axis), those with `include` 0 left out.
+    """Return the moments of the union of blocks, which lie along the leading axis.
 
-    Every block moves to the union's regression, from its own that is d away and its mean, m away:
-    RᵀR becomes RᵀR + dᵀ(CᵀR + CᵀC d / 2) + (…)ᵀ + n m mᵀ.
+    Blocks where `include` is 0 are left out. The union's regression is that which `regress` makes
+    of the union's CᵀC and CᵀR. Every block moves to it from its own: with d for the difference of
+    their coefficients and m for the distance of the block's mean from the union's regression, the
+    second moments RᵀR of the block become
+
+        RᵀR + dᵀ (CᵀR + CᵀC d / 2) + (CᵀR + CᵀC d / 2)ᵀ d + n mᵀ m.
     """
+    # A block that is left out enters every sum times an exact zero, so that its values cannot
+    # change even the last bit of the union's moments.
     rows = blocks.n * include
     n = rows.sum()
     share = rows / jnp.maximum(n, 1)
     mean_c, mean = matmul(share, blocks.mean_c), matmul(share, blocks.mean)
     c, m = blocks.mean_c - mean_c[None], blocks.mean - mean[None]
-    own = _moved(blocks.cr, blocks.cc, blocks.b)
+    # The union's regression comes first. Its CᵀC and CᵀR are those within blocks plus those
+    # between the blocks' means; within a block, responses are taken about the mean alone.
+    about_means = _shifted_cross(blocks.cr, blocks.cc, blocks.b)
     cc = einsum("b,bef->ef", include, blocks.cc) + einsum("b,be,bf->ef", rows, c, c)
-    b = regress(cc, einsum("b,ber->er", include, own) + einsum("b,be,br->er", rows, c, m))
+    b = regress(cc, einsum("b,ber->er", include, about_means) + einsum("b,be,br->er", rows, c, m))
+    # Then every block moves to it: on the rows of a block, the residual R becomes R + C d + m.
     d, m = blocks.b - b[None], m - matmul(c, b)
-    moved = _moved(blocks.cr, blocks.cc, d)
+    moved = _shifted_cross(blocks.cr, blocks.cc, d)
     cr = einsum("b,ber->er", include, moved) + einsum("b,be,br->er", rows, c, m)
+    # What this adds to RᵀR has low rank: `element` rows for the change of coefficients and one for
+    # the mean, of each block. Written as leftᵀ right + rightᵀ left, with half of the quadratic term
+    # on either side, all blocks are added in one product.
     half = include[:, None, None] * (blocks.cr + moved) / 2
     left = jnp.concatenate([d.reshape(-1, len(mean)), m])
     right = jnp.concatenate([half.reshape(-1, len(mean)), rows[:, None] * m / 2])
     xx, xy = (jnp.tensordot(include, a, 1, precision="highest") for a in (blocks.xx, blocks.xy))
-    return _grown(Moments(n, mean_c, mean, cc, b, cr, xx, xy), left, right)
+    return _add_low_rank(Moments(n, mean_c, mean, cc, b, cr, xx, xy), left, right)
 
 
 def about_mean(m: Moments) -> Moments:
-    """The moments of the same rows about b = 0: those of [X, Y] themselves."""
-    moved = _moved(m.cr, m.cc, m.b)
-    return _grown(m._replace(b=jnp.zeros_like(m.b), cr=moved), m.b, (m.cr + moved) / 2)
+    """Return the moments of the same rows about b = 0, which are those of [X, Y] themselves."""
+    # As the residual R becomes R + C b, its second moments grow by bᵀ CᵀR + (CᵀR)ᵀ b + bᵀ CᵀC b.
+    # Half of the quadratic term goes to either side, as in `merge`.
+    moved = _shifted_cross(m.cr, m.cc, m.b)
+    return _add_low_rank(m._replace(b=jnp.zeros_like(m.b), cr=moved), m.b, (m.cr + moved) / 2)
 
 
-def _moved(cr: Array, cc: Array, d: Array) -> Array:
-    """CᵀR once R has become R + C d."""
+def _shifted_cross(cr: Array, cc: Array, d: Array) -> Array:
+    """Return the product CᵀR for the residual R + C d in the place of R."""
     return cr + einsum("...ef,...fr->...er", cc, d)
 
 
-def _grown(m: Moments, left: Array, right: Array) -> Moments:
-    """With leftᵀ right + rightᵀ left added to RᵀR, both of few rows."""
+def _add_low_rank(m: Moments, left: Array, right: Array) -> Moments:
+    """Return the moments with leftᵀ right + rightᵀ left added to RᵀR; both have few rows."""
     d = m.features
     if m.dual:
         return m._replace(xx=m.xx + 2 * einsum("kd,kd->d", left[:, :d], right[:, :d]))
+    # Stacked in both orders, the two products are one, which reads and writes `xx` once.
     a, b = jnp.concatenate([left, right]), jnp.concatenate([right, left])
     return m._replace(
         xx=m.xx + einsum("kd,ke->de", a[:, :d], b[:, :d]),

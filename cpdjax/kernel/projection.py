@@ -1,8 +1,8 @@
-"""What composition explains, and so is taken from the features: by least squares or otherwise.
+"""Find what composition explains of the features, which is what CPD takes from them.
 
-A projection is a matrix of concepts and a regression on it. The matrix is composition, or
-composition and further columns (`concepts`); the regression is `least_squares`, or one of those
-below. LEACE alone needs the features as well: see `leace`.
+A projection consists of a matrix of concepts and a regression on it. The matrix is composition,
+or composition and further columns (see `concepts`). The regression is `least_squares` or one of
+the other functions below. LEACE alone needs the features as well: see `leace`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,29 @@ from jaxtyping import Array, Float, Shaped
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.kernel.moments import Moments, Regression, about_mean, einsum, matmul
 
-#: What `cpdjax.cpd` can take from the features; it says what each of them means.
+#: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
+#: the features.
 Projection = Literal["ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"]
 PROJECTIONS: tuple[str, ...] = get_args(Projection)
 
-#: Of "ridge", in units of standardised composition columns: our choice, that of matscope.
+#: The penalty of the projection "ridge", for composition columns of unit variance. The value is
+#: our choice and that of the package matscope.
 PENALTY = 1.0
 
 
 def concepts(
     C: Shaped[Any, "molecule element"], projection: str
 ) -> Shaped[Array, "molecule concept"] | np.ndarray:
-    """Composition first, then the further columns that a projection regresses on.
+    """Return the columns that a projection regresses on: composition, then any further ones.
 
-    "quadratic": the products of all pairs of columns, squares included. "formula": a column of
-    ones and zeros for every distinct row of C.
+    The projection "quadratic" adds the products of all pairs of columns, squares included. The
+    projection "formula" adds one column for every distinct row of C: 1 for molecules with that
+    formula, 0 for all others. Every other projection adds nothing.
 
     Raises:
-        UnknownNameError: none of `PROJECTIONS`.
-        InputError: "formula" of a traced C, whose rows cannot be told apart.
+        UnknownNameError: when the name is none of `PROJECTIONS`.
+        InputError: when the projection is "formula" and C is traced, so that its rows have no
+            values yet by which to tell formulas apart.
 
     >>> concepts(np.array([[4, 1], [2, 0], [4, 1]]), "quadratic")
     array([[ 4.,  1., 16.,  4.,  1.],
@@ -59,8 +63,9 @@ def concepts(
         return xp.concatenate([c, c[:, first] * c[:, second]], axis=1)
     if traced:
         raise InputError(
-            'projection="formula" needs a concrete C: formulas are found by their values, which '
-            "cannot be traced; close over C instead"
+            'projection="formula" needs a concrete C, since it compares the values of its rows, '
+            "which do not exist while JAX traces the function; close over C instead of passing it "
+            "as a traced argument"
         )
     names, which = np.unique(c, axis=0, return_inverse=True)
     return np.concatenate([c, which.reshape(-1, 1) == np.arange(len(names))], axis=1)
@@ -69,9 +74,9 @@ def concepts(
 def regression(
     projection: str, blocks: Moments, include: Float[Array, " block"], elements: int
 ) -> Regression:
-    """How a projection finds its coefficients on the training rows that `include` names.
+    """Return the regression by which a projection is fitted on the blocks that `include` names.
 
-    Of the columns of C the first `elements` are composition itself.
+    The first `elements` columns of C are composition itself; the rest are those of `concepts`.
     """
     rows = blocks.n * include
     if projection == "ridge":
@@ -84,14 +89,17 @@ def regression(
 def least_squares(
     cc: Float[Array, "element element"], cr: Float[Array, "element response"]
 ) -> Float[Array, "element response"]:
-    """The minimum-norm solution B of  min ‖R − C B‖²  from centred moments CᵀC and CᵀR.
+    """Return the minimum-norm solution B of  min ‖R − C B‖²  from centred moments CᵀC and CᵀR.
 
-    Rank-deficient composition is normal: an element absent from a training fold, fractions
-    that sum to one. Columns are scaled to unit variance before the rank is decided (a rare
-    element is not a small one): directions with an eigenvalue below `8 · element · eps` count
-    as absent. The solution is then projected off the null space in the original units, which
-    makes it the one that scikit-learn's `LinearRegression` returns.
+    Rank-deficient composition is normal: an element can be absent from a training fold, and
+    fractions sum to one. A direction of composition counts as absent when its eigenvalue is at
+    most `8 · element · eps` after every column has been scaled to unit length. The solution is the
+    one that scikit-learn's `LinearRegression` returns.
     """
+    # Columns are scaled before the rank is decided, since a rare element is not a small one: the
+    # eigenvalues then measure linear dependence and not how often an element occurs. An absent
+    # element gets a scale of 0, and so a coefficient of zero; its diagonal of 1 keeps it from
+    # being counted as a dependent column.
     eps = jnp.finfo(cc.dtype).eps
     variance = jnp.diagonal(cc)
     present = variance > 0
@@ -100,12 +108,17 @@ def least_squares(
     eigenvalues, vectors = jnp.linalg.eigh(scaled)
     kept = eigenvalues > 8 * cc.shape[0] * eps
     inverse = jnp.where(kept, 1 / jnp.where(kept, eigenvalues, 1), 0)
-    half = einsum("ed,er->dr", vectors, scale[:, None] * cr)
-    solution = scale[:, None] * einsum("ed,dr->er", vectors, inverse[:, None] * half)
-    null = jnp.where(kept[None], 0, scale[:, None] * vectors)  # CᵀC null = 0, original units
+    rotated = einsum("ed,er->dr", vectors, scale[:, None] * cr)
+    solution = scale[:, None] * einsum("ed,dr->er", vectors, inverse[:, None] * rotated)
+    # So far the solution has the smallest norm in scaled units. In the original units it may hold
+    # a part along the null space of CᵀC, which predicts nothing on the training rows but would on
+    # others. Taking that part away leaves the shortest solution in the original units. Shapes are
+    # static, so `null` keeps a column for every direction, zero for those that are kept; the
+    # diagonal of 1 that `overlap` gets for these makes it invertible.
+    null = jnp.where(kept[None], 0, scale[:, None] * vectors)
     null = null / jnp.where(kept, 1, jnp.linalg.norm(null, axis=0))[None]
     overlap = matmul(null.T, null) + jnp.diag(kept.astype(cc.dtype))
-    for _ in range(2):  # twice is enough: the second takes away what rounding left of the first
+    for _ in range(2):  # the second pass takes away what rounding leaves of the first
         along = jnp.linalg.solve(overlap, matmul(null.T, solution))
         solution = solution - matmul(null, along)
     return solution
@@ -118,11 +131,18 @@ def penalised(
     rows: Float[Array, ""],
     features: int,
 ) -> Float[Array, "element response"]:
-    """The solution B of  min ‖R − C B‖² + `PENALTY` ‖S B‖²,  S the standard deviations of C.
+    """Return the solution B of  min ‖R − C B‖² + `PENALTY` ‖S B‖²  for the features.
 
-    That is Ridge on standardised composition. Targets, the responses after the `features`, stay
-    as they are: what Ridge leaves of the features is not orthogonal to what it would take away.
+    The diagonal matrix S holds the standard deviations of C, so this is Ridge on standardised
+    composition. The number of training rows is `rows`. For targets, which are the responses after
+    the first `features`, the coefficients are zero.
     """
+    # Least squares leaves a residual orthogonal to composition, so that taking composition from
+    # the targets as well changes no fit. What Ridge leaves of the features is correlated with
+    # composition, and the probe may use that: the targets must stay as they are.
+    #
+    # A standardised column has length √rows and a column of `scaled` length 1; so the penalty is
+    # divided by `rows`. An absent element gets a diagonal of 1, only to keep the system invertible.
     variance = jnp.diagonal(cc)
     present = variance > 0
     scale = jnp.where(present, 1 / jnp.sqrt(jnp.where(present, variance, 1)), 0)
@@ -138,16 +158,20 @@ def within_formula(
     *,
     count: Float[Array, " formula"],
 ) -> Float[Array, "concept response"]:
-    """Least squares on composition, then the mean residual of every formula with `count` rows.
+    """Return the coefficients of least squares on composition, then every formula's mean residual.
 
-    Together a least-squares solution on both, with the mean of its formula for every training
-    row. Of all such solutions it is the one that predicts a formula without a row by least squares
-    from composition: its own column is zero.
+    The columns of C are composition and one indicator a formula (see `concepts`); `count` holds
+    the number of training rows of each formula. Together the coefficients are a least-squares
+    solution on all columns, which predicts for a training row the mean of its formula. Among all
+    such solutions this one predicts a formula without training rows by least squares from
+    composition, since the coefficient of its indicator is zero.
     """
     elements = len(cc) - len(count)
     b = least_squares(cc[:elements, :elements], cr[:elements])
-    left = cr[elements:] - matmul(cc[elements:, :elements], b)  # summed over a formula's rows
-    seen = count > 0.5
+    # A row of `left` is the residual summed over the rows of a formula. That indicators are
+    # centred changes nothing, since the residual has a mean of zero.
+    left = cr[elements:] - matmul(cc[elements:, :elements], b)
+    seen = count > 0.5  # a count is a sum of floats, hence no comparison with zero
     means = jnp.where(seen, 1 / jnp.where(seen, count, 1), 0)[:, None] * left
     return jnp.concatenate([b, means])
 
@@ -155,7 +179,12 @@ def within_formula(
 def from_composition(
     projection: str, train: Moments, c: Float[Array, "concept row"], elements: int
 ) -> Float[Array, "target row"]:
-    """Targets of any rows, by least squares from composition, the first `elements` of c."""
+    """Return what least squares from composition predicts for the targets of any rows.
+
+    The first `elements` rows of c are composition; further ones (see `concepts`) are not used.
+    """
+    # The baseline is least squares from composition alone, whatever is taken from the features.
+    # The moments hold its coefficients already, unless the projection is fitted otherwise.
     own, targets = slice(elements), slice(train.features, None)
     if projection in ("ridge", "quadratic", "formula"):
         b = least_squares(train.cc[own, own], about_mean(train).cr[own, targets])

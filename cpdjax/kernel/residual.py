@@ -1,4 +1,4 @@
-"""The residual of features and targets after composition, on the scale the probe sees."""
+"""Apply a projection to rows: the residual after composition, on the scale that the probe sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cpdjax.kernel.moments import Moments, matmul
 
 
 class Rows(NamedTuple):
-    """Molecules laid out by fold, columns first; rows of weight 0 are padding."""
+    """Hold molecules laid out by fold, one molecule per array column; weight 0 marks padding."""
 
     c: Float[Array, "*fold element row"]
     x: Float[Array, "*fold feature row"]
@@ -22,23 +22,28 @@ class Rows(NamedTuple):
 
 
 class TrainingRows(NamedTuple):
-    """The rows of all folds, and which of them are trained on."""
+    """Hold the rows of all folds, and which of the folds are trained on."""
 
     rows: Rows
     folds: Int[Array, " fold"]
 
     def map(self, function: Callable[[Rows], Any]) -> Any:
-        """A function of one fold's rows, fold by fold: results have a leading axis (fold,)."""
+        """Return the results of a function of one fold's rows, stacked along a fold axis."""
+        # Folds run one after the other, so that only one fold's intermediate arrays are in memory.
         return lax.map(lambda k: function(Rows(*(a[k] for a in self.rows))), self.folds)
 
     def sum(self, function: Callable[[Rows], Array]) -> Array:
-        """The same, summed over folds."""
+        """Return the sum over the training folds of a function of one fold's rows."""
         found = self.map(function)
         return jnp.tensordot(jnp.ones(len(found), found.dtype), found, 1, precision="highest")
 
 
 class Residual(NamedTuple):
-    """Z = ((X − mean) − (C − mean) B) · scale, fitted on training rows, applied to any."""
+    """Hold a projection fitted on training rows, which applies to any rows.
+
+    Of features X with composition C it leaves  Z = ((X − mean_x) − (C − mean_c) b_x) · scale, and
+    likewise of the targets with `b_y`, but in their own units.
+    """
 
     mean_c: Float[Array, " element"]
     mean_x: Float[Array, " feature"]
@@ -46,17 +51,19 @@ class Residual(NamedTuple):
     b_x: Float[Array, "element feature"]
     b_y: Float[Array, "element target"]
     scale: Float[Array, " feature"]
-    #: Of ZᵀZ.
+    #: The trace of ZᵀZ over the training rows, which bounds its largest eigenvalue.
     trace: Float[Array, ""]
-    #: Whether features are of unit variance.
+    #: Whether `scale` gives the features unit variance.
     scaled: bool
 
     @classmethod
     def of(cls, m: Moments, variance: Array, *, standardize: bool) -> Residual:
-        """The residual that the moments of training rows speak of.
+        """Return the residual about the regression that the moments `m` of training rows hold.
 
-        A feature drops out (scale 0) when rounding alone could make its residual: below eps^(3/4)
-        of its `variance`, or below 100 eps of its mean, where it is constant.
+        A feature drops out, with a scale of 0, when its residual may be nothing but rounding. That
+        is the case when the residual's variance is at most eps^(3/4) of the feature's own
+        `variance` (composition explains the feature), or when its standard deviation is at most
+        100 eps of the feature's mean (the feature is constant).
         """
         mean_x, mean_y = jnp.split(m.mean, [m.features])
         b_x, b_y = jnp.split(m.b, [m.features], axis=-1)
@@ -69,20 +76,21 @@ class Residual(NamedTuple):
         return cls(m.mean_c, mean_x, mean_y, b_x, b_y, scale, trace, standardize)
 
     def features(self, rows: Rows) -> Float[Array, "feature row"]:
-        """Zᵀ of any rows, zero where these are padding."""
+        """Return Zᵀ of any rows, with zeros where a row is padding."""
         composition = matmul(self.b_x.T, rows.c - self.mean_c[:, None])
+        # The mean is subtracted before the composition part, as in `moments.moments`.
         z = ((rows.x - self.mean_x[:, None]) - composition) * self.scale[:, None]
         return z * rows.weight[None]
 
     def targets(self, rows: Rows) -> Float[Array, "target row"]:
-        """What composition leaves of the targets, in their own units, likewise."""
+        """Return what composition leaves of the targets of any rows, in the targets' own units."""
         composition = matmul(self.b_y.T, rows.c - self.mean_c[:, None])
         return ((rows.y - self.mean_y[:, None]) - composition) * rows.weight[None]
 
     def gram(self, m: Moments) -> Float[Array, "feature feature"]:
-        """ZᵀZ, without touching a row."""
+        """Return ZᵀZ over the training rows from their moments `m`, without a visit to the rows."""
         return m.xx * self.scale[:, None] * self.scale[None]
 
     def cross(self, m: Moments) -> Float[Array, "feature target"]:
-        """ZᵀY, likewise."""
+        """Return ZᵀY over the training rows from their moments `m`, without a visit to the rows."""
         return m.xy * self.scale[:, None]

@@ -1,18 +1,20 @@
-"""Ridge regression in closed form, for a whole grid of α and all targets at once.
+"""Solve Ridge regression in closed form, for a whole grid of α and all targets at once.
 
-Solves  (S + αI) W = B  for a symmetric positive semi-definite Gram matrix S, of features (primal)
-or of molecules (dual). Three factorisations, chosen by what is asked:
+The system is  (S + αI) W = B  for a symmetric positive semi-definite Gram matrix S: of features in
+the primal form, of molecules in the dual form. There are three factorisations, and what is asked
+for decides which of them is the cheapest:
 
-- a short grid, or any grid on an accelerator: one Cholesky factorisation per α;
-- a long grid on a CPU: one reduction to tridiagonal form S = QTQᵀ, after which every α costs
-  O(n) a target (Golub and Van Loan, Matrix Computations, 4th ed., section 8.3);
-- α by leave-one-out: one eigendecomposition, which also gives the leverages of every α.
+- A short grid, or any grid on an accelerator: one Cholesky factorisation per α.
+- A long grid on a CPU: one reduction to tridiagonal form S = QTQᵀ, after which every α costs O(n)
+  per target (Golub and Van Loan, Matrix Computations, 4th ed., section 8.3).
+- Leave-one-out choice of α: one eigendecomposition, which also gives the leverages of every α.
 
-On a CPU no LAPACK call is batched: a batch waits for XLA's thread pool, and two waiting callers on
-two threads wait for each other for ever (jaxlib 0.10.2).
+No LAPACK call is batched on a CPU. A batched call waits for XLA's thread pool, and two callers
+that wait on two threads wait for each other for ever (seen with jaxlib 0.10.2).
 
-Derivatives are implicit: none differentiates through a factorisation, so repeated eigenvalues
-(duplicated features) do no harm.
+Derivatives are implicit: they come from the system itself and never pass through a factorisation.
+An eigendecomposition has no derivative where eigenvalues repeat, as they do when features are
+duplicated; an implicit derivative takes no harm from that.
 """
 
 from __future__ import annotations
@@ -31,16 +33,20 @@ from jaxtyping import Array, Bool, Float
 
 from cpdjax.kernel.moments import einsum, matmul
 
-# From about this many α the one reduction costs less than a Cholesky factorisation for each
-# (measured with 12 targets at 128, 256, 512 and 1,024 columns, one BLAS thread, AMD EPYC).
+# From about this many α on, the one reduction costs less than a Cholesky factorisation for each α.
+# This was measured with 12 targets at 128, 256, 512 and 1,024 columns, with one BLAS thread on an
+# AMD EPYC.
 LONG_GRID = 5
 
-#: The grid that `alphas="loo"` chooses from: half decades from 1e-6 to 1e6.
+#: The grid from which `alphas="loo"` chooses: two values per decade from 1e-6 to 1e6.
 LOO_ALPHAS = tuple(10.0 ** (k / 2) for k in range(-12, 13))
 
 Weights = Float[Array, "alpha n target"]
+#: A function from the right-hand sides B of every α to the solutions (S + αI)⁻¹ B.
 Solve = Callable[[Weights], Weights]
-#: (W, α, needed) → ZᵀY − (ZᵀZ + αI) W by the rows, where needed.
+#: A function of the weights W, the grid of α and a mask over the grid. It returns the defect of the
+#: weights, B − (S + αI) W, which it finds from the rows and not from S. Where the mask is False, no
+#: row is visited and the result has no meaning.
 Defect = Callable[[Weights, Float[Array, "alpha #target"], Bool[Array, " alpha"]], Weights]
 
 
@@ -51,35 +57,43 @@ def on_grid(
     *,
     scaled: bool,
 ) -> Array:
-    """What `use` makes of (S + αI)⁻¹ for every α of a grid; S is factorised as rarely as can be.
+    """Return what `use` makes of the solver W = (S + αI)⁻¹ B for every α of a grid.
 
-    `scaled` says that the columns behind S are of one scale. If not, only Cholesky will do: an
-    orthogonal reduction mixes small columns with the rounding of large ones.
+    The matrix S is factorised as rarely as is possible on the platform. The flag `scaled` says that
+    the columns behind S are of one scale. If they are not, only Cholesky factorisation will do: it
+    treats each column at its own scale, whereas an orthogonal reduction mixes small columns with
+    the rounding of large ones.
     """
 
-    def by(factorise: Callable[[Array, Array], Solve]) -> Callable[[], Array]:
-        # S is symmetric: transposed, it has the layout of LAPACK.
+    def solved_by(factorise: Callable[[Array, Array], Solve]) -> Callable[[], Array]:
+        # The factorisation is kept out of differentiation, which `_implicit` takes care of. LAPACK
+        # wants the matrix column by column, which for a symmetric S is the layout of its transpose.
         factor = lambda: factorise(lax.stop_gradient(gram).T, alphas)  # noqa: E731
         return lambda: use(_implicit(gram, alphas[:, None, None], factor()))
 
-    on_cpu = by(_cholesky if len(alphas) < LONG_GRID or not scaled else _tridiagonal)
-    return lax.platform_dependent(cpu=on_cpu, default=by(_batched_cholesky))
+    # The platform is known only when the function is lowered for it, hence both ways go into the
+    # program; the other platform's factorisation is dropped.
+    on_cpu = solved_by(_cholesky if len(alphas) < LONG_GRID or not scaled else _tridiagonal)
+    return lax.platform_dependent(cpu=on_cpu, default=solved_by(_batched_cholesky))
 
 
 def tile(rhs: Float[Array, "n column"], alphas: int) -> Float[Array, "alpha n column"]:
-    """The same right-hand sides for every α."""
+    """Return the same right-hand sides for every α."""
     return jnp.broadcast_to(rhs, (alphas, *rhs.shape))
 
 
 class Spectrum(NamedTuple):
-    """Eigendecomposition S = V diag(λ) Vᵀ."""
+    """Hold the eigendecomposition S = V diag(λ) Vᵀ: the eigenvalues λ and the vectors V."""
 
     eigenvalues: Float[Array, " n"]
     vectors: Float[Array, "n n"]
 
 
 def spectrum(gram: Float[Array, "n n"]) -> Spectrum:
-    """Of a positive semi-definite S; rounding below zero is cut off, derivatives are not taken."""
+    """Return the eigendecomposition of a positive semi-definite S, without its derivatives.
+
+    Eigenvalues that rounding has made negative become zero.
+    """
     values, vectors = jnp.linalg.eigh(lax.stop_gradient(gram))
     return Spectrum(jnp.maximum(values, 0), vectors)
 
@@ -87,7 +101,10 @@ def spectrum(gram: Float[Array, "n n"]) -> Spectrum:
 def spectral(
     gram: Float[Array, "n n"], s: Spectrum, alphas: Float[Array, "alpha #target"]
 ) -> Solve:
-    """(S + αI)⁻¹ from an eigendecomposition; here α may differ from target to target."""
+    """Return the solver W = (S + αI)⁻¹ B from an eigendecomposition of S.
+
+    Unlike on a grid, every target may have an α of its own here.
+    """
     shift = 1 / (s.eigenvalues[None, :, None] + alphas[:, None, :])
 
     def factorised(b: Array) -> Array:
@@ -98,11 +115,12 @@ def spectral(
 
 @dataclass(frozen=True)
 class Refinement:
-    """One step of iterative refinement against the rows, for those α that need it.
+    """Hold what one step of iterative refinement against the rows needs; a call takes the step.
 
-    A Gram matrix squares the condition number: weights carry an error of eps·tr/α at worst. Where
-    that exceeds √eps/10, one corrected step restores the accuracy of working on the rows
-    themselves (corrected seminormal equations: Björck, Linear Algebra Appl. 88/89, 31, 1987).
+    The step is taken for those α that need it. To form a Gram matrix squares the condition number,
+    so weights carry an error of eps · trace / α at worst. Where this exceeds √eps / 10, the step
+    restores the accuracy of working on the rows themselves (corrected seminormal equations:
+    Björck, Linear Algebra Appl. 88/89, 31, 1987).
     """
 
     defect: Defect
@@ -111,18 +129,29 @@ class Refinement:
 
     @property
     def needed(self) -> Bool[Array, " alpha"]:
-        """Where the error of some target's weights is too large."""
+        """Return for which α the error of some target's weights may be too large."""
         return self.trace * 10 * jnp.sqrt(jnp.finfo(self.trace.dtype).eps) > self.alphas.min(-1)
 
     def __call__(self, w: Weights, solve: Solve) -> Weights:
+        # Where α is small, the weights along weak directions depend on the last digits of S, which
+        # were rounded away when S was summed over the rows. Nothing computed from S alone can
+        # restore them, but the rows can: they give the defect to full accuracy, and a solution for
+        # the defect with the same factors corrects the weights.
         def correct() -> Weights:
             defect = self.defect(w, self.alphas, self.needed)
             return w + solve(jnp.where(self.needed[:, None, None], defect, 0))
 
+        # A grid without small α, the usual case, visits no row.
         return lax.cond(self.needed.any(), correct, lambda: w)
 
 
 def _implicit(gram: Array, alphas: Array, solve: Solve) -> Solve:
+    """Return `solve` with the derivatives of the system that it solves.
+
+    From (S + αI) W = B follows  dW = (S + αI)⁻¹ (dB − dS W): the derivative is one more solution
+    with the same factors.
+    """
+
     def multiply(w: Array) -> Array:
         return einsum("nm,amt->ant", gram, w) + alphas * w
 
@@ -130,7 +159,8 @@ def _implicit(gram: Array, alphas: Array, solve: Solve) -> Solve:
 
 
 def _cholesky(gram: Array, alphas: Array) -> Solve:
-    if len(alphas) < LONG_GRID:  # one by one: to stack the factors would copy them
+    """Return a solver by one Cholesky factorisation per α, with no LAPACK call batched."""
+    if len(alphas) < LONG_GRID:  # few factors stay apart, since stacking would copy them
         few = [_shifted_cholesky(gram, alpha) for alpha in alphas]
         return lambda b: jnp.stack([cho_solve((f, True), x) for f, x in zip(few, b, strict=True)])
     lower = lax.map(partial(_shifted_cholesky, gram), alphas)
@@ -138,21 +168,30 @@ def _cholesky(gram: Array, alphas: Array) -> Solve:
 
 
 def _batched_cholesky(gram: Array, alphas: Array) -> Solve:
+    """Return a solver by Cholesky factorisations of all α at once, which fills an accelerator."""
     lower = jax.vmap(partial(_shifted_cholesky, gram))(alphas)
     return lambda b: jax.vmap(lambda f, x: cho_solve((f, True), x))(lower, b)
 
 
 def _shifted_cholesky(gram: Array, alpha: Array) -> Array:
-    # α below the rounding of S, column by column, could leave a pivot negative.
+    """Return the Cholesky factor of S + αI."""
+    # An α below the rounding of S could leave a pivot negative and the factor NaN. It is raised to
+    # that rounding column by column, as columns may be of very different scales. `Refinement`,
+    # whose system has the true α, corrects the weights for it.
     rounding = len(gram) * jnp.finfo(gram.dtype).eps * jnp.diagonal(gram)
     shift = jnp.diag(jnp.maximum(alpha, rounding))
     return jnp.linalg.cholesky(gram + shift, symmetrize_input=False)
 
 
 def _tridiagonal(gram: Array, alphas: Array) -> Solve:
+    """Return a solver by one reduction S = QTQᵀ:  (S + αI)⁻¹ = Q (T + αI)⁻¹ Qᵀ  for every α."""
     packed, diagonal, off, taus = linalg.tridiagonal(gram, lower=True)
-    # LAPACK leaves the reflectors below the subdiagonal: Q acts on all rows but the first.
+    # LAPACK leaves the Householder reflectors that make up Q below the subdiagonal. None of them
+    # acts on the first row, so the first row and column of Q are left out of `q`.
     q = linalg.householder_product(packed[1:, :-1], taus)
+    # The reduction rounds T at eps times the size of S. With an α below that, the matrix T + αI
+    # might be singular or indefinite. As in `_shifted_cholesky`, `Refinement` corrects the weights
+    # for the raised α.
     alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * jnp.diagonal(gram).sum())
     zero = jnp.zeros((1,), gram.dtype)
     below, above = jnp.concatenate([zero, off]), jnp.concatenate([off, zero])
@@ -161,7 +200,8 @@ def _tridiagonal(gram: Array, alphas: Array) -> Solve:
         shape = (len(b), b.shape[-1], len(gram))
 
         def turn(b: Array, matrix: Array) -> Array:
-            # All columns at once, as rows: the order in which products are fast.
+            # The columns of all α and targets become the rows of one matrix, so that one large
+            # product, in the order in which products are fast, does for all.
             rows = b.swapaxes(1, 2).reshape(-1, len(gram))
             rows = jnp.concatenate([rows[:, :1], matmul(rows[:, 1:], matrix)], axis=1)
             return rows.reshape(shape).swapaxes(1, 2)

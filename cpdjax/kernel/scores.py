@@ -1,4 +1,4 @@
-"""Scores of held-out predictions."""
+"""Score held-out predictions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ def r2_score(
     prediction: Float[Array, "*alpha target row"],
     weight: Float[Array, " row"],
 ) -> Float[Array, "*alpha target"]:
-    """R² = 1 − Σ(y − ŷ)² / Σ(y − ȳ)² over the rows of weight 1, about their own mean.
+    """Return  R² = 1 − Σ(y − ŷ)² / Σ(y − ȳ)²  over the rows of weight 1.
 
-    As scikit-learn's `r2_score`, except for a target without variance: NaN, not 0 or 1.
+    The mean ȳ is that of the same rows. The result equals scikit-learn's `r2_score`, except that
+    for a target without variance it is NaN rather than 0 or 1.
     """
     count = jnp.maximum(weight.sum(), 1)
     mean = matmul(y, weight) / count
     centred = (y - mean[:, None]) * weight[None]
     total = (centred * centred).sum(-1)
+    # The values of a constant target differ from their computed mean by rounding: a spread of no
+    # more than that is no variance.
     rounding = jnp.finfo(y.dtype).eps * jnp.abs(mean) * 4
     varies = total > count * rounding * rounding
     expand = (None,) * (prediction.ndim - y.ndim)
@@ -37,11 +40,13 @@ def tensor_r2(
     prediction: Float[Array, "*alpha target row"],
     weight: Float[Array, " row"],
 ) -> Float[Array, "*alpha target"]:
-    """R² = 1 − Σ‖y − ŷ‖² / Σ‖y‖² of tensors, a row a component; weight 0 for padding.
+    """Return  R² = 1 − Σ‖y − ŷ‖² / Σ‖y‖²  of tensors, or NaN for a target that is zero throughout.
 
-    About zero, the only tensor that turns with nothing: so the score is the same however each
-    molecule is turned. (The usual R², component by component about the held-out mean, is not: that
-    mean is an accident of how the molecules lie in their files.) NaN where every y is zero.
+    Each row holds one component of one molecule's tensor, with weight 0 for padding. The variance
+    is taken about zero, since zero is the only tensor that no rotation changes: so the score stays
+    the same however each molecule is turned. The usual R², component by component about the
+    held-out mean, does not, because that mean depends on the orientation in which every molecule
+    happens to be stored.
     """
     total = einsum("n,tn->t", weight, jnp.square(y))
     expand = (None,) * (prediction.ndim - y.ndim)
@@ -53,15 +58,20 @@ def tensor_r2(
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Scores:
-    """What CPD says, fold by fold; a learning curve has leading axes (repeat, size).
+    """Hold the scores of CPD, fold by fold; a learning curve has leading axes (repeat, size).
 
-    `alpha_geom` and `alpha_full` hold the α behind every score: the grid itself, or, with
-    `alphas="loo"`, what leave-one-out chose. `composition_share` is the share of the training
-    rows' feature variance that the projection takes away (by default: that composition
-    explains), every feature weighted as the probe sees it (equally when standardised).
-    `prediction` holds, on request, every molecule's held-out prediction from the residual.
-    `r2_both` is, on request, R² of composition and residual together: least squares from the
-    one plus Ridge from the other.
+    - `r2_geom`: R² of the probe on the residual, which is what the projection leaves of the
+      features.
+    - `r2_full`: R² of the same probe on the raw features.
+    - `r2_comp`: R² of least squares from composition alone.
+    - `composition_share`: the share of the training rows' feature variance that the projection
+      takes away, which is by default the share that composition explains. Every feature counts as
+      much as the probe makes of it: all equally when standardised.
+    - `alpha_geom` and `alpha_full`: the α behind every score. This is the grid itself or, with
+      `alphas="loo"`, the value that leave-one-out chose.
+    - `prediction`: on request, the held-out prediction from the residual for every molecule.
+    - `r2_both`: on request, R² of composition and residual together, which is the sum of least
+      squares from composition and Ridge from the residual.
     """
 
     r2_geom: Float[Array, "*curve fold alpha target"]

@@ -1,7 +1,7 @@
-"""Which molecule is held out when: fold ids, and the nested layout of a learning curve.
+"""Decide which molecule is held out when: fold ids, and the nested layout of a learning curve.
 
-Everything here is NumPy and deterministic in its seed: a layout is made once, outside any
-compiled function, and enters the kernel as integer arrays.
+Everything here is NumPy and depends on nothing but its arguments and the random seed: a layout is
+made once, outside any compiled function, and enters the kernel as integer arrays.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import numpy as np
 from jaxtyping import Int
 
 from cpdjax.errors import InputError
+from cpdjax.validation import check_count
 
 
 def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecule"]:
-    """Shuffled K-fold: the fold id of every molecule, fold sizes differing by one at most.
+    """Return the fold id of every molecule for shuffled K-fold cross-validation.
+
+    Fold sizes differ by one at most.
 
     Raises:
-        InputError: fewer than two folds, or fewer molecules than folds.
+        InputError: when there are fewer than two folds, or fewer molecules than folds.
 
     >>> np.bincount(kfold(12, 5)).tolist()
     [3, 3, 2, 2, 2]
     """
-    _check_count(n, folds)
+    _check_folds(n, folds)
     ids = np.empty(n, np.int64)
     ids[_generator(seed).permutation(n)] = np.arange(n) % folds
     return ids
@@ -34,20 +37,22 @@ def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecul
 def group_folds(
     groups: Sequence[object] | np.ndarray, folds: int = 5, *, seed: int = 0
 ) -> Int[np.ndarray, " molecule"]:
-    """Fold ids under which no group (a formula, say) is both trained on and held out.
+    """Return fold ids under which no group is both trained on and held out.
 
-    Groups are shuffled by `seed`, then laid largest first into the fold that is emptiest: the
-    balanced assignment of scikit-learn's `GroupKFold`, with ties broken at random.
+    A group holds all molecules with the same entry of `groups`, such as the same formula. Groups
+    are shuffled by the random seed. The largest group then goes first, and each one to the fold
+    that has the fewest molecules so far: this is the balanced assignment of scikit-learn's
+    `GroupKFold`, with ties broken at random.
 
     Raises:
-        InputError: fewer than two folds, or fewer groups than folds.
+        InputError: when there are fewer than two folds, or fewer groups than folds.
 
     >>> ids = group_folds(["CH4", "H2O", "CH4", "NH3"], folds=3)
     >>> bool(ids[0] == ids[2]), sorted(set(ids.tolist()))
     (True, [0, 1, 2])
     """
     names, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    _check_count(len(names), folds, "groups")
+    _check_folds(len(names), folds, "groups")
     shuffled = _generator(seed).permutation(len(names))
     largest_first = shuffled[np.argsort(-counts[shuffled], kind="stable")]
     filled = np.zeros(folds, np.int64)
@@ -60,11 +65,14 @@ def group_folds(
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the rows of a nested learning curve lie: every repeat an own shuffle of the data.
+    """Hold the place of every row of a nested learning curve, where every repeat is a new shuffle.
 
-    Molecule `index[r, k, i]` is the i-th of fold k in repeat r; `rank` is its place in the
-    repeat's shuffle, so the subset of size N is `rank < N`. Padding has a rank no size reaches.
-    `bounds[s]` = (first, last) slot between which the rows new in size s lie, in every fold.
+    - `sizes`: the sizes of the nested subsets, in molecules.
+    - `bounds`: for every size the first slot, and the one after the last, between which the rows
+      lie that are new in this size; the same for every fold.
+    - `index`: the molecule in each slot of a fold.
+    - `rank`: the place of that molecule in its repeat's shuffle, so that the subset of size N is
+      `rank < N`. In a slot that is padding, the rank is larger than any size.
     """
 
     sizes: tuple[int, ...]
@@ -73,22 +81,22 @@ class Layout:
     rank: Int[np.ndarray, "repeat fold slot"]
 
     def subset(self, repeat: int, size: int) -> Int[np.ndarray, " molecule"]:
-        """The molecules of one nested subset, in the order in which they joined."""
+        """Return the molecules of one nested subset, in the order in which they joined it."""
         inside = self.rank[repeat] < size
         return self.index[repeat][inside][np.argsort(self.rank[repeat][inside])]
 
     def fold_ids(self, repeat: int, size: int) -> Int[np.ndarray, " molecule"]:
-        """The fold of every molecule of `subset(repeat, size)`, in the same order."""
+        """Return the fold of every molecule of `subset(repeat, size)`, in the same order."""
         inside = self.rank[repeat] < size
         fold, _ = np.nonzero(inside)
         return fold[np.argsort(self.rank[repeat][inside])]
 
 
 def cross_validation(n: int, folds: int | np.ndarray, *, seed: int = 0) -> Layout:
-    """All molecules in their given order, each held out once.
+    """Return the layout of one cross-validation of all molecules in their given order.
 
     Raises:
-        InputError: as `kfold`, or fold ids that are not one integer a molecule.
+        InputError: when `kfold` raises it, or when fold ids are not one integer per molecule.
     """
     ids = kfold(n, folds, seed=seed) if isinstance(folds, int) else _check_ids(folds, n)
     return _lay_out([np.arange(n)], [ids], (n,))
@@ -102,21 +110,20 @@ def nested(
     *,
     seed: int = 0,
 ) -> Layout:
-    """Nested random subsets of every size, `repeats` shuffles, each with its own folds.
+    """Return the layout of nested random subsets, from `repeats` shuffles with folds of their own.
 
-    With a number of folds, the molecule at place p of a shuffle has fold p mod K, so every
-    subset is balanced; with given ids, every subset keeps them.
+    Where a number K of folds is given, the molecule at place p of a shuffle is in fold p mod K, so
+    that every subset is balanced. Where fold ids are given, every subset keeps them.
 
     Raises:
-        InputError: sizes that are not increasing or do not fit the data and folds.
+        InputError: when sizes do not increase, or do not fit the data and the folds.
     """
     sizes = _check_sizes(sizes, n, folds)
-    if not isinstance(repeats, int | np.integer) or repeats < 1:
-        raise InputError(f"repeats must be at least 1 and whole, got {repeats!r}")
+    check_count("repeats", repeats)
     rng = _generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
     if isinstance(folds, int):
-        _check_count(sizes[0], folds)
+        _check_folds(sizes[0], folds)
         ids = [np.arange(sizes[-1]) % folds] * repeats
     else:
         checked = _check_ids(folds, n)
@@ -127,9 +134,10 @@ def nested(
 
 
 def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
-    """The same subsets and folds where rows are atoms: each has the rank of its molecule.
+    """Return the layout of the same subsets and folds where each row is an atom.
 
-    Sizes still count molecules; `subset` and `fold_ids` then speak of atoms.
+    The atoms of molecule i are the rows from `offsets[i]` up to `offsets[i + 1]`, and each has the
+    rank of its molecule. Sizes still count molecules, while `subset` and `fold_ids` return atoms.
 
     >>> atoms = of_atoms(nested(4, [2, 4], repeats=1, folds=2), np.array([0, 3, 4, 6, 9]))
     >>> atoms.sizes, sorted(atoms.subset(0, 4).tolist())
@@ -160,7 +168,10 @@ def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, 
 
 
 def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
-    """From the rows and ranks, ascending, of every fold of every repeat."""
+    """Return the layout for the rows and their ascending ranks, fold by fold and repeat by repeat.
+
+    Folds of different lengths are padded to the longest, so that they make one array.
+    """
     slots = max(len(index) for repeat in rows for index, _ in repeat)
     shape = (len(rows), len(rows[0]), slots)
     index = np.zeros(shape, np.int32)
@@ -170,6 +181,9 @@ def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ..
             index[r, k, : len(found)] = found
             rank[r, k, : len(found)] = ranks
     filled = [(rank < size).sum(-1) for size in sizes]
+    # In every fold the slots of a subset come first, since ranks ascend. New rows of a size begin
+    # in the fold where the size before has the fewest rows, and end in the one where this size has
+    # the most: every fold is cut at the same slots, and its other rows in between get weight 0.
     first = [0, *(int(f.min()) for f in filled[:-1])]
     last = [int(f.max()) for f in filled]
     return Layout(sizes, tuple(zip(first, last, strict=True)), index, rank)
@@ -182,18 +196,18 @@ def _generator(seed: int) -> np.random.Generator:
         raise InputError(f"seed must be a whole number, at least 0, got {seed!r}") from None
 
 
-def _check_count(n: int, folds: int, what: str = "molecules") -> None:
+def _check_folds(n: int, folds: int, what: str = "molecules") -> None:
     if folds < 2:
         raise InputError(f"folds must be at least 2, got {folds}")
     if n < folds:
-        raise InputError(f"{folds} folds need at least as many {what}, got {n}; lower folds")
+        raise InputError(f"{folds} folds need at least as many {what}, got {n}; use fewer folds")
 
 
 def _check_ids(folds: object, n: int) -> np.ndarray:
     ids = np.asarray(folds)
     if ids.shape != (n,) or not np.issubdtype(ids.dtype, np.integer):
         raise InputError(
-            f"fold ids must be one integer for each of {n} molecules, "
+            f"fold ids must be an array with one integer for each of {n} molecules, "
             f"got shape {ids.shape} and dtype {ids.dtype}"
         )
     if n and ids.min() < 0:
@@ -207,10 +221,13 @@ def _check_occupied(ids: np.ndarray, folds: int, size: int) -> None:
     for fold in np.flatnonzero(held_out == 0):
         raise InputError(
             f"fold {fold} has no molecule among the first {size}; renumber the folds from 0 "
-            "or start from a larger size"
+            "without gaps, or start from a larger size"
         )
     for fold in np.flatnonzero(held_out == size):
-        raise InputError(f"fold {fold} has no training rows: it holds all {size} molecules")
+        raise InputError(
+            f"fold {fold} has no training rows, since it holds all {size} molecules; "
+            "spread the molecules over two folds or more"
+        )
 
 
 def _check_sizes(sizes: Sequence[int], n: int, folds: int | np.ndarray) -> tuple[int, ...]:

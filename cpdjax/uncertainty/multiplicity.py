@@ -1,4 +1,4 @@
-"""Many p-values at once: adjusted, so that a sweep's chance hits are not taken for findings."""
+"""Adjust many p-values together, so that chance hits of a sweep are not taken for findings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ Method = Literal["holm", "bh"]
 
 
 def adjust(p: Float[ArrayLike, "*score"], method: Method = "holm") -> Float[np.ndarray, "*score"]:
-    """p-values of a family, adjusted: what is at most a is significant at level a.
+    """Return the p-values of one family of tests, adjusted for how many tests there are.
 
-    - "holm": bounds the probability of any false positive, whatever the dependence (Holm,
-      Scand. J. Stat. 6, 65, 1979): the i-th smallest of m times m + 1 − i, made monotone.
-    - "bh": bounds the expected share of false positives among the positives, for p-values that
-      are independent or positively dependent (Benjamini and Hochberg, J. R. Stat. Soc. B 57, 289,
+    A test is significant at level a if its adjusted p-value is at most a. The methods differ in
+    what this level bounds:
+
+    - "holm": the probability of one false positive or more, whatever the dependence between tests
+      (Holm, Scand. J. Stat. 6, 65, 1979). The i-th smallest of m p-values is multiplied by
+      m + 1 − i, and no adjusted value is less than that of a smaller p-value.
+    - "bh": the expected share of false positives among all positives, for tests that are
+      independent or positively dependent (Benjamini and Hochberg, J. R. Stat. Soc. B 57, 289,
       1995).
 
     Args:
-        p: of any shape, all of it one family. NaN stays NaN and does not count.
+        p: the p-values, in an array of any shape, which all belong to one family. NaN stays NaN
+            and does not count as a test.
+        method: "holm" or "bh".
 
     Raises:
-        InputError: a p outside [0, 1].
-        UnknownNameError: another method.
+        InputError: when a p-value is outside [0, 1].
+        UnknownNameError: when the method is another one.
 
     >>> adjust([0.01, 0.04, 0.03, np.nan]).tolist()
     [0.03, 0.06, 0.06, nan]
@@ -51,26 +57,30 @@ def adjust(p: Float[ArrayLike, "*score"], method: Method = "holm") -> Float[np.n
 def max_t(
     observed: Float[np.ndarray, "*score"], null: Float[np.ndarray, "permutation *score"]
 ) -> Float[np.ndarray, "*score"]:
-    """Adjusted p-values from shared permutations: how often is the largest null score as large?
+    """Return adjusted p-values of scores whose null scores come from the same P permutations.
 
-        t = (s − mean s) / std s,   p = (1 + #{max t of a permutation ≥ t observed}) / (1 + P)
+    A score s counts in standard deviations, and against the largest score of each permutation:
 
-    the single-step max-T of Westfall and Young (Resampling-Based Multiple Testing, 1993): it
-    bounds the probability of any false positive. It knows how scores depend on each other, and
-    can reach 1 / (1 + P) however many there are, where Holm stops at m / (1 + P).
+        t = (s − mean s) / std s,   p = (1 + #{max t of a permutation ≥ t observed}) / (1 + P).
 
-    Scores are standardised one by one, since chance R² scatters more for some features and
-    targets than for others, and the widest alone would set the threshold for all. Mean and
-    standard deviation are over permutations and the observed order together: only then are all
-    treated alike, and p as exact as a single one.
+    This is the single-step max-T method of Westfall and Young (Resampling-Based Multiple Testing,
+    1993), which bounds the probability of one false positive or more. Since permutations are
+    shared, it takes the dependence between scores into account. It can reach 1 / (1 + P) however
+    many scores there are, whereas Holm's method cannot go below m / (1 + P) for m scores.
+
+    Every score is standardised by itself: chance R² scatters more for some features and targets
+    than for others, and those that scatter most would otherwise set the threshold for all. The
+    mean and the standard deviation are taken over the permutations and the observed order
+    together. Only then are all orders treated alike, and each p-value is as exact as that of a
+    single test.
 
     Args:
-        observed: of any shape, all of it one family, such as `PermutationTest.observed`. NaN
-            stays NaN and does not count.
-        null: scores of the same permutations throughout.
+        observed: the observed scores, such as `PermutationTest.observed`, in an array of any shape,
+            which all belong to one family. NaN stays NaN and does not count as a score.
+        null: the scores under each permutation, the same permutations for every score.
 
     Raises:
-        InputError: shapes that disagree.
+        InputError: when the shapes do not match.
 
     >>> rng = np.random.default_rng(0)
     >>> null = rng.normal(size=(99, 3))
@@ -80,8 +90,8 @@ def max_t(
     observed, null = np.asarray(observed), np.asarray(null)
     if null.shape[1:] != observed.shape or not len(null):
         raise InputError(
-            f"null must have a leading permutation axis over scores of shape {observed.shape}, "
-            f"got shape {null.shape}"
+            f"null must have a leading permutation axis over scores of shape {observed.shape} and "
+            f"at least one permutation, got shape {null.shape}"
         )
     known = ~np.isnan(observed)
     adjusted = np.full(observed.shape, np.nan)
@@ -94,6 +104,7 @@ def max_t(
 
 
 def _holm(p: Float[np.ndarray, " score"]) -> Float[np.ndarray, " score"]:
+    """Return p-values adjusted by Holm's method."""
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
@@ -102,8 +113,13 @@ def _holm(p: Float[np.ndarray, " score"]) -> Float[np.ndarray, " score"]:
 
 
 def _standardised(scores: Float[np.ndarray, "copy score"]) -> Float[np.ndarray, "copy score"]:
-    """About the mean in standard deviations; without any scatter 0, NaN the largest of all."""
+    """Return scores as distances from their mean over the copies, in standard deviations.
+
+    A score without scatter becomes 0. A copy whose score is NaN becomes infinite, so that it counts
+    against significance.
+    """
     mean, spread = np.nanmean(scores, axis=0), np.nanstd(scores, axis=0)
+    # Scores that are equal but for rounding do not scatter.
     rounding = np.sqrt(np.finfo(scores.dtype).eps) * (1 + np.abs(mean))
     varies = spread > rounding
     t = np.where(varies, (scores - mean) / np.where(varies, spread, 1), 0)

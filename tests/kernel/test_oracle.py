@@ -1,8 +1,9 @@
-"""The kernel equals scikit-learn, fold by fold, on ANI-2x features of QM9 molecules.
+"""Test that the kernel equals scikit-learn, fold by fold, on ANI-2x features of QM9 molecules.
 
-To 1e-9 in R², wherever scikit-learn itself is determined to that. With more features than rows and
-a tiny α it is not: moving every feature to a neighbouring float moves its own R²_geom by 1e-13/α.
-So below α = 0.01 a comparison allows 50 times what that does to the oracle; from there on, nothing.
+R² must agree to 1e-9 wherever scikit-learn itself is determined to that. With more features than
+rows and a tiny α it is not: its own R²_geom changes by 1e-13/α when every feature moves to a
+neighbouring float. So below α = 0.01 a comparison also allows 50 times what such a move does to
+the oracle. From α = 0.01 on, it allows nothing more.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from cpdjax.probes.folds import group_folds, kfold, nested
 MOLECULES, FEATURES, FOLDS = 400, 48, 5
 TARGETS = ("gap", "mu", "u0_atom")
 GRID = np.logspace(-6, 6, 7)
-SHORT = [0, 2, 3, 6]  # of the grid
+SHORT = [0, 2, 3, 6]  # the places of a short grid in `GRID`
 SOLVERS = {"tridiagonal": slice(None), "cholesky": SHORT}
 
 
@@ -45,7 +46,7 @@ class Problem:
 
 @pytest.fixture(scope="session")
 def qm9():
-    """Molecules, their AEV and targets, and everything that the problems below are made of."""
+    """Return the AEV, composition, targets and formulas from which all problems below are made."""
     structures = datasets.qm9(n=MOLECULES)
     aev = extract("ani-2x-aev", structures, layers=["aev"])["aev"].array
     Y = np.stack([structures.targets[name] for name in TARGETS], axis=1)
@@ -57,7 +58,7 @@ def spread(columns, count):
 
 
 def common(aev, count):
-    """Columns that are present in many molecules."""
+    """Return AEV columns that are far from zero in many molecules."""
     return aev[:, spread(np.flatnonzero((aev > 1e-3 * aev.std()).mean(0) > 0.3), count)]
 
 
@@ -67,14 +68,14 @@ def plain(qm9):
 
 
 def rare(qm9):
-    """Columns that are near zero in most molecules."""
+    """Return a problem with AEV columns that are near zero in most molecules."""
     aev, *_ = qm9
     varies = np.flatnonzero(aev.std(0) > 1e-3 * aev.std(0).max())
     return replace(plain(qm9), X=aev[:, spread(varies, FEATURES)])
 
 
 def absent_element(qm9):
-    """All fluorine in fold 0, so its training rows have none."""
+    """Return a problem with all fluorine in fold 0, whose training rows then have none."""
     p = plain(qm9)
     order = np.argsort(p.C[:, 4] == 0, kind="stable")
     ids = np.empty(MOLECULES, int)
@@ -93,7 +94,7 @@ def duplicated_element(qm9):
 
 
 def constant_ratio(qm9):
-    """Nitrogen is twice oxygen in the training rows of fold 0, but not where it is held out."""
+    """Return a problem in which nitrogen is twice oxygen, but only on fold 0's training rows."""
     p = plain(qm9)
     C = p.C.copy()
     C[p.ids != 0, 2] = 2 * C[p.ids != 0, 3]
@@ -101,7 +102,7 @@ def constant_ratio(qm9):
 
 
 def redundant_features(qm9):
-    """Constant, zero, duplicated and purely compositional columns."""
+    """Return a problem with constant, zero, duplicated and purely compositional features."""
     p = plain(qm9)
     X = p.X.copy()
     X[:, 5], X[:, 6] = 3.7, 0
@@ -130,7 +131,7 @@ def groups(qm9):
 
 
 def dual(qm9):
-    """More features than rows."""
+    """Return a problem with more features than rows, for the dual form."""
     aev, C, Y, _ = qm9
     n = 80
     return Problem(common(aev, 160)[:n], C[:n], Y[:n], kfold(n, FOLDS))
@@ -141,7 +142,7 @@ def dual_scales(qm9):
 
 
 def rescaled(p):
-    """Spreads from 1e-6 to 1e6, in no order."""
+    """Return the problem with features whose spreads run from 1e-6 to 1e6, in random order."""
     exponents = np.random.default_rng(1).permutation(np.linspace(-6, 6, p.X.shape[1]))
     return replace(p, X=p.X / p.X.std(0) * 10**exponents)
 
@@ -183,7 +184,10 @@ AS_THEY_ARE = [plain, absent_element, redundant_features, large_mean, slow(dual)
 
 @pytest.fixture(scope="module")
 def answer(qm9):
-    """(problem, oracle, its conditioning), computed once for both solvers."""
+    """Return a function that gives a problem, its oracle and the oracle's conditioning.
+
+    Each is computed once for both solvers.
+    """
 
     @cache
     def of(build, standardize):
@@ -198,7 +202,7 @@ def answer(qm9):
 
 
 def assert_equal(found, p, expected, slack, alphas):
-    """Within 1e-9, and below α = 0.01 within what rounding of the features does to the oracle."""
+    """Check scores to 1e-9, and below α = 0.01 to what rounding of features does to the oracle."""
     small = (GRID[alphas] < 0.01)[:, None]
     for name in ("r2_geom", "r2_full"):
         error = np.abs(np.asarray(getattr(found, name)) - getattr(expected, name)[:, alphas])
@@ -233,7 +237,10 @@ def check(answer, solver, *, standardize):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 def test_equals_scikit_learn_on_scales_left_as_they_are(qm9, solver):
-    """The trace of S is 1e20 α: Cholesky does not mind, scikit-learn's SVD is off by 1e-9."""
+    """Compare with scikit-learn's Cholesky solver, since its SVD is off by 1e-9 here.
+
+    The trace of the Gram matrix is 1e20 α, which Cholesky factorisation bears.
+    """
     p, alphas = scales(qm9), GRID[SOLVERS[solver]]
     found = p.cpd(alphas=alphas, standardize=False, predictions=True)
     expected = p.oracle(alphas, standardize=False, solver="cholesky")
@@ -275,7 +282,7 @@ def test_leave_one_out_equals_ridge_cv(qm9, build):
 
 @pytest.mark.parametrize("folds", [FOLDS, pytest.param("uneven", marks=pytest.mark.slow)])
 def test_learning_curve_equals_scikit_learn(qm9, folds):
-    """Nested sizes that no number of folds divides, the first with more features than rows."""
+    """Take sizes that the number of folds does not divide, the first with few rows (dual form)."""
     p = uneven_folds(qm9)
     folds = p.ids if folds == "uneven" else folds
     sizes, repeats, alphas = [43, 133], 2, [1e-2, 1.0]
@@ -291,7 +298,10 @@ def test_learning_curve_equals_scikit_learn(qm9, folds):
 
 @pytest.mark.parametrize("build", [slow(b) if "dual" in b.__name__ else b for b in STANDARDISED])
 def test_float32_within_a_thousandth(qm9, build):
-    """From α of a thousandth of the mean eigenvalue, which is the number of training rows."""
+    """Compare from the α that is a thousandth of the mean eigenvalue on.
+
+    For standardised features the mean eigenvalue is the number of training rows.
+    """
     p = build(qm9)
     alphas = (len(p.X) - np.bincount(p.ids).min()) * np.array([1e-3, 1e-1, 10.0])
     found, expected = p.cpd(alphas=alphas, dtype=np.float32), p.oracle(alphas)

@@ -1,4 +1,4 @@
-"""Projections beyond least squares: against NumPy and scikit-learn, fold by fold, and theorems."""
+"""Test projections beyond least squares: against NumPy and scikit-learn, and what each promises."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import cpdjax
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.kernel.leace import with_predicted_composition as foretold
+from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import about_mean, merge, moments
 from cpdjax.kernel.projection import PROJECTIONS, concepts, least_squares, regression
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
@@ -32,7 +32,10 @@ GOLDEN = GOLDENS / "leace.npz"
 
 @pytest.fixture(scope="module")
 def data():
-    """Features and targets that see composition nonlinearly; formulas of one row up to many."""
+    """Return features and targets that depend nonlinearly on composition.
+
+    Formulas have from one to many rows.
+    """
     rng = np.random.default_rng(0)
     C = rng.binomial(3, [0.2, 0.3, 0.5], (N, Q)).astype(float)
     hidden = rng.normal(size=(N, D))
@@ -41,7 +44,7 @@ def data():
     return X, C, Y
 
 
-# The same procedures from other people's parts
+# The same projections, written with scikit-learn and NumPy
 
 
 def none(x, c, train):
@@ -69,9 +72,10 @@ def mean_of_formula(left, c, train, row):
 
 
 def leace(x, c, train):
-    """As the paper writes it: x − W⁺ P W (x − mean)."""
+    """Return LEACE as the article writes it: x − W⁺ P W (x − mean)."""
     centred, spread = x - x[train].mean(0), x[train].std(0)
-    centred = centred / spread  # matters only to rows outside the span of those trained on
+    # The scale changes only rows outside the span of the training rows.
+    centred = centred / spread
     values, vectors = np.linalg.eigh(np.cov(centred[train].T))
     root = np.sqrt(np.where(values > 1e-10 * values[-1], values, 0))
     whitening = vectors * np.divide(1, root, out=np.zeros_like(root), where=root > 0) @ vectors.T
@@ -97,7 +101,7 @@ def test_every_projection_has_an_oracle():
 
 
 def residual_rows(projection, X, C, trained):
-    """What the kernel's own parts leave of all rows, unscaled: (molecule, feature)."""
+    """Return what the kernel's own parts leave of all rows, unscaled: (molecule, feature)."""
     c = concepts(C, projection)
     blocks = [np.flatnonzero(trained == held) for held in (True, False)]
     slots = max(map(len, blocks))
@@ -112,12 +116,12 @@ def residual_rows(projection, X, C, trained):
 
 @partial(jax.jit, static_argnums=0, compiler_options=FAST_COMPILATION)
 def fit(projection, rows):
-    """As `probe` does it, with one block to train on and one held out."""
+    """Project as `probe` does, with one block to train on and one held out."""
     include, dual = jnp.array([1.0, 0.0]), rows.x.shape[1] > rows.weight.shape[1]
     blocks = moments(*rows, dual=dual)
     train = merge(blocks, include, regression(projection, blocks, include, Q))
     if projection == "leace":
-        rows = foretold(train, TrainingRows(rows, jnp.array([0])))
+        rows = with_predicted_composition(train, TrainingRows(rows, jnp.array([0])))
         train = merge(moments(*rows, dual=dual), include, least_squares)
     residual = Residual.of(train, about_mean(train).variance, standardize=False)
     return [residual.features(Rows(*(a[k] for a in rows))) for k in range(2)]
@@ -147,7 +151,7 @@ def check_residual(X, C, projection):
 
 
 def test_formulas_are_held_out_seen_and_unseen(data):
-    """The data are what the test above needs: both kinds, and molecules alone in training."""
+    """The test above needs held-out formulas of both kinds, and formulas trained on only once."""
     _, C, _ = data
     trained = np.arange(N) % 4 > 0
     seen = [(C[trained] == row).all(1).sum() for row in C[~trained]]
@@ -157,16 +161,16 @@ def test_formulas_are_held_out_seen_and_unseen(data):
 
 @pytest.mark.parametrize("projection", ["formula", "leace", "quadratic", "ridge", *slow("ols")])
 def test_a_held_out_row_changes_no_other_residual(data, projection):
-    """Bit for bit; so nothing that is fitted depends on it."""
+    """No bit of another residual changes, so nothing that is fitted depends on the held-out row."""
     X, C, _ = data
     trained, row = np.arange(N) % 4 > 0, 16
     before = residual_rows(projection, X, C, trained)
-    # Of a formula that is there: the number of formulas is a shape.
+    # The row gets a formula that occurs already, since the number of formulas is part of a shape.
     other = C[(C[row] != C).any(1)][0]
     here = np.arange(N)[:, None] == row
     for matters, x, c in (
         (True, np.where(here, -1e5, X), C),
-        # LEACE asks for no composition of a molecule that is held out.
+        # LEACE needs no composition of a molecule that is held out.
         (projection != "leace", X, np.where(here, other if projection == "formula" else 99, C)),
     ):
         after = residual_rows(projection, x, c, trained)
@@ -175,10 +179,10 @@ def test_a_held_out_row_changes_no_other_residual(data, projection):
 
 
 def scores(X, C, Y, projection):
-    """With predictions, of a kernel that compiles fast; formulas must be concrete."""
+    """Return scores with predictions, from a kernel that compiles fast."""
     call = partial(cpdjax.cpd, folds=kfold(len(X), K), alphas=ALPHAS, projection=projection)
     compiled = partial(jax.jit, compiler_options=FAST_COMPILATION)
-    if projection == "formula":
+    if projection == "formula":  # which needs a concrete C
         return compiled(lambda x, y: call(x, C, y, predictions=True))(X, Y)
     return compiled(lambda *a: call(*a, predictions=True))(X, C, Y)
 
@@ -198,7 +202,7 @@ def test_scores_equal_those_of_the_oracle(data, projection):
 @pytest.mark.slow
 @pytest.mark.parametrize("projection", ["none", "ridge", "quadratic", "formula", "leace"])
 def test_a_learning_curve_equals_that_of_the_oracle(data, projection):
-    """Through the dual and the primal form."""
+    """The two sizes take the curve through the dual and the primal form."""
     found = cpdjax.learning_curve(
         *data, sizes=SIZES, repeats=1, folds=K, alphas=ALPHAS, projection=projection
     )
@@ -214,7 +218,7 @@ def test_a_learning_curve_equals_that_of_the_oracle(data, projection):
 @pytest.mark.parametrize(
     ("projection", "n"),
     [
-        # Of few rows "quadratic" and "formula" leave nothing at all: every α is as good.
+        # Of few rows "quadratic" and "formula" leave nothing at all, so that no α is the best.
         *(("ridge", n) for n in SIZES),
         *(("leace", n) for n in SIZES),
         ("quadratic", N),
@@ -241,7 +245,8 @@ def test_more_is_taken_from_training_rows_by_a_larger_matrix(data):
     assert (share["ridge"] < share["ols"]).all()
     assert (share["ols"] < share["quadratic"]).all()
     assert (share["quadratic"] < share["formula"]).all()
-    assert (share["leace"] > share["ols"]).all()  # what x foretells of c is nearer to x than c
+    # Features follow the composition that they predict more closely than composition itself.
+    assert (share["leace"] > share["ols"]).all()
 
 
 @pytest.mark.slow
@@ -277,7 +282,7 @@ def test_what_is_nonlinear_in_composition_passes_for_geometry_until_it_is_taken(
     ],
 )
 def test_equals_the_package_of_leaces_authors(case, projection):
-    """On training and on held-out rows, to 1e-6 of the features' spread."""
+    """They agree on training and held-out rows, to 1e-6 of the features' spread."""
     with np.load(GOLDEN, allow_pickle=False) as golden:
         names = ("x", "c", "trained", "oracle" if projection == "oracle-leace" else "leace")
         x, c, trained, expected = (golden[f"{case}/{name}"] for name in names)

@@ -1,4 +1,4 @@
-"""What must hold whatever the data: orthogonality, invariances, algebra of moments, no leakage."""
+"""Test what holds for any data: orthogonality, invariances, algebra of moments, no leakage."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(scope="module")
 def data():
-    """Features with composition and geometry in them; targets of composition, geometry, both."""
+    """Return features of composition and geometry, and targets of either and of both."""
     rng = np.random.default_rng(0)
     C = rng.integers(0, 9, (N, Q)).astype(float)
     hidden = rng.normal(size=(N, D))
@@ -44,7 +44,7 @@ def close(a, b, atol=1e-9):
 
 
 def fitted(X, C, Y, ids, fold):
-    """Everything fitted on the training rows of one fold, from the blocks of all folds."""
+    """Return all that is fitted on the training rows of one fold, from the blocks of all folds."""
     rows = np.stack([np.flatnonzero(ids == k) for k in range(K)])
     return fit(*(jnp.asarray(a[rows].swapaxes(1, 2)) for a in (C, X, Y)), fold)
 
@@ -53,8 +53,8 @@ def fitted(X, C, Y, ids, fold):
 def fit(c, x, y, fold):
     include = jnp.ones(K).at[fold].set(0)
     train = merge(moments(c, x, y, jnp.ones((K, N // K))), include, least_squares)
-    untouched = about_mean(train)
-    return train, untouched, Residual.of(train, untouched.variance, standardize=True)
+    raw = about_mean(train)
+    return train, raw, Residual.of(train, raw.variance, standardize=True)
 
 
 # What CPD promises
@@ -72,7 +72,7 @@ def test_residual_is_orthogonal_to_composition_on_training_rows(data):
 
 
 def test_planted_signal_is_recovered():
-    """A target of geometry and noise: R² is the share of its variance that geometry makes."""
+    """For a target of geometry and noise, R² is the share of its variance that geometry makes."""
     rng = np.random.default_rng(1)
     n, signal, noise = 4000, 1.0, 0.5
     C = rng.integers(0, 9, (n, Q)).astype(float)
@@ -104,12 +104,13 @@ def test_features_that_encode_composition_predict_it_in_full(data):
     found = scores(X, C, Y[:, [0, 0, 0]], ids)
     assert np.min(found.r2_full[:, 0]) > 1 - 1e-9
     close(found.composition_share, 1)
-    assert np.max(found.r2_geom) <= 0  # every feature dropped out: the training mean is left
+    # Every feature drops out, so that the training mean is all that the probe predicts.
+    assert np.max(found.r2_geom) <= 0
     assert np.min(found.r2_geom) > -0.2
 
 
 def test_projecting_twice_changes_nothing(data):
-    """Fold by fold, the residual of a residual is itself."""
+    """In every fold, the residual of a residual is the residual itself."""
     X, C, Y, ids = data
     first = scores(X, C, Y, ids)
     for fold in range(K):
@@ -185,7 +186,7 @@ def test_renamed_folds_permute_scores(data):
 @pytest.mark.parametrize("alphas", [[1e-6, 1.0], "loo"])
 @pytest.mark.parametrize("name", ["X", "C", "Y"])
 def test_a_held_out_row_changes_no_other_prediction(data, name, alphas):
-    """Bit for bit: predictions of its own fold's other molecules come from training rows only."""
+    """Other molecules of its fold are predicted from training rows only, so not a bit changes."""
     X, C, Y, ids = data
     fold, row = ids[17], 17
     garbage = {"X": X.copy(), "C": C.copy(), "Y": Y.copy()}
@@ -217,7 +218,7 @@ def test_a_held_out_fold_of_garbage_changes_no_fitted_quantity(data):
 
 
 def test_garbage_held_out_leaves_what_was_chosen_and_explained(data):
-    """α of leave-one-out and the composition share belong to training rows as well."""
+    """Leave-one-out's choice of α and the composition share belong to training rows as well."""
     X, C, Y, ids = data
     held_out = ids == 2
     garbage = [
@@ -233,7 +234,7 @@ def test_garbage_held_out_leaves_what_was_chosen_and_explained(data):
 
 @st.composite
 def blocks(draw):
-    """Rows in four blocks of six, some of weight 0, with means far from zero."""
+    """Draw rows in four blocks of six, some of weight 0, with means far from zero."""
     rng = np.random.default_rng(draw(SEEDS))
     c = rng.integers(0, 5, (4, 2, 6)).astype(float)
     x = rng.normal(size=(4, 3, 6)) + 10.0 ** draw(st.integers(-3, 4))
@@ -248,7 +249,7 @@ of_rows, centred = jax.jit(moments), jax.jit(about_mean)
 
 
 def assert_same_moments(a, b, scale):
-    """Whatever regression they are about."""
+    """Check that two moments are of the same rows, whatever regression each is about."""
     for name, x, z in zip(a._fields, centred(a), centred(b), strict=True):
         np.testing.assert_allclose(x, z, rtol=1e-9, atol=1e-12 * scale, err_msg=name)
 
@@ -278,7 +279,7 @@ def test_merge_is_a_commutative_monoid(rows):
 
 
 def test_moments_keep_a_residual_far_smaller_than_composition(data):
-    """Where a Schur complement would keep no digit: 1e-9 of the features is not composition."""
+    """A residual of 1e-9 of the features keeps digits, where a Schur complement would keep none."""
     _, C, Y, _ = data
     hidden = np.random.default_rng(9).normal(size=(N, D))
     X = C @ np.random.default_rng(3).normal(size=(Q, D)) + 1e-9 * hidden
@@ -292,7 +293,7 @@ def test_moments_keep_a_residual_far_smaller_than_composition(data):
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, st.integers(1, 4), st.booleans(), st.booleans())
 def test_projection_is_the_minimum_norm_solution(seed, rank, absent, rescaled):
-    """As `numpy.linalg.lstsq` on the centred rows, whatever the rank of composition."""
+    """It equals `numpy.linalg.lstsq` on the centred rows, whatever the rank of composition."""
     rng = np.random.default_rng(seed)
     C = rng.integers(0, 7, (30, rank)) @ rng.integers(-2, 3, (rank, 4)).astype(float)
     if absent:
@@ -304,7 +305,7 @@ def test_projection_is_the_minimum_norm_solution(seed, rank, absent, rescaled):
     found = np.asarray(least_squares(jnp.asarray(c.T @ c), jnp.asarray(c.T @ r)))
     expected = np.linalg.lstsq(c, r, rcond=1e-10)[0]
     np.testing.assert_allclose(c @ found, c @ expected, rtol=0, atol=1e-8)
-    # Columns 1e5 apart in scale: which solution is the shortest is known to eps · 1e10.
+    # With columns 1e5 apart in scale, it is known to eps · 1e10 which solution is the shortest.
     tolerance = (1e-5 if rescaled else 1e-9) * max(1, np.abs(expected).max())
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
@@ -377,7 +378,7 @@ def test_groups_stay_whole(groups, seed):
     for name in names:
         assert len({k for k, g in zip(ids, groups, strict=True) if g == name}) == 1
     largest = max(groups.count(name) for name in names)
-    assert np.ptp(np.bincount(ids)) <= largest  # greedy assignment: never off by more than a group
+    assert np.ptp(np.bincount(ids)) <= largest  # greedy assignment is off by one group at most
 
 
 @settings(deadline=None)
@@ -428,7 +429,7 @@ def test_a_size_of_the_learning_curve_is_cpd_on_its_subset(data):
         X, C, Y, sizes=sizes, repeats=2, folds=K, alphas=[1e-6, 1.0], seed=9
     )
     layout = nested(N, sizes, 2, K, seed=9)
-    for repeat in range(2):  # the moments of size N are those of 60 rows and of the others
+    for repeat in range(2):  # the moments of size N are merged from 60 rows and from the others
         rows, ids = layout.subset(repeat, N), layout.fold_ids(repeat, N)
         direct = scores(X[rows], C[rows], Y[rows], ids)
         for name in ("r2_geom", "r2_full", "r2_comp", "composition_share", "alpha_geom"):

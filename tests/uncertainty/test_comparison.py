@@ -1,4 +1,4 @@
-"""Differences of scores: SciPy's t with the corrected variance, and tables of them."""
+"""Test differences of scores against SciPy's t-test, and the tables made of them."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 def test_the_corrected_resampled_t(level):
     a, b = RNG.normal(1, 0.2, (3, 5)), RNG.normal(0.9, 0.2, (3, 5))
     d = (a - b).ravel()
-    # SciPy's plain t knows the variance s²/J: its statistic shrinks by the correction.
+    # SciPy's plain t-test takes s²/J for the variance, so the correction shrinks its statistic.
     shrink = np.sqrt((1 / 15) / (1 / 15 + 1 / 4))
     plain = stats.ttest_rel(a.ravel(), b.ravel())
     found = compare(a, b, level)
@@ -75,7 +75,10 @@ def test_bad_input(a, b, level, words):
 
 @pytest.fixture(scope="module")
 def table():
-    """Three models, the last without the layer "interaction_1"; a second α that must not count."""
+    """Return the results of three models; the last has no layer "interaction_1".
+
+    They hold a second α, which must not count.
+    """
     dims = ("model", "layer", "irrep", "repeat", "size", "fold", "alpha", "target")
     layers = ["embedding", "interaction_0", "interaction_1"]
     r2 = RNG.uniform(0, 1, (3, 3, 2, 2, 2, 5, 2, 2))
@@ -133,7 +136,7 @@ def test_against_a_reference(table):
 def test_a_layer_leaves_out_models_without_it(table):
     found = differences(table, layer="interaction_1")
     assert set(found["model"]) | set(found["reference"]) == {"a", "b"}
-    scalars = differences(table, "gap", layer="embedding")  # whose only irrep is called "all"
+    scalars = differences(table, "gap", layer="embedding")  # its only irrep has the name "all"
     assert len(scalars) == 3
 
 
@@ -155,13 +158,13 @@ def test_one_model_is_no_comparison(table):
         differences(table.sel(model=["a"]))
 
 
-# 400 data sets: four standard errors of a binomial of 0.05 are 0.044.
+# For 400 data sets, four standard errors of a binomial proportion of 0.05 are 0.044.
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("repeats", "least"), [(1, 0.2), (5, 0.7)])
 def test_level_and_power(repeats, least):
-    """Two equally noisy copies of one geometry are equally good; a worse one is not."""
+    """Two equally noisy copies of one geometry score alike, and a noisier copy scores worse."""
     n, sets = 100, 400
     rejected = np.empty((sets, 2))
     for i in range(sets):
@@ -175,6 +178,6 @@ def test_level_and_power(repeats, least):
         ]
         rejected[i] = [compare(scores[0], other).p_value <= 0.05 for other in scores[1:]]
     level, power = rejected.mean(0)
-    # The correction allows for more dependence between folds than there is: it is conservative.
+    # The correction allows for more dependence between folds than there is, so it is conservative.
     assert level < 0.05 + 0.044
     assert power > least

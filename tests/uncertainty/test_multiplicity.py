@@ -1,4 +1,4 @@
-"""Adjusted p-values: by hand, by brute force, and an honest family-wise error."""
+"""Test adjusted p-values by hand, by brute force and by their family-wise error."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,16 @@ P = [0.005, 0.3, 0.02, 0.009, 0.9, 0.02]
 
 
 def test_holm_by_hand():
-    # Sorted 0.005, 0.009, 0.02, 0.02, 0.3, 0.9 times 6, 5, 4, 3, 2, 1, never falling.
+    # The sorted values 0.005, 0.009, 0.02, 0.02, 0.3, 0.9 are multiplied by 6, 5, 4, 3, 2, 1, and
+    # none may be less than the one before.
     np.testing.assert_allclose(adjust(P), [0.03, 0.6, 0.08, 0.045, 0.9, 0.08])
     np.testing.assert_allclose(adjust([0.6, 0.7]), [1, 1])
     np.testing.assert_allclose(adjust([0.01, 0.011]), [0.02, 0.02])
 
 
 def test_benjamini_hochberg_by_hand():
-    # Times 6/1, 6/2, 6/3, 6/4, 6/5, 6/6, from the right never rising.
+    # The sorted values are multiplied by 6/1, 6/2, 6/3, 6/4, 6/5, 6/6, and none may be greater than
+    # the one after.
     np.testing.assert_allclose(adjust(P, "bh"), [0.027, 0.36, 0.03, 0.027, 0.9, 0.03])
 
 
@@ -94,8 +96,10 @@ def test_max_t_without_scatter_or_score():
 
 @pytest.mark.slow
 def test_the_family_wise_error_is_honest():
-    """400 families of 5 correlated targets that know nothing of the features: four standard errors
-    of a binomial of 0.05 are 0.044."""
+    """Test 400 families of 5 correlated targets that do not depend on the features.
+
+    Four standard errors of a binomial proportion of 0.05 are then 0.044.
+    """
     n, families = 60, 400
     c = RNG.poisson(4, (n, 2)).astype(float)
     x = RNG.normal(size=(n, 5)) + c[:, :1]
@@ -111,5 +115,5 @@ def test_the_family_wise_error_is_honest():
         "max-t": np.mean([(max_t(observed[f], null[:, f]) <= 0.05).any() for f in range(families)]),
     }
     assert errors["none"] > 0.1
-    assert errors["holm"] <= errors["max-t"]  # which knows that the targets are alike
+    assert errors["holm"] <= errors["max-t"]  # max-T takes into account that the targets are alike
     assert abs(errors["max-t"] - 0.05) < 0.044
