@@ -41,7 +41,7 @@ def as_table(table: str | Path | pd.DataFrame | Mapping[str, Any]) -> pd.DataFra
     try:
         return pd.DataFrame(dict(table))
     except ValueError as error:
-        raise InputError(f"the columns do not make a table: {error}") from None
+        raise InputError(f"the columns make no table: {error}") from None
 
 
 def numeric_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
