@@ -1,4 +1,4 @@
-"""Settings read from files and checked, with complaints of one line."""
+"""Read settings from TOML files and check them, with errors of one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
         first, *others = error.errors()
         where = first["loc"][0]
         said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
-        complaint = " or ".join(dict.fromkeys(said))  # each kind of value that would have fitted
+        complaint = " or ".join(dict.fromkeys(said))  # one complaint for each kind that would fit
         raise InputError(f"{where}: {complaint}, got {first['input']!r}") from None
 
 
@@ -64,10 +64,10 @@ def help_texts(model: Any) -> dict[str, str]:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Return the content of a TOML file.
 
     Raises:
-        FileError: it is missing or no TOML.
+        FileError: if the file is missing, unreadable or not valid TOML.
     """
     try:
         return tomllib.loads(Path(path).read_text())

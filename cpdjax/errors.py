@@ -1,6 +1,6 @@
-"""The exceptions and warnings a user of cpdjax can meet.
+"""Define the exceptions and warnings that a user of cpdjax can meet.
 
-Every message is one line: what was expected, what was got, and the way out.
+Every message is one line: it says what was expected, what was got, and the way out.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """An argument, array or file that the computation cannot honestly use."""
+    """Say that an argument, array or file cannot honestly be used in the computation."""
 
 
 class FileError(InputError):
-    """A file that is missing, unreadable, truncated or of another configuration."""
+    """Say that a file is missing, unreadable, truncated or of another configuration."""
 
 
 class UnknownNameError(InputError):
-    """A target, layer, model, irrep or option that does not exist."""
+    """Say that a target, layer, model, irrep or option does not exist, and which names are near."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         names = sorted(str(k) for k in known)
@@ -28,4 +28,4 @@ class UnknownNameError(InputError):
 
 
 class ConstantTargetWarning(UserWarning):
-    """A target without variance, whose R² is undefined and returned as NaN."""
+    """Warn that a target has no variance, so that its R² is undefined and returned as NaN."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write files and folders whole or not at all, and remove them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without error.
+    """Give a temporary path beside `path`, which replaces it when the block ends without error.
 
-    Serves files and folders; a reader sees the old content or the new, never a part.
+    The block may write a file or a folder there. A reader of `path` sees the old content or the new
+    content, and never a part. After an error the old content stays.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
@@ -25,12 +26,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since writers choose their format by it.
+    # The suffix stays, because writers choose their format by it.
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        if path.is_dir():  # which, unlike a file, cannot be replaced in one step
+        if path.is_dir():  # a folder, unlike a file, cannot be replaced in one step
             os.replace(path, old)
         os.replace(temporary, path)
     finally:
@@ -39,7 +40,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or a folder with all its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

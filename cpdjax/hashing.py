@@ -1,4 +1,4 @@
-"""SHA-256 of arrays and files, the same on every platform."""
+"""Compute SHA-256 hashes of arrays and files that are the same on every platform."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 
 
 def hash_arrays(arrays: Iterable[tuple[str, Any]], facts: str = "") -> str:
-    """Return the SHA-256 (hex) of `facts`, then of every array with its label, shape and dtype.
+    """Return the SHA-256 (hex) of `facts` and of every array with its label, shape and dtype.
 
-    Bytes are taken in little-endian order, so that the hash does not depend on the machine.
+    The bytes of each array are hashed in little-endian order, so that the result does not depend on
+    the machine. The order of the arrays matters.
 
     >>> hash_arrays([("x", np.arange(3))]) == hash_arrays([("x", np.arange(3, dtype=">i8"))])
     True
@@ -30,10 +31,10 @@ def hash_arrays(arrays: Iterable[tuple[str, Any]], facts: str = "") -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file's content.
+    """Return the SHA-256 (hex) of the content of a file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: if the file cannot be read.
     """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Arrays tagged with irreps: pooled over atoms, split by irrep, made into scalars."""
+"""Pool arrays tagged with irreps over atoms, split them by irrep, and make scalars of them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from jaxtyping import Array, Bool, Float
 from cpdjax.errors import UnknownNameError
 
 POOLS = ("mean", "sum", "atom")
-"""Mean or sum over atoms; "atom" keeps a row per atom."""
-
+"""Hold the names of the ways of pooling: mean or sum over atoms; "atom" keeps a row per atom."""
 
 INVARIANTS = ("pool-then-norm", "norm-then-pool", "power-spectrum")
-"""Ways of making scalars from irreps; see `invariants` and `norms`."""
-
+"""Hold the names of the ways of making scalars from irreps, which `invariants` explains."""
 
 Blocks = tuple[tuple[str, int], ...]
+"""Hold each irrep and its number of columns, in order, as `blocks` returns them."""
 
 
 def pool(
     features: IrrepsArray, mask: Bool[Array | np.ndarray, "molecule atom"], how: str = "mean"
 ) -> IrrepsArray:
-    """Mean or sum over atoms: (molecule, atom, irreps.dim) → (molecule, irreps.dim).
+    """Return the mean or sum over atoms: (molecule, atom, irreps.dim) → (molecule, irreps.dim).
 
-    Both are linear, so the irreps stay. Rows of padding may hold anything. "atom" pools nothing.
+    Mean and sum are linear, so the irreps stay the same. Rows of padding, where `mask` is False,
+    may hold any value, even NaN. With `how="atom"` the features are returned as they are.
 
     Raises:
-        UnknownNameError: `how` is none of `POOLS`.
+        UnknownNameError: if `how` is none of `POOLS`.
 
     >>> atoms = IrrepsArray("1x0e", np.array([[[1.0], [3.0], [9.0]]]))
     >>> pool(atoms, np.array([[True, True, False]])).array
@@ -50,20 +50,22 @@ def pool(
 def invariants(
     features: IrrepsArray, irrep: str | None = None, how: str = "pool-then-norm"
 ) -> Float[Array, "*row feature"]:
-    """Scalars that rotations and inversion leave alone, in the irreps' order.
+    """Return scalars that rotations and inversion do not change, in the order of the irreps.
 
-    NumPy in, NumPy out; JAX in, JAX out, with zero for the derivative of a norm at zero.
+    NumPy arrays give NumPy arrays, and JAX arrays give JAX arrays. The derivative of a norm at zero
+    is set to zero.
 
     Args:
-        features: pooled, for the default "pool, then norm"; per atom, and the result is pooled
-            afterwards, for "norm-then-pool". The arithmetic is the same.
-        irrep: only channels of this irrep, such as "1o".
-        how: "pool-then-norm" and "norm-then-pool": 0e as it is, 0o as its absolute value, l > 0 as
-            the norm over the channel's 2l+1 components. "power-spectrum": 0e as it is, of any
-            other irrep the inner products of all its pairs of channels, c ≤ c'.
+        features: pooled features for "pool-then-norm"; features of atoms for "norm-then-pool",
+            where the caller pools the result. Both use the same arithmetic.
+        irrep: the irrep whose channels are used, such as "1o"; all irreps by default.
+        how: one of `INVARIANTS`. "pool-then-norm" and "norm-then-pool" keep 0e as it is, take the
+            absolute value of 0o, and for l > 0 the norm over the channel's 2l+1 components.
+            "power-spectrum" keeps 0e as it is, and takes the inner products of all pairs of
+            channels c ≤ c' of any other irrep.
 
     Raises:
-        UnknownNameError: `features` has no such irrep, or no such way.
+        UnknownNameError: if `features` does not have the irrep, or if `how` does not exist.
 
     >>> array = IrrepsArray("1x0e + 1x0o + 1x1o", np.array([[-1.0, -2.0, 0.0, 3.0, -4.0]]))
     >>> invariants(array)
@@ -79,13 +81,13 @@ def invariants(
     if irrep is not None and irrep not in kinds:
         raise UnknownNameError("irrep", irrep, kinds)
     xp = _namespace(features.array)
-    make = _products if how == "power-spectrum" else _scalar
+    make = _pair_scalars if how == "power-spectrum" else _channel_scalars
     scalars = [make(xp, *components(features, kind)) for kind in kinds if irrep in (None, kind)]
     return xp.concatenate(scalars, axis=-1)
 
 
 def blocks(irreps: Irreps, how: str) -> Blocks:
-    """From which irrep come how many columns of `invariants`, in order.
+    """Return each irrep and the number of columns of `invariants` made from it, in order.
 
     >>> blocks(Irreps("2x0e + 3x1o"), "power-spectrum")
     (('0e', 2), ('1o', 6))
@@ -98,7 +100,7 @@ def blocks(irreps: Irreps, how: str) -> Blocks:
 
 
 def components(features: IrrepsArray, kind: str) -> tuple[Any, Irrep]:
-    """(..., channel, 2l+1) of one irrep, from all its blocks; and that irrep."""
+    """Return all channels of one irrep, (..., channel, 2l+1), and the irrep itself."""
     x = features.array
     parts = [
         x[..., columns].reshape(*x.shape[:-1], mul, ir.dim)
@@ -108,18 +110,18 @@ def components(features: IrrepsArray, kind: str) -> tuple[Any, Irrep]:
     return _namespace(x).concatenate(parts, axis=-2), Irrep(kind)
 
 
-def _scalar(xp: Any, block: Any, ir: Irrep) -> Any:
-    """(..., channel, 2l+1) → (..., channel)."""
+def _channel_scalars(xp: Any, block: Any, ir: Irrep) -> Any:
+    """Return one scalar for each channel: (..., channel, 2l+1) → (..., channel)."""
     if ir.l == 0:
         return block[..., 0] if ir.p == 1 else abs(block[..., 0])
     squares = (block**2).sum(-1)
     positive = squares > 0
-    # The root sees only positive numbers, or its derivative at zero would be NaN.
+    # The root is taken of positive numbers only, because its derivative at zero would be NaN.
     return xp.where(positive, xp.sqrt(xp.where(positive, squares, 1)), 0)
 
 
-def _products(xp: Any, block: Any, ir: Irrep) -> Any:
-    """(..., channel, 2l+1) → (..., pair of channels)."""
+def _pair_scalars(xp: Any, block: Any, ir: Irrep) -> Any:
+    """Return one scalar for each pair of channels: (..., channel, 2l+1) → (..., pair)."""
     if ir.l == 0 and ir.p == 1:
         return block[..., 0]
     first, second = np.triu_indices(block.shape[-2])
@@ -127,5 +129,8 @@ def _products(xp: Any, block: Any, ir: Irrep) -> Any:
 
 
 def _namespace(x: Any) -> Any:
-    """NumPy for NumPy arrays (which JAX would round to float32 by default), else jax.numpy."""
+    """Return the module that computes with `x`: numpy for NumPy arrays, else jax.numpy.
+
+    By default jax.numpy would round NumPy's float64 to float32.
+    """
     return x.__array_namespace__()

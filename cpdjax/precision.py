@@ -1,4 +1,4 @@
-"""The precision of the arithmetic: which floating type the device has, asked for locally."""
+"""Choose the floating type of the arithmetic, and allow float64 locally."""
 
 from __future__ import annotations
 
@@ -14,37 +14,18 @@ from cpdjax.errors import InputError
 
 
 def default_dtype() -> np.dtype:
-    """float64 wherever the default backend has it."""
+    """Return float64, or float32 where JAX's default backend is a TPU, which has no float64."""
     return np.dtype(np.float32 if jax.default_backend() == "tpu" else np.float64)
 
 
-def default_batch_size() -> int | None:
-    """Folds and repeats at once: one after the other on a CPU, many on an accelerator."""
-    return None if jax.default_backend() == "cpu" else 64
-
-
-def centred(a: Any) -> Float[np.ndarray, "*stack molecule column"]:
-    """Shifted to mean zero over molecules, in float64, before it is narrowed to float32.
-
-    Every fit has an intercept, so the shift changes no score; in a narrow type it saves digits.
-    """
-    wide = np.asarray(a, np.float64)
-    return wide - wide.mean(-2, keepdims=True)
-
-
-def precision(dtype: Any) -> AbstractContextManager[Any]:
-    """Allow float64 for the time of a `with` block, if that is what `dtype` is."""
-    return jax.enable_x64(True) if jnp.dtype(dtype).itemsize >= 8 else nullcontext()
-
-
 def float_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64; None: the wider of those that the backend has.
+    """Return `dtype` as a NumPy dtype; None stands for `default_dtype`.
 
     Raises:
-        InputError: any other.
+        InputError: if `dtype` is neither float32 nor float64.
     """
     if dtype is None:
-        return np.dtype("float32" if jax.default_backend() == "tpu" else "float64")
+        return default_dtype()
     try:
         known = np.dtype(dtype)
     except TypeError:
@@ -52,3 +33,23 @@ def float_dtype(dtype: Any) -> np.dtype:
     if known not in (np.float32, np.float64):
         raise InputError(f"dtype must be float32 or float64, got {dtype!r}")
     return np.dtype(known)
+
+
+def precision(dtype: Any) -> AbstractContextManager[Any]:
+    """Return a context that allows float64 inside a `with` block, if `dtype` is that wide."""
+    return jax.enable_x64(True) if jnp.dtype(dtype).itemsize >= 8 else nullcontext()
+
+
+def centred(a: Any) -> Float[np.ndarray, "*stack molecule column"]:
+    """Return `a` in float64, shifted so that its mean over molecules is zero.
+
+    Every fit has an intercept, so the shift changes no score. It saves digits when the caller
+    narrows the result to float32.
+    """
+    wide = np.asarray(a, np.float64)
+    return wide - wide.mean(-2, keepdims=True)
+
+
+def default_batch_size() -> int | None:
+    """Return how many folds and repeats run at once: 64, or None (one by one) on a CPU."""
+    return None if jax.default_backend() == "cpu" else 64

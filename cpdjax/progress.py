@@ -1,4 +1,4 @@
-"""Progress bars on standard error."""
+"""Show progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(shown: bool) -> Progress:
-    """Make a progress bar that counts what is done and estimates the time left."""
+    """Return a progress bar that counts the finished items and estimates the time left.
+
+    The bar prints nothing where `shown` is False.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,1 +1,1 @@
-"""Structures, what they are made of and their targets, from QM9 or from files."""
+"""Read structures and their targets from QM9 or from files, and count what they are made of."""

@@ -1,4 +1,4 @@
-"""Columns of targets read from a list of `ase.Atoms`: their info, arrays and stored results."""
+"""Read columns of targets from a list of `ase.Atoms`: their info, arrays and stored results."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from ase import Atoms
 
 from cpdjax.errors import InputError, UnknownNameError
 
-# Stored ASE calculator results that are kept, with ASE's own units.
+# The stored results of an ASE calculator that are kept, with ASE's own units.
 _RESULTS = {"energy": "eV", "dipole": "e·Å"}
-
-
 _ATOM_RESULTS = {"forces": "eV/Å", "charges": "e", "magmoms": "μB"}
 
 
 def with_results(frame: Atoms) -> dict[str, Any]:
-    """`info` and the calculator's stored results per structure (never a new calculation)."""
-    results = getattr(frame.calc, "results", {})
-    return {k: results[k] for k in _RESULTS if k in results} | dict(frame.info)
+    """Return `frame.info` and the stored results of its calculator; nothing is calculated anew."""
+    return _stored(frame, _RESULTS) | dict(frame.info)
 
 
 def result_units(frames: Sequence[Atoms], targets: Any) -> dict[str, str]:
-    """Units of calculator results; a user's own entry of that name has units unknown to us."""
+    """Return the units of calculator results, except of names that the user's own entries have."""
     own = {key for frame in frames for key in (*frame.info, *frame.arrays)}
     if isinstance(targets, (Mapping, pd.DataFrame)):
         own |= set(targets)
@@ -33,20 +30,23 @@ def result_units(frames: Sequence[Atoms], targets: Any) -> dict[str, str]:
 
 
 def in_all(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether every row has an entry `key`."""
     return all(key in row for row in rows)
 
 
 def strings(key: str, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """Return the entry `key` of every row as text."""
     return np.array([str(row[key]) for row in rows])
 
 
 def is_whole(key: str, columns: Mapping[str, np.ndarray]) -> bool:
+    """Return whether there is a column `key` that holds one whole number for each structure."""
     column = columns.get(key)
     return column is not None and column.ndim == 1 and bool((column == np.rint(column)).all())
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], skip: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The entries of `rows` that all have and that stack to numbers, at most vectors."""
+    """Return the entries that every row has as a number, or as a vector of one length."""
     columns = {}
     for key in rows[0]:
         if key in skip or not in_all(key, rows):
@@ -60,7 +60,12 @@ def columns_of(rows: Sequence[Mapping[str, Any]], skip: tuple[str, ...]) -> dict
 def named_column(
     key: str, found: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]
 ) -> np.ndarray:
-    """A target asked for by name, or the reason why it is none."""
+    """Return the column `key`, or say why it cannot be a target.
+
+    Raises:
+        UnknownNameError: if no structure has such an entry.
+        InputError: if some structures lack it, or it is not numeric.
+    """
     if key in found:
         return found[key]
     lacking = [i for i, row in enumerate(rows) if key not in row]
@@ -69,15 +74,17 @@ def named_column(
     if lacking:
         raise InputError(
             f"target {key!r} is missing from {len(lacking)} of {len(rows)} structures, the first "
-            f"number {lacking[0]}; select those that have it"
+            f"number {lacking[0]}; select the structures that have it"
         )
-    raise InputError(f"target {key!r} is not a number, or a vector of one length, everywhere")
+    raise InputError(
+        f"target {key!r} is not a number, or a vector of one length, in every structure"
+    )
 
 
 def atom_columns(frames: Sequence[Atoms]) -> dict[str, np.ndarray]:
-    """Numeric per-atom arrays and stored results that every structure has in one width."""
+    """Return the numeric columns of atoms that every structure has, and in one width."""
     rows = [
-        {k: v for k, v in getattr(frame.calc, "results", {}).items() if k in _ATOM_RESULTS}
+        _stored(frame, _ATOM_RESULTS)
         | {k: v for k, v in frame.arrays.items() if k not in ("numbers", "positions")}
         for frame in frames
     ]
@@ -88,3 +95,9 @@ def atom_columns(frames: Sequence[Atoms]) -> dict[str, np.ndarray]:
         if len(values) == len(rows) and numeric and len({v.shape[1:] for v in values}) == 1:
             columns[key] = np.concatenate(values)
     return columns
+
+
+def _stored(frame: Atoms, names: Iterable[str]) -> dict[str, Any]:
+    """Return the results of `names` that the structure's calculator has stored."""
+    results = getattr(frame.calc, "results", {})
+    return {name: results[name] for name in names if name in results}

@@ -1,4 +1,4 @@
-"""Molecules padded to one number of atoms: what a model reads in one call."""
+"""Define what a model reads in one call: molecules padded to one number of atoms."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from jaxtyping import Bool, Float, Int
 
 
 class Edges(NamedTuple):
-    """Neighbours of every atom of a `Batch`, padded to one number; see `neighbours.with_edges`."""
+    """Hold the neighbours of every atom of a `Batch`, padded to one number of neighbours.
+
+    The function `neighbours.with_edges` finds them.
+    """
 
     neighbours: Int[np.ndarray, "molecule atom neighbour"]
-    """Index of the neighbour within its molecule, int32; padding points at the atom itself."""
+    """Hold each neighbour's index within its molecule, int32; padding points at the atom itself."""
     offsets: Float[np.ndarray, "molecule atom neighbour 3"] | None
-    """Å, displacement of the neighbour's periodic image; None where no molecule is periodic."""
+    """Hold the displacement (Å) of the neighbour's periodic image; None without periodic cells."""
     mask: Bool[np.ndarray, "molecule atom neighbour"]
-    """True where there is a neighbour."""
+    """Mark with True where there is a neighbour; padding is False."""
     back: Int[np.ndarray, "molecule atom neighbour"]
-    """Slot, in the neighbour's own row, of the same edge seen from there; padding its own."""
+    """Hold the slot of the reverse edge in the neighbour's own row; padding holds its own slot."""
 
 
 class Batch(NamedTuple):
-    """Molecules padded to one number of atoms; padding has number 0 and position 0."""
+    """Hold molecules padded to one number of atoms; padding has number 0 and position 0."""
 
     numbers: Int[np.ndarray, "molecule atom"]
-    """Atomic numbers, int32."""
+    """Hold the atomic numbers, int32."""
     positions: Float[np.ndarray, "molecule atom 3"]
-    """Å, float64."""
+    """Hold the positions (Å), float64."""
     mask: Bool[np.ndarray, "molecule atom"]
-    """True where there is an atom."""
+    """Mark with True where there is an atom; padding is False."""
     edges: Edges | None = None
-    """Neighbours, for models that have a cutoff."""
+    """Hold the neighbours, for models that have a cutoff."""
     charge: Int[np.ndarray, " molecule"] | None = None
-    """Total charge (e), for models that read it; None where all are neutral."""
+    """Hold the total charge (e), for models that read it; None where all are neutral."""
     unpaired: Int[np.ndarray, " molecule"] | None = None
-    """Unpaired electrons, for models that read them; None where there are none."""
+    """Hold the number of unpaired electrons, for models that read it; None where all have none."""

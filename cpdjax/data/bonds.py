@@ -1,23 +1,22 @@
-"""What molecules are made of beyond atoms: bonds, rings and functional groups, from SMILES.
+"""Count the bonds, rings and functional groups of molecules from their SMILES.
 
-Counts without any geometry, as RDKit perceives them: the middle rungs of `cpdjax.ladder`.
+RDKit perceives them without any geometry. They are the middle rungs of `cpdjax.ladder`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 from jaxtyping import Float
 
-from cpdjax.data.composition import rdkit
 from cpdjax.data.structures import Structures
+from cpdjax.data.texts import count_smiles, rdkit
 from cpdjax.errors import InputError
 
-#: SMARTS of the functional groups that are counted; an atom may belong to several (our choice).
 GROUPS = {
     "alcohol": "[CX4][OX2H]",
     "phenol or enol": "[c,$([CX3]=[C])][OX2H]",
@@ -48,6 +47,8 @@ GROUPS = {
     "methyl": "[CX4H3]",
     "quaternary carbon": "[CX4]([#6])([#6])([#6])[#6]",
 }
+"""Hold the SMARTS of the functional groups that are counted. Which groups, and that an atom may
+belong to several, is our choice."""
 
 _ORDERS = {"SINGLE": "-", "DOUBLE": "=", "TRIPLE": "#", "AROMATIC": ":"}
 
@@ -55,38 +56,43 @@ _ORDERS = {"SINGLE": "-", "DOUBLE": "=", "TRIPLE": "#", "AROMATIC": ":"}
 def bond_counts(
     source: Structures | Iterable[str],
 ) -> tuple[Float[np.ndarray, "molecule bond"], tuple[str, ...]]:
-    """Bonds of every pair of elements and order, and rings of every size.
+    """Return the numbers of bonds of each kind and of rings of each size, and the columns' names.
 
-    A column is a kind of bond that some molecule has, "C-H", "C=O", "C#N" or "C:C" (aromatic),
-    elements in order of atomic number but hydrogen last, or a size of ring, "ring 5". Rings are
-    RDKit's symmetrised smallest set of smallest rings: of a bicycle's equal rings, all count.
+    Each column is a kind of bond that some molecule has, such as "C-H", "C=O", "C#N" or "C:C"
+    (aromatic), or a size of ring, such as "ring 5". A bond names its elements in the order of
+    atomic number, but hydrogen last. Rings are RDKit's symmetrised smallest set of smallest rings,
+    in which all equal rings of a bicycle count.
 
     Args:
-        source: SMILES, or structures that know theirs.
+        source: SMILES, or structures with SMILES.
 
     Raises:
-        InputError: RDKit is not installed, the structures know no SMILES, or one cannot be read.
+        InputError: if RDKit is not installed, the structures have no SMILES, or a SMILES cannot be
+            read.
 
     >>> bond_counts(["CO", "C1CC1", "C#N"])
     (array([[3., 0., 0., 1., 1., 0.],
            [6., 3., 0., 0., 0., 1.],
            [1., 0., 1., 0., 0., 0.]]), ('C-H', 'C-C', 'C#N', 'C-O', 'O-H', 'ring 3'))
     """
-    rows = _read(source, _bonds)
-    names = sorted({name for row in rows for name in row}, key=_order)
-    return _table(rows, names), tuple(names)
+    rows = count_smiles(_smiles(source), _bonds_and_rings)
+    names = sorted({name for row in rows for name in row}, key=_place)
+    return _matrix(rows, names), tuple(names)
 
 
 def group_counts(
     source: Structures | Iterable[str],
 ) -> tuple[Float[np.ndarray, "molecule group"], tuple[str, ...]]:
-    """Functional groups of `GROUPS` that some molecule has, in that order.
+    """Return the numbers of functional groups, and the names of the groups.
+
+    The columns are those of `GROUPS` that some molecule has, in that order.
 
     Args:
-        source: SMILES, or structures that know theirs.
+        source: SMILES, or structures with SMILES.
 
     Raises:
-        InputError: RDKit is not installed, the structures know no SMILES, or one cannot be read.
+        InputError: if RDKit is not installed, the structures have no SMILES, or a SMILES cannot be
+            read.
 
     >>> group_counts(["CO", "CC(=O)OC"])
     (array([[1., 0., 1.],
@@ -98,31 +104,33 @@ def group_counts(
     def count(molecule: Any) -> Counter[str]:
         return Counter({k: len(molecule.GetSubstructMatches(p)) for k, p in patterns.items()})
 
-    rows = _read(source, count)
+    rows = count_smiles(_smiles(source), count)
     names = [name for name in GROUPS if any(row[name] for row in rows)]
-    return _table(rows, names), tuple(names)
+    return _matrix(rows, names), tuple(names)
 
 
-def _bonds(molecule: Any) -> Counter[str]:
+def _bonds_and_rings(molecule: Any) -> Counter[str]:
+    """Return the bonds and rings of an RDKit molecule by name, with implicit hydrogens."""
     found: Counter[str] = Counter()
     for bond in molecule.GetBonds():
         ends = (bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol())
-        found[_name(ends, _ORDERS.get(str(bond.GetBondType()), "~"))] += 1
+        found[_bond_name(ends, _ORDERS.get(str(bond.GetBondType()), "~"))] += 1
     for atom in molecule.GetAtoms():
         hydrogens = atom.GetTotalNumHs()
         if hydrogens:
-            found[_name((atom.GetSymbol(), "H"), "-")] += hydrogens
+            found[_bond_name((atom.GetSymbol(), "H"), "-")] += hydrogens
     found.update(f"ring {len(ring)}" for ring in molecule.GetRingInfo().AtomRings())
     return found
 
 
-def _name(ends: tuple[str, str], order: str) -> str:
+def _bond_name(ends: tuple[str, str], order: str) -> str:
+    """Return the name of a bond: its elements by atomic number, but hydrogen last."""
     first, second = sorted(ends, key=lambda s: (s == "H", atomic_numbers.get(s, 0)))
     return f"{first}{order}{second}"
 
 
-def _order(name: str) -> tuple[Any, ...]:
-    """Bonds by their elements, then by order; rings after them, by size."""
+def _place(name: str) -> tuple[Any, ...]:
+    """Return the key that sorts bonds by elements and order, and then rings by size."""
     if name.startswith("ring "):
         return True, int(name.removeprefix("ring ")), 0, 0
     [order] = (c for c in name if c in "-=#:~")
@@ -130,37 +138,19 @@ def _order(name: str) -> tuple[Any, ...]:
     return False, atomic_numbers.get(first, 0), atomic_numbers.get(second, 0), "-=#:~".index(order)
 
 
-def _read(
-    source: Structures | Iterable[str], count: Callable[[Any], Counter[str]]
-) -> list[Counter[str]]:
-    """Counts of every molecule, hydrogens implicit; each distinct SMILES is read once."""
-    Chem, rdBase = rdkit()
-    rows: list[Counter[str]] = []
-    known: dict[str, Counter[str]] = {}
-    with rdBase.BlockLogs():  # our one line, not RDKit's log as well
-        for text in _smiles(source):
-            if text not in known:
-                molecule = Chem.MolFromSmiles(text)
-                if molecule is None or not molecule.GetNumAtoms():
-                    raise InputError(f"row {len(rows)}: cannot read {text!r} as SMILES")
-                known[text] = count(molecule)
-            rows.append(known[text])
-    return rows
-
-
-def _smiles(source: Structures | Iterable[str]) -> list[str]:
-    if isinstance(source, str):
-        raise InputError(f"expected a list of SMILES strings, got the one string {source!r}")
+def _smiles(source: Structures | Iterable[str]) -> Iterable[str]:
+    """Return the SMILES of the structures, or the SMILES that the source is."""
     if not isinstance(source, Structures):
-        return [str(text) for text in source]
+        return source
     if source.smiles is None:
         raise InputError(
-            f"{source.name!r} knows no SMILES, which bonds are read from: give it some (an entry "
-            "'smiles' in every structure's info)"
+            f"{source.name!r} knows no SMILES, from which bonds are read: add an entry 'smiles' to "
+            "every structure's info"
         )
-    return [str(text) for text in source.smiles]
+    return source.smiles
 
 
-def _table(rows: list[Counter[str]], names: list[str]) -> np.ndarray:
+def _matrix(rows: list[Counter[str]], names: list[str]) -> np.ndarray:
+    """Return the counts of `names` in float64, (molecule, name)."""
     counts = [[row[name] for name in names] for row in rows]
     return np.array(counts, np.float64).reshape(len(rows), len(names))

@@ -1,13 +1,14 @@
-"""What molecules are made of: how many atoms of each element, and formulas that name it.
+"""Count how many atoms of each element molecules have, and write their formulas.
 
-A composition matrix is plain float64, (molecule, element), its columns sorted by atomic number:
-the `C` of `cpdjax.cpd`.
+A composition matrix is a plain array of float64, (molecule, element), with its columns sorted by
+atomic number. It is the argument `C` of `cpdjax.cpd`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from ase.formula import Formula
 from jaxtyping import Float
 
 from cpdjax.data.structures import Structures
+from cpdjax.data.texts import count_smiles, count_texts
 from cpdjax.errors import InputError, UnknownNameError
 
 _SYMBOLS = np.array(chemical_symbols)
+_ELEMENTS = frozenset(chemical_symbols[1:])  # the first symbol, X, is no element
 
 
 def composition(
@@ -27,16 +30,17 @@ def composition(
     elements: Sequence[str] | None = None,
     fractions: bool = False,
 ) -> Float[np.ndarray, "molecule element"]:
-    """Atoms of each element in each molecule.
+    """Return the number of atoms of each element in each molecule.
 
     Args:
         source: structures, or formulas such as "C2H6O".
-        elements: the columns, as symbols; by default those present, sorted by atomic number
-            (`elements(source)`).
-        fractions: divide each row by its sum.
+        elements: the symbols of the columns; by default `elements(source)`, which are the elements
+            present, sorted by atomic number.
+        fractions: whether each row is divided by its sum.
 
     Raises:
-        InputError: an atom's element is not among `elements`, or a formula cannot be read.
+        InputError: if an atom's element is not among `elements`, or a formula cannot be read.
+        UnknownNameError: if one of `elements` is no element.
 
     >>> composition(["CH4", "C2H6O"])
     array([[4., 1., 0.],
@@ -49,7 +53,7 @@ def composition(
 
 
 def elements(source: Structures | Iterable[str]) -> tuple[str, ...]:
-    """The elements present, sorted by atomic number: the columns of `composition`.
+    """Return the elements present, sorted by atomic number: the columns of `composition`.
 
     >>> elements(["CH4", "C2H6O"])
     ('H', 'C', 'O')
@@ -58,7 +62,7 @@ def elements(source: Structures | Iterable[str]) -> tuple[str, ...]:
 
 
 def formulas(source: Structures | Iterable[str]) -> np.ndarray:
-    """Hill formulas, (molecule,) of str; two are equal exactly where the compositions are.
+    """Return Hill formulas, (molecule,) of str, which are equal where compositions are equal.
 
     >>> formulas(["CH3CH2OH", "(CH3)2O", "H2O"])
     array(['C2H6O', 'C2H6O', 'H2O'], dtype='<U5')
@@ -67,16 +71,19 @@ def formulas(source: Structures | Iterable[str]) -> np.ndarray:
 
 
 def hill(counts: Float[np.ndarray, "molecule element"], elements: Sequence[str]) -> np.ndarray:
-    """Hill formulas of rows of whole counts: C, H, then by symbol; without C all by symbol.
+    """Return the Hill formulas of rows of counts.
+
+    Carbon comes first, then hydrogen, then the other elements by symbol. Without carbon all
+    elements are sorted by symbol.
 
     Raises:
-        InputError: a count that is not a whole number (fractions have no formula).
+        InputError: if a count is not a whole number, as fractions have no formula.
 
     >>> hill(np.array([[4, 1], [2, 0]]), ("H", "C"))
     array(['CH4', 'H2'], dtype='<U3')
     """
     if (counts != np.rint(counts)).any():
-        raise InputError("formulas need whole counts; got fractions of atoms")
+        raise InputError("formulas need whole counts of atoms, got fractions")
     rows, which = np.unique(counts, axis=0, return_inverse=True)
     names = [_hill(dict(zip(elements, row, strict=True))) for row in rows.astype(int).tolist()]
     return np.array(names)[which.ravel()]
@@ -85,56 +92,32 @@ def hill(counts: Float[np.ndarray, "molecule element"], elements: Sequence[str])
 def from_formulas(
     formulas: Iterable[str],
 ) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]]:
-    """Counts and elements of formulas, with groups and hydrates: "(CH3)2CO", "CuSO4·5H2O".
+    """Return counts and elements of formulas, such as "(CH3)2CO" and "CuSO4·5H2O".
 
     Raises:
-        InputError: a formula that cannot be read, with its row (from 0).
+        InputError: if a formula cannot be read; the error gives its row (from 0).
 
     >>> from_formulas(["H2O", "CuSO4·5H2O"])
     (array([[ 2.,  1.,  0.,  0.],
            [10.,  9.,  1.,  1.]]), ('H', 'O', 'S', 'Cu'))
     """
-    return _from_text("formula", formulas, _count_formula)
+    return _matrix(count_texts("formula", formulas, _count_formula))
 
 
 def from_smiles(
     smiles: Iterable[str],
 ) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]]:
-    """Counts (implicit hydrogens included) and elements of SMILES, read by RDKit.
+    """Return counts (implicit hydrogens included) and elements of SMILES, which RDKit reads.
 
     Raises:
-        InputError: RDKit is not installed, or a SMILES that cannot be read, with its row (from 0).
+        InputError: if RDKit is not installed, or a SMILES cannot be read; the error gives its row
+            (from 0).
     """
-    Chem, rdBase = rdkit()
-
-    def count(text: str) -> dict[str, int]:
-        molecule = Chem.MolFromSmiles(text)
-        if molecule is None or not molecule.GetNumAtoms():
-            raise ValueError
-        found: dict[str, int] = {}
-        for atom in molecule.GetAtoms():
-            found[atom.GetSymbol()] = found.get(atom.GetSymbol(), 0) + 1
-            found["H"] = found.get("H", 0) + atom.GetTotalNumHs()
-        return found
-
-    with rdBase.BlockLogs():  # our one line, not RDKit's log as well
-        return _from_text("SMILES", smiles, count)
-
-
-def rdkit() -> tuple[Any, Any]:
-    """RDKit's modules `Chem` and `rdBase`, imported when SMILES must be read.
-
-    Raises:
-        InputError: RDKit is not installed.
-    """
-    try:
-        from rdkit import Chem, rdBase
-    except ImportError as error:
-        raise InputError('reading SMILES needs RDKit: pip install "cpdjax[smiles]"') from error
-    return Chem, rdBase
+    return _matrix(count_smiles(smiles, _count_molecule))
 
 
 def _counts(source: Structures | Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the counts of all elements present, and these elements."""
     if not isinstance(source, Structures):
         return from_formulas(source)
     numbers, column = np.unique(source.numbers, return_inverse=True)
@@ -145,9 +128,9 @@ def _counts(source: Structures | Iterable[str]) -> tuple[np.ndarray, tuple[str, 
 
 
 def _arrange(counts: np.ndarray, present: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
-    """The columns `wanted`, zero where the molecules have none."""
+    """Return the columns of the elements `wanted`, with zeros for elements that are not present."""
     for symbol in wanted:
-        if not atomic_numbers.get(symbol):
+        if symbol not in _ELEMENTS:
             raise UnknownNameError("element", symbol, chemical_symbols[1:])
     for symbol, column in zip(present, counts.T, strict=True):
         if symbol not in wanted:
@@ -160,38 +143,40 @@ def _arrange(counts: np.ndarray, present: tuple[str, ...], wanted: tuple[str, ..
     return arranged
 
 
-def _from_text(
-    kind: str, texts: Iterable[str], count: Callable[[str], dict[str, int]]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Counts and elements of texts that `count` reads one by one, each distinct one once."""
-    if isinstance(texts, str):
-        raise InputError(f"expected a list of {kind} strings, got the one string {texts!r}")
-    rows: list[dict[str, int]] = []
-    known: dict[str, dict[str, int]] = {}
-    for text in map(str, texts):
-        if text not in known:
-            try:
-                known[text] = {symbol: n for symbol, n in count(text).items() if n}
-            except (ValueError, ArithmeticError, LookupError) as error:
-                raise InputError(f"row {len(rows)}: cannot read {text!r} as {kind}") from error
-            if not known[text] or not all(atomic_numbers.get(symbol) for symbol in known[text]):
-                raise InputError(
-                    f"row {len(rows)}: {kind} {text!r} holds something that is no element"
-                )
-        rows.append(known[text])
-    present = sorted(
-        {symbol for row in known.values() for symbol in row}, key=atomic_numbers.__getitem__
-    )
-    counts = np.array([[row.get(symbol, 0) for symbol in present] for row in rows], np.float64)
+def _matrix(
+    rows: list[Counter[str]],
+) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]]:
+    """Return counts of elements as a matrix, and the elements that its columns stand for."""
+    present = sorted({symbol for row in rows for symbol in row}, key=atomic_numbers.__getitem__)
+    counts = np.array([[row[symbol] for symbol in present] for row in rows], np.float64)
     return counts.reshape(len(rows), len(present)), tuple(present)
 
 
-def _count_formula(text: str) -> dict[str, int]:
-    # ASE joins the parts of an adduct with "+"; chemists write a dot.
-    return Formula(re.sub("[·*]", "+", text.strip())).count()
+def _count_formula(text: str) -> Counter[str]:
+    """Return how many atoms of each element a formula has."""
+    # ASE joins the parts of an adduct with "+", where chemists write a dot.
+    return _of_elements(Formula(re.sub("[·*]", "+", text.strip())).count())
+
+
+def _count_molecule(molecule: Any) -> Counter[str]:
+    """Return how many atoms of each element an RDKit molecule has, with implicit hydrogens."""
+    found: Counter[str] = Counter()
+    for atom in molecule.GetAtoms():
+        found[atom.GetSymbol()] += 1
+        found["H"] += atom.GetTotalNumHs()
+    return _of_elements(found)
+
+
+def _of_elements(counts: Mapping[str, int]) -> Counter[str]:
+    """Return the counts that are not zero, of which there must be one, and each of an element."""
+    found = +Counter(counts)
+    if not found or not found.keys() <= _ELEMENTS:
+        raise InputError("holds something that is no element")
+    return found
 
 
 def _hill(counts: dict[str, int]) -> str:
+    """Return the Hill formula of one molecule."""
     order = sorted(counts)
     if counts.get("C"):
         order = ["C", "H", *(symbol for symbol in order if symbol not in ("C", "H"))]

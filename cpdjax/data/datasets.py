@@ -1,21 +1,13 @@
-"""Where structures come from: QM9 from its wheel, and any file that ASE reads.
+"""Read structures and their targets: QM9 from its wheel, and any file that ASE reads.
 
-QM9's parsed form is kept in a cache folder: the argument `cache`, else `$CPDJAX_CACHE`, else the
-user's cache folder. It is plain arrays (no pickle), written atomically, and named after its format
-and the content of its source, so nothing stale is ever read.
+The parsed form of QM9 is kept in a cache folder. Its file is named after its format and the content
+of its source, so that nothing outdated is ever read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import importlib.util
-import json
 import operator
-import os
-import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -23,19 +15,18 @@ from typing import Any, SupportsIndex
 import ase.io
 import numpy as np
 import pandas as pd
-import platformdirs
 from ase import Atoms
 
-from cpdjax.data import qm9 as _qm9
-from cpdjax.data.qm9 import SCALAR_TARGETS as SCALAR_TARGETS
-from cpdjax.data.qm9 import TARGETS as TARGETS
+from cpdjax.data.cache import cache_folder, load, save
+from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
+from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import read_table
+from cpdjax.data.tables import numeric_columns, read_table
 from cpdjax.errors import FileError, InputError
-from cpdjax.hashing import hash_file
 
-_FORMAT = 1  # of the cache file: raise it whenever `_save` or the parse changes
-_ARRAYS = ("numbers", "positions", "offsets", "ids", "smiles")
+__all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]
+
+_FORMAT = 1  # of the cache file: raise it whenever `cache.save` or the parse changes
 
 
 def qm9(
@@ -44,34 +35,35 @@ def qm9(
     cache: str | Path | None = None,
     source: str | Path | None = None,
 ) -> Structures:
-    """QM9: 130,831 molecules of H, C, N, O and F with B3LYP/6-31G(2df,p) targets.
+    """Return QM9: 130,831 molecules of H, C, N, O and F with B3LYP/6-31G(2df,p) targets.
 
-    Targets and their units are listed in `cpdjax.data.qm9.TARGETS`; those of a default sweep in
-    `SCALAR_TARGETS`. Positions in Å; `atom_targets["mulliken_charge"]` in e.
+    `TARGETS` lists the targets and their units, and `SCALAR_TARGETS` those of a default sweep.
+    Positions are in Å, and `atom_targets["mulliken_charge"]` in e.
 
     Args:
-        n: draw this many molecules without replacement: the first `n` of a permutation seeded by
-            `seed`, in that order, so a smaller draw of one seed is the start of a larger one.
-            None: all, in the file's order.
-        seed: of the draw.
-        cache: folder of the parsed form.
-        source: folder with the four CSV files, in place of the installed qm9pack wheel's.
+        n: the number of molecules to draw without replacement; by default all molecules are
+            returned, in the file's order. The draw is the start of a random permutation, in that
+            order, so that a small draw is the start of a larger one with the same seed.
+        seed: the random seed of the draw.
+        cache: the folder that keeps the parsed form; by default `$CPDJAX_CACHE`, else the user's
+            cache folder.
+        source: a folder with the four CSV files, used instead of the installed qm9pack wheel.
 
     Raises:
-        InputError: `n` is not between 1 and the number of molecules.
-        FileError: qm9pack is absent, or a file of it is missing or damaged.
+        InputError: if `n` is not between 1 and the number of molecules.
+        FileError: if qm9pack is not installed, or one of its files is missing or damaged.
     """
-    folder = _wheel_folder() if source is None else Path(source)
-    path = cache_folder(cache) / f"qm9-{_FORMAT}-{_fingerprint(folder)}.npz"
-    structures = _load(path)
+    folder = wheel_folder() if source is None else Path(source)
+    path = cache_folder(cache) / f"qm9-{_FORMAT}-{fingerprint(folder)}.npz"
+    structures = load(path, "qm9")
     if structures is None:
-        structures = _qm9.parse(folder)
-        if source is None and len(structures) != _qm9.MOLECULES:
+        structures = parse_qm9(folder)
+        if source is None and len(structures) != MOLECULES:
             raise FileError(
-                f"{folder} holds {len(structures)} molecules, expected {_qm9.MOLECULES}; "
+                f"{folder} holds {len(structures)} molecules, expected {MOLECULES}; "
                 "pip install --force-reinstall qm9pack==1.0.3"
             )
-        _save(path, structures)
+        save(path, structures)
     return structures if n is None else structures.select(_draw(n, len(structures), seed))
 
 
@@ -83,21 +75,22 @@ def read(
     units: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> Structures:
-    """Structures from any file that ASE reads (extxyz, cif, db, traj, POSCAR, ...).
+    """Return the structures in any file that ASE reads (extxyz, cif, db, traj, POSCAR, ...).
 
     Args:
         path: the file.
-        targets: beside the file's own numeric `info` entries: a CSV or Parquet file or a
-            DataFrame, one row per structure in order, or joined on its column `id` where the
-            structures carry an `id` in `info` too; or a mapping of arrays. Numeric columns become
-            targets, a column `smiles` the SMILES. Or the names of the `info` entries to take.
-        index: which frames, as `ase.io.read` takes it.
-        units: units of targets by name; "" (unknown) where not given.
-        name: of the set; the file's stem by default.
+        targets: targets beside the file's own numeric `info` entries, as a CSV or Parquet file, a
+            DataFrame or a mapping of arrays; or the names of the `info` entries to take instead of
+            all of them. A table has one row per structure, in their order; where it has a column
+            `id` and every structure has an `id` in `info`, rows are matched by it. Numeric columns
+            become targets, and a column `smiles` becomes the SMILES.
+        index: the frames to read, in the form that `ase.io.read` takes.
+        units: the units of targets by name; "" (unknown) where not given.
+        name: the name of the set; by default the file's name without its suffix.
 
     Raises:
-        FileError: a file is missing, empty, truncated or of no known format.
-        InputError: rows and structures disagree, or what `Structures` refuses.
+        FileError: if a file is missing, empty, truncated or of no known format.
+        InputError: if rows and structures disagree, or `Structures` refuses the arrays.
     """
     path = Path(path)
     frames = _read_frames(path, index)
@@ -109,7 +102,7 @@ def read(
     own_ids = all("id" in frame.info for frame in frames)
     structures = Structures.from_atoms(frames, name)
     table = _align(targets, structures, own_ids)
-    columns = _numeric(table.drop(columns=["id", "smiles"], errors="ignore"))
+    columns = numeric_columns(table.drop(columns="smiles", errors="ignore"))
     found = {k: u for k, u in structures.units.items() if k not in columns}
     return dataclasses.replace(
         structures,
@@ -120,34 +113,8 @@ def read(
     )
 
 
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """The cache folder: the argument, else `$CPDJAX_CACHE`, else the user's own."""
-    return Path(cache or os.environ.get("CPDJAX_CACHE") or platformdirs.user_cache_dir("cpdjax"))
-
-
-def _wheel_folder() -> Path:
-    """The wheel's data folder, found without importing the package (it needs pkg_resources)."""
-    spec = importlib.util.find_spec("qm9pack")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileError('QM9 needs the qm9pack wheel: pip install "cpdjax[qm9]"')
-    return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _fingerprint(folder: Path) -> str:
-    """16 hex digits of the source files' content and of the tables that turn it into targets."""
-    digest = hashlib.sha256(repr((_qm9.TARGETS, _qm9.ATOM_ENERGIES)).encode())
-    for file_name in _qm9.FILES:
-        try:
-            digest.update(bytes.fromhex(hash_file(folder / file_name)))
-        except OSError as error:
-            raise FileError(
-                f"cannot read QM9's {folder / file_name} ({error.strerror}); "
-                'pip install "cpdjax[qm9]" or pass source='
-            ) from error
-    return digest.hexdigest()[:16]
-
-
 def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
+    """Return the indices of `n` molecules, drawn without replacement."""
     try:
         count = operator.index(n)
     except TypeError as error:
@@ -157,49 +124,11 @@ def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(available)[:count]
 
 
-def _save(path: Path, structures: Structures) -> None:
-    """Write the cache file whole or not at all: a temporary file beside it takes its name.
-
-    Writers that race each replace the file by an equal one. A folder that cannot be written costs
-    only time, hence a warning.
-    """
-    arrays = {key: getattr(structures, key) for key in _ARRAYS}
-    for group in ("targets", "atom_targets"):
-        arrays |= {f"{group}/{k}": v for k, v in getattr(structures, group).items()}
-    arrays["units"] = np.array(json.dumps(structures.units))
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        warnings.warn(
-            f"QM9 is parsed anew each time: cannot write {path} ({error}); set CPDJAX_CACHE",
-            stacklevel=3,
-        )
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> Structures | None:
-    """The cached structures; None where there is no cache file or it is damaged (zip's CRC)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields: dict[str, Any] = {key: file[key] for key in _ARRAYS}
-            for group in ("targets", "atom_targets"):
-                keys = [key for key in file.files if key.startswith(f"{group}/")]
-                fields[group] = {key.partition("/")[2]: file[key] for key in keys}
-            return Structures("qm9", units=json.loads(str(file["units"])), **fields)
-    except Exception:  # a damaged file can raise nearly anything; the answer is the same: rebuild
-        return None
-
-
 def _read_frames(path: Path, index: Any) -> list[Atoms]:
+    """Return the frames at `index` in a file, of which there must be at least one."""
     try:
         frames = ase.io.read(path, index=index)
-    except Exception as error:  # ASE's readers raise whatever they meet, of any type
+    except Exception as error:  # the readers of ASE raise errors of any type
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"cannot read {path} as structures: {reason}") from error
     frames = [frames] if isinstance(frames, Atoms) else frames
@@ -209,7 +138,7 @@ def _read_frames(path: Path, index: Any) -> list[Atoms]:
 
 
 def _align(table: pd.DataFrame, structures: Structures, own_ids: bool) -> pd.DataFrame:
-    """The table's rows in the structures' order."""
+    """Return the table with its rows in the order of the structures."""
     if "id" in table and own_ids:
         keyed = table.set_axis(table["id"].astype(str))
         if not keyed.index.is_unique:
@@ -228,20 +157,3 @@ def _align(table: pd.DataFrame, structures: Structures, own_ids: bool) -> pd.Dat
             " one row each, or a column 'id' and an entry 'id' in every structure's info"
         )
     return table
-
-
-def _numeric(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The numeric columns; a column of mostly numbers with a word in it is an error, not text."""
-    columns = {}
-    for key in table:
-        column = table[key]
-        numbers = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
-        words = np.isnan(numbers) & ~np.asarray(column.isna())
-        if not words.any():
-            columns[str(key)] = numbers
-        elif words.mean() < 0.5:
-            row = int(np.argmax(words))
-            raise InputError(
-                f"target {str(key)!r}, row {row}: expected a number, got {column.iloc[row]!r}"
-            )
-    return columns

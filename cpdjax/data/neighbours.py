@@ -1,4 +1,4 @@
-"""Neighbour lists (by vesin), periodic images included, padded beside a batch of molecules."""
+"""Find neighbour lists with vesin, periodic images included, and pad them for a batch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from cpdjax.data.structures import Structures
 
 
 def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff: float) -> Batch:
-    """`batch`, which holds the molecules at `indices`, with their neighbours within `cutoff` (Å).
+    """Return `batch` of the molecules at `indices` with all neighbours within `cutoff` (Å).
 
-    Molecules keep room for every other atom, so that the shape follows from the atoms; crystals
-    for as many neighbours as `most_neighbours` says of all `structures`.
+    Each atom has as many slots for neighbours as `most_neighbours` returns.
 
     >>> from ase.build import molecule
     >>> ds = Structures.from_atoms([molecule("H2O")])
@@ -37,7 +36,8 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
         slot = np.arange(len(centre)) - starts[centre]
         neighbours[row, centre, slot] = neighbour
         mask[row, centre, slot] = True
-        # In the order of (neighbour, centre, −image) the list is that of all edges' reverses.
+        # In the order of (neighbour, centre, −image), the k-th edge is the reverse of the k-th edge
+        # as `pairs` sorts them.
         reverse = np.lexsort((*-image.T, centre, neighbour))
         back[row, centre[reverse], slot[reverse]] = slot
         if offsets is not None and structures.cells is not None:
@@ -46,15 +46,20 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
 
 
 def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:
-    """Room for neighbours: every other atom of a molecule, or the most that any crystal has."""
+    """Return how many neighbours of an atom there is room for.
+
+    Molecules have room for every other atom, so that the shape follows from the number of atoms.
+    Where a structure is periodic, there is room for the most neighbours that any atom of all
+    `structures` has.
+    """
     if structures.pbc is None:
         return max(atoms - 1, 1)
     return max(int(neighbour_counts(structures, cutoff).max()), 1)
 
 
-@lru_cache(maxsize=1)  # asked anew for every batch of one extraction
+@lru_cache(maxsize=1)  # every batch of one extraction asks for the same counts
 def neighbour_counts(structures: Structures, cutoff: float) -> Int[np.ndarray, " molecule"]:
-    """The largest number of neighbours of an atom, for each structure."""
+    """Return, for each structure, the largest number of neighbours that an atom has."""
     centres = (pairs(structures, i, cutoff)[0] for i in range(len(structures)))
     return np.array([np.bincount(centre, minlength=1).max() for centre in centres])
 
@@ -62,7 +67,10 @@ def neighbour_counts(structures: Structures, cutoff: float) -> Int[np.ndarray, "
 def pairs(
     structures: Structures, molecule: int, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre, neighbour and image of every directed pair, ordered by centre, then neighbour."""
+    """Return centre, neighbour and periodic image of every directed pair within `cutoff` (Å).
+
+    The pairs are sorted by centre, then by neighbour, then by image.
+    """
     start, stop = structures.offsets[molecule : molecule + 2]
     if structures.cells is None or structures.pbc is None:
         cell, periodic = np.zeros((3, 3)), np.zeros(3, bool)

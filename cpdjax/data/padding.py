@@ -1,4 +1,7 @@
-"""Sizes that structures are padded to: few, as each compiles once, and placed to waste little."""
+"""Choose the sizes that structures are padded to.
+
+The sizes are few, because each is compiled once, and they lie where padding wastes little work.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ import numpy as np
 from jaxtyping import Int
 
 MAX_BUCKETS = 6
-"""Padded sizes, and so compilations, of one extraction or training."""
-_MOLECULES = 250  # another bucket pays its compilation from about this many molecules
+"""Limit the number of padded sizes, and so of compilations, in one extraction or training."""
+_MOLECULES = 250  # from about this many molecules a further size pays for its compilation
 
 
 def bucket_sizes(sizes: Int[np.ndarray, " molecule"]) -> Int[np.ndarray, " bucket"]:
-    """Padded sizes, ascending: of all choices the one that pads the fewest pairs of atoms.
+    """Return the padded sizes, ascending, that add the fewest pairs of atoms as padding.
 
-    It minimises Σ padded², exactly, by dynamic programming over the distinct sizes.
+    Dynamic programming over the distinct sizes finds the exact minimum of Σ padded² over all
+    choices of so many sizes.
 
     >>> bucket_sizes(np.repeat([3, 15, 16, 29], [50, 300, 400, 50]))
     array([ 3, 16, 29])
     """
     values, counts = np.unique(sizes, return_counts=True)
     seen = np.concatenate([[0], np.cumsum(counts)])
-    # pairs[i, j]: of the molecules of the i-th to the j-th size, padded to the j-th.
+    # pairs[i, j] counts the pairs of atoms of the molecules of the i-th to the j-th size, when all
+    # are padded to the j-th.
     pairs = (seen[None, 1:] - seen[:-1, None]) * np.square(values, dtype=float)[None]
     pairs[np.tril_indices(len(values), -1)] = np.inf
     best = pairs[0]

@@ -1,7 +1,7 @@
-"""Molecules and crystals as flat arrays: one row per atom, offsets where each molecule starts.
+"""Store molecules and crystals as flat arrays: one row per atom, and where each molecule starts.
 
-Lengths are in Å. Nothing here is padded except on request (`Structures.pad`), so all of QM9 is
-two million rows of a few arrays, and a subset is one vectorised gather.
+Lengths are in Å. Only `Structures.pad` pads, so all of QM9 is a few arrays of two million rows, and
+a subset is taken with one vectorised gather.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from cpdjax.data.arrays import check_atoms, check_cells, check_offsets, check_shape, read_only
 from cpdjax.data.ase_columns import (
     atom_columns,
     columns_of,
@@ -30,17 +31,20 @@ from cpdjax.data.batch import Batch
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
+_OPTIONAL = ("cells", "pbc", "smiles", "charge", "unpaired")  # one row a molecule, or None
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Structures:
-    """Many molecules or crystals in flat (ragged) storage, with their targets.
+    """Hold many molecules or crystals in flat (ragged) storage, with their targets.
 
-    Molecule i owns the atoms `offsets[i]:offsets[i + 1]`. Arrays are converted to the dtypes below
-    and are read-only, so that `hash` stays true.
+    Molecule i owns the atoms `offsets[i]:offsets[i + 1]`. The arrays are converted to the dtypes
+    given below and are read-only, so that `hash` stays true.
 
     Raises:
-        InputError: no molecules, a molecule without atoms, NaN or Inf in positions or cells, an
-            atomic number outside 1..118, a singular periodic cell, or shapes that disagree.
+        InputError: if there are no molecules, a molecule has no atoms, a position or cell is NaN or
+            infinite, an atomic number is outside 1 to 118, a periodic cell is singular, or shapes
+            disagree.
 
     >>> import numpy as np
     >>> h2 = Structures("h2", np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]),
@@ -55,87 +59,71 @@ class Structures:
     numbers: Int[np.ndarray, " atom"]
     positions: Float[np.ndarray, "atom 3"]
     offsets: Int[np.ndarray, " offset"]
-    """(molecule + 1,), from 0 to the number of atoms."""
+    """Hold where the atoms of each molecule start: (molecule + 1,), from 0 to the atoms' number."""
     cells: Float[np.ndarray, "molecule 3 3"] | None = None
-    """Å, rows are cell vectors; None where no molecule is periodic."""
+    """Hold the cell vectors (Å) as rows; None where no molecule is periodic."""
     pbc: Bool[np.ndarray, "molecule 3"] | None = None
     targets: dict[str, np.ndarray] = field(default_factory=dict)
-    """Per molecule, (molecule,) or (molecule, component)."""
+    """Hold the values of each molecule by name, (molecule,) or (molecule, component)."""
     units: dict[str, str] = field(default_factory=dict)
-    """Units of targets and atom_targets by name; "" where unknown."""
+    """Hold the units of targets and atom_targets by name; "" where a unit is unknown."""
     atom_targets: dict[str, np.ndarray] = field(default_factory=dict)
-    """Per atom, (atom,) or (atom, component)."""
+    """Hold the values of each atom by name, (atom,) or (atom, component)."""
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, str))
-    """Molecule names, (molecule,) of str; left out, molecules are called `<name>_<i>`."""
+    """Hold the molecules' names, (molecule,) of str; they are `<name>_<i>` by default."""
     smiles: np.ndarray | None = None
-    """(molecule,) of str, where known."""
+    """Hold a SMILES for each molecule, (molecule,) of str; None where they are unknown."""
     charge: Int[np.ndarray, " molecule"] | None = None
-    """Total charge (e); None where all are neutral."""
+    """Hold each molecule's total charge (e); None where all are neutral."""
     unpaired: Int[np.ndarray, " molecule"] | None = None
-    """Unpaired electrons, spin multiplicity − 1; None where all are closed-shell."""
+    """Hold each molecule's number of unpaired electrons (spin multiplicity − 1); None where all are
+    closed-shell."""
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__  # the one way to normalise fields of a frozen dataclass
-        set_field(self, "offsets", _array("offsets", self.offsets, np.int64))
-        _check_offsets(self.name, self.offsets)
+        self._set("offsets", (None,), np.int64)
+        check_offsets(self.name, self.offsets)
         molecules, atoms = len(self), int(self.offsets[-1])
         if not len(self.ids):
-            set_field(self, "ids", np.array([f"{self.name}_{i}" for i in range(molecules)]))
-
-        def settle(key: str, dtype: Any, *shapes: tuple[int | None, ...]) -> None:
-            value = _array(key, getattr(self, key), dtype)
-            _check_shape(key, value, *shapes)
-            set_field(self, key, value)
-
-        settle("ids", str, (molecules,))
-        settle("numbers", np.int32, (atoms,))
-        settle("positions", np.float64, (atoms, 3))
-        if self.smiles is not None:
-            settle("smiles", str, (molecules,))
-        for key in ("charge", "unpaired"):
-            if getattr(self, key) is not None:
-                settle(key, np.int32, (molecules,))
+            object.__setattr__(self, "ids", [f"{self.name}_{i}" for i in range(molecules)])
+        self._set("ids", (molecules,), str)
+        self._set("numbers", (atoms,), np.int32)
+        self._set("positions", (atoms, 3), np.float64)
+        self._set("smiles", (molecules,), str)
+        self._set("charge", (molecules,), np.int32)
+        self._set("unpaired", (molecules,), np.int32)
         if (self.cells is None) != (self.pbc is None):
             raise InputError("cells and pbc come together: pass both or neither")
-        if self.cells is not None:
-            settle("cells", np.float64, (molecules, 3, 3))
-            settle("pbc", np.bool_, (molecules, 3))
-        for key, rows in (("targets", molecules), ("atom_targets", atoms)):
-            columns = {str(k): _array(k, v, np.float64) for k, v in getattr(self, key).items()}
-            for k, column in columns.items():
-                _check_shape(k, column, (rows,), (rows, None))
-            set_field(self, key, columns)
+        self._set("cells", (molecules, 3, 3), np.float64)
+        self._set("pbc", (molecules, 3), np.bool_)
+        self._set_columns("targets", molecules)
+        self._set_columns("atom_targets", atoms)
         names = (*self.targets, *self.atom_targets)
-        set_field(self, "units", {k: str(self.units.get(k, "")) for k in names})
-        self._check_contents()
-
-    def _check_contents(self) -> None:
-        owner = np.repeat(np.arange(len(self)), self.sizes)
-        bad = (self.numbers < 1) | (self.numbers > 118)
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise InputError(
-                f"molecule '{self.ids[owner[at]]}' has atomic number {self.numbers[at]}; "
-                "expected 1 to 118"
-            )
-        bad = ~np.isfinite(self.positions).all(axis=1)
-        if bad.any():
-            raise InputError(
-                f"molecule '{self.ids[owner[np.argmax(bad)]]}' has a NaN or Inf position; "
-                "repair it or leave it out"
-            )
+        object.__setattr__(self, "units", {k: str(self.units.get(k, "")) for k in names})
+        check_atoms(self.numbers, self.positions, self.offsets, self.ids)
         if self.cells is not None and self.pbc is not None:
-            vectors = np.where(self.pbc[:, :, None] & np.isfinite(self.cells), self.cells, 0)
-            bad = np.linalg.matrix_rank(vectors) < self.pbc.sum(axis=1)
-            bad |= ~np.isfinite(self.cells).all(axis=(1, 2))
-            if bad.any():
-                raise InputError(
-                    f"molecule '{self.ids[np.argmax(bad)]}' is periodic, but its cell vectors are "
-                    "NaN, zero or linearly dependent; set the cell or turn pbc off"
-                )
+            check_cells(self.cells, self.pbc, self.ids)
+
+    # object.__setattr__ is the one way to normalise the fields of a frozen dataclass.
+
+    def _set(self, field_name: str, shape: tuple[int | None, ...], dtype: Any) -> None:
+        """Set one field to a read-only array of the given shape and dtype."""
+        value = getattr(self, field_name)
+        if value is None and field_name in _OPTIONAL:
+            return
+        array = read_only(field_name, value, dtype)
+        check_shape(field_name, array, shape)
+        object.__setattr__(self, field_name, array)
+
+    def _set_columns(self, field_name: str, rows: int) -> None:
+        """Set one field to read-only columns of float64, by name."""
+        given = getattr(self, field_name)
+        columns = {str(k): read_only(k, column, np.float64) for k, column in given.items()}
+        for name, column in columns.items():
+            check_shape(name, column, (rows,), (rows, None))
+        object.__setattr__(self, field_name, columns)
 
     def __len__(self) -> int:
-        """The number of molecules."""
+        """Return the number of molecules."""
         return len(self.offsets) - 1
 
     def __repr__(self) -> str:
@@ -146,14 +134,15 @@ class Structures:
 
     @property
     def sizes(self) -> Int[np.ndarray, " molecule"]:
-        """Atoms per molecule."""
+        """Return the number of atoms of each molecule."""
         return np.diff(self.offsets)
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of numbers, positions, offsets, cells, pbc, charge, unpaired and targets.
+        """Return the SHA-256 (hex) of the molecules and their targets, the same on every platform.
 
-        Names, units and the order of targets do not enter; the same on every platform.
+        Numbers, positions, offsets, cells, pbc, charge, unpaired and targets are hashed; names,
+        units and the order of the targets are not.
         """
         arrays = {
             "numbers": self.numbers,
@@ -168,11 +157,11 @@ class Structures:
         return hash_arrays((key, value) for key, value in arrays.items() if value is not None)
 
     def target(self, name: str) -> np.ndarray:
-        """One target, (molecule,) or (molecule, component), in `units[name]`.
+        """Return one target, (molecule,) or (molecule, component), in the unit `units[name]`.
 
         Raises:
-            UnknownNameError: no such target.
-            InputError: the target is NaN or Inf for some molecule.
+            UnknownNameError: if there is no such target.
+            InputError: if the target is NaN or infinite for some molecule.
         """
         if name not in self.targets:
             raise UnknownNameError("target", name, self.targets)
@@ -186,10 +175,10 @@ class Structures:
         return values
 
     def select(self, indices: Any) -> Structures:
-        """The molecules at `indices` (integers, slice or boolean mask), in that order.
+        """Return the molecules at `indices` (integers, slice or boolean mask), in that order.
 
         Raises:
-            InputError: an index out of range, or nothing selected.
+            InputError: if an index is out of range, or nothing is selected.
         """
         index = self._index(indices)
         atoms, offsets = self._atoms_of(index)
@@ -198,22 +187,18 @@ class Structures:
             numbers=self.numbers[atoms],
             positions=self.positions[atoms],
             offsets=offsets,
-            cells=None if self.cells is None else self.cells[index],
-            pbc=None if self.pbc is None else self.pbc[index],
             targets={k: v[index] for k, v in self.targets.items()},
             units=self.units,
             atom_targets={k: v[atoms] for k, v in self.atom_targets.items()},
             ids=self.ids[index],
-            smiles=None if self.smiles is None else self.smiles[index],
-            charge=None if self.charge is None else self.charge[index],
-            unpaired=None if self.unpaired is None else self.unpaired[index],
+            **{key: _rows(getattr(self, key), index) for key in _OPTIONAL},
         )
 
     def pad(self, indices: Any, atoms: int) -> Batch:
-        """The molecules at `indices`, each padded to `atoms` atoms.
+        """Return the molecules at `indices`, each padded to `atoms` atoms.
 
         Raises:
-            InputError: a molecule has more than `atoms` atoms, or an index is out of range.
+            InputError: if a molecule has more than `atoms` atoms, or an index is out of range.
 
         >>> from ase.build import molecule
         >>> ds = Structures.from_atoms([molecule("H2O"), molecule("CH4")])
@@ -238,12 +223,16 @@ class Structures:
             numbers,
             positions,
             mask,
-            charge=None if self.charge is None else self.charge[index],
-            unpaired=None if self.unpaired is None else self.unpaired[index],
+            charge=_rows(self.charge, index),
+            unpaired=_rows(self.unpaired, index),
         )
 
     def atoms(self, i: int) -> Atoms:
-        """Molecule i as `ase.Atoms`: id, SMILES and targets in `info`, atom_targets as arrays."""
+        """Return molecule i as `ase.Atoms`.
+
+        The id, SMILES, charge, unpaired electrons and targets are in `info`; the atom_targets are
+        arrays of the atoms.
+        """
         (i,) = self._index(i)
         rows = slice(self.offsets[i], self.offsets[i + 1])
         info: dict[str, Any] = {"id": str(self.ids[i])}
@@ -255,8 +244,8 @@ class Structures:
         atoms = Atoms(
             self.numbers[rows],
             self.positions[rows],
-            cell=None if self.cells is None else self.cells[i],
-            pbc=None if self.pbc is None else self.pbc[i],
+            cell=_rows(self.cells, i),
+            pbc=_rows(self.pbc, i),
             info=info,
         )
         for key, value in self.atom_targets.items():
@@ -271,23 +260,25 @@ class Structures:
         targets: Mapping[str, Any] | pd.DataFrame | Sequence[str] | None = None,
         units: Mapping[str, str] | None = None,
     ) -> Structures:
-        """Structures from a list of `ase.Atoms`.
+        """Return structures made from a list of `ase.Atoms`.
 
         Targets are the numeric entries of `atoms.info` (scalars, or vectors of one length) that
-        every structure has, and a single-point calculator's energy (eV) and dipole (e·Å). Numeric
-        per-atom arrays become atom_targets, with that calculator's forces (eV/Å), charges (e) and
-        magmoms (μB). `info["id"]`, `info["smiles"]`, `info["charge"]` (total, e) and
-        `info["unpaired"]` (electrons) are used where every structure has them; the last two must
-        be whole numbers, else they are targets like any other.
+        every structure has, and the energy (eV) and dipole (e·Å) that a single-point calculator
+        stores. Numeric per-atom arrays become atom_targets, as do a calculator's forces (eV/Å),
+        charges (e) and magmoms (μB). The entries `info["id"]`, `info["smiles"]`, `info["charge"]`
+        (total, e) and `info["unpaired"]` (electrons) are used where every structure has them.
+        Charge and unpaired must be whole numbers; otherwise they are targets like any other.
 
         Args:
-            targets: more targets, one row per structure, as a mapping or DataFrame; or the names
-                of the `info` entries to take, in place of all of them.
-            units: units of targets by name.
+            frames: the structures.
+            name: the name of the set.
+            targets: further targets, one row per structure, as a mapping or DataFrame; or the names
+                of the `info` entries to take instead of all of them.
+            units: the units of targets by name.
 
         Raises:
-            InputError: what `Structures` refuses, or a target asked for by name that some
-                structure lacks.
+            InputError: if `Structures` refuses the arrays, or a structure lacks a target that
+                `targets` names.
         """
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
@@ -317,6 +308,7 @@ class Structures:
         )
 
     def _index(self, indices: Any) -> np.ndarray:
+        """Return integers for anything that selects molecules."""
         picked = indices if isinstance(indices, slice) else np.asarray(indices)
         if not isinstance(picked, slice) and not picked.size:
             picked = picked.astype(int)  # NumPy makes an empty list a float array
@@ -324,45 +316,16 @@ class Structures:
             index = np.atleast_1d(np.arange(len(self))[picked])
         except IndexError as error:
             raise InputError(f"cannot select from {len(self)} molecules: {error}") from error
-        _check_shape("indices", index, (None,))
+        check_shape("indices", index, (None,))
         return index
 
     def _atoms_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Atom rows of the molecules at `index`, and their new offsets."""
+        """Return the rows of the atoms of the molecules at `index`, and their new offsets."""
         offsets = np.concatenate([[0], np.cumsum(self.sizes[index])])
         shift = self.offsets[index] - offsets[:-1]
         return np.arange(offsets[-1]) + np.repeat(shift, np.diff(offsets)), offsets
 
 
-def _array(name: str, value: Any, dtype: Any) -> np.ndarray:
-    """A read-only view (a copy only if the dtype changes) of numbers or strings."""
-    try:
-        array = np.asarray(value)
-        if dtype is np.int32 or dtype is np.int64:
-            array = array.astype(dtype, casting="same_kind", copy=False)
-        array = np.ascontiguousarray(array, dtype).view()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected an array of {np.dtype(dtype).name}; {error}") from error
-    array.flags.writeable = False
-    return array
-
-
-def _check_shape(name: str, array: np.ndarray, *shapes: tuple[int | None, ...]) -> None:
-    """Refuse an array that has none of `shapes` (None = any length)."""
-    for shape in shapes:
-        if array.ndim == len(shape) and all(
-            n in (None, m) for n, m in zip(shape, array.shape, strict=True)
-        ):
-            return
-    expected = " or ".join(str(s).replace("None", "any") for s in shapes)
-    raise InputError(f"{name}: expected shape {expected}, got {array.shape}")
-
-
-def _check_offsets(name: str, offsets: np.ndarray) -> None:
-    if offsets.ndim != 1 or len(offsets) < 2:
-        raise InputError(f"{name!r} holds no molecules; expected at least one")
-    if offsets[0] != 0:
-        raise InputError(f"offsets of {name!r} start at {offsets[0]}; expected 0")
-    sizes = np.diff(offsets)
-    if (sizes < 1).any():
-        raise InputError(f"molecule {np.argmax(sizes < 1)} of {name!r} has no atoms; leave it out")
+def _rows(array: np.ndarray | None, index: Any) -> Any:
+    """Return the rows at `index` of an optional array, or None where there is no array."""
+    return None if array is None else array[index]

@@ -1,4 +1,4 @@
-"""Tables of numbers: CSV, Parquet, DataFrames and mappings as columns of float64."""
+"""Read tables (CSV, Parquet, DataFrames, mappings), and take their columns of numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cpdjax.errors import FileError, InputError
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file, or by its suffix (.parquet, .pq) a Parquet file.
+    """Return the table in a Parquet file (suffix .parquet or .pq), or else in a CSV file.
 
     Raises:
-        FileError: the file cannot be read.
+        FileError: if the file cannot be read.
     """
     path = Path(path)
     reader = pd.read_parquet if path.suffix in (".parquet", ".pq") else pd.read_csv
@@ -24,15 +24,15 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return reader(path)
     except (OSError, ValueError) as error:  # pandas' and Arrow's parse errors are ValueErrors
         reason = " ".join(str(error).split())
-        raise FileError(f"cannot read {path} as a table of targets: {reason}") from error
+        raise FileError(f"cannot read {path} as a table: {reason}") from error
 
 
 def as_table(table: str | Path | pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
-    """A CSV or Parquet file, or a mapping of columns, as a DataFrame.
+    """Return a CSV or Parquet file, or a mapping of columns, as a DataFrame.
 
     Raises:
-        FileError: the file cannot be read.
-        InputError: columns of different lengths.
+        FileError: if the file cannot be read.
+        InputError: if the columns have different lengths.
     """
     if isinstance(table, pd.DataFrame):
         return table
@@ -45,10 +45,12 @@ def as_table(table: str | Path | pd.DataFrame | Mapping[str, Any]) -> pd.DataFra
 
 
 def numeric_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The columns of numbers, in float64, without `id`; what is missing is NaN.
+    """Return the columns of numbers in float64, with NaN for missing values.
+
+    The column `id` and columns of text are left out.
 
     Raises:
-        InputError: a column of numbers with a word in it, which is a slip and not text.
+        InputError: if a column of numbers holds a few words, which are mistakes rather than text.
 
     >>> numeric_columns(pd.DataFrame({"id": [1, 2], "gap": [1, 2], "formula": ["H2", "CH4"]}))
     {'gap': array([1., 2.])}

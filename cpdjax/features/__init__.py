@@ -1,1 +1,1 @@
-"""From structures to features: models run, files read, stores written."""
+"""Compute features of structures with models, read them from files, and store them."""

@@ -1,4 +1,4 @@
-"""Does a model transform as its irreps say? A check for any model on any structures."""
+"""Check whether a model's features transform as their irreps say, on any structures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from e3nn_jax import IrrepsArray
 from jaxtyping import Float
 
 from cpdjax.data.structures import Structures
-from cpdjax.features.extraction import check, padded
+from cpdjax.features.extraction import padded
+from cpdjax.features.limits import check_structures
 from cpdjax.models import load
 from cpdjax.models.interface import Model
 from cpdjax.precision import float_dtype
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
-"""Largest relative error, by precision."""
+"""Hold the largest relative error that passes, by precision."""
 
 Matrix = Float[np.ndarray, "3 3"]
 
@@ -39,26 +40,27 @@ def assert_equivariant(
 
     Args:
         model: a name of `cpdjax.models.names()`, or a model.
+        structures: the molecules or crystals to check it on.
         dtype: float64 or float32.
-        tolerance: by default `TOLERANCE` of the dtype.
-        seed: of the random rotation, permutation and translation.
+        tolerance: the largest relative error that passes; by default `TOLERANCE` of the dtype.
+        seed: the random seed of the rotation, the permutation and the translation.
 
     Raises:
-        AssertionError: naming the layer, the motion and the error.
-        UnknownNameError: no such model.
-        InputError: another dtype, or a structure that the model cannot take.
+        AssertionError: if a layer fails; it names the layer, the motion and the error.
+        UnknownNameError: if there is no such model.
+        InputError: if the dtype is another, or the model cannot take a structure.
 
     >>> from ase.build import molecule
     >>> assert_equivariant("ani-2x-aev", Structures.from_atoms([molecule("H2O")]))
     """
     encoder = load(model) if isinstance(model, str) else model
-    check(encoder, structures)
+    check_structures(encoder, structures)
     dtype = float_dtype(dtype)
     limit = TOLERANCE[dtype.name] if tolerance is None else tolerance
     rng = np.random.default_rng(seed)
     rotation = _rotation(rng)
     motions: dict[str, tuple[Structures, Callable[[IrrepsArray], Any]]] = {
-        "rotation": (_turned(structures, rotation), _by(rotation)),
+        "rotation": (_turned(structures, rotation), _transform_by(rotation)),
         "permutation": _permuted(encoder, structures, rng),
         "translation": (
             replace(structures, positions=structures.positions + rng.normal(size=3)),
@@ -66,11 +68,11 @@ def assert_equivariant(
         ),
     }
     if encoder.parity:
-        motions["inversion"] = (_turned(structures, -np.eye(3)), _by(-np.eye(3)))
+        motions["inversion"] = (_turned(structures, -np.eye(3)), _transform_by(-np.eye(3)))
     with jax.enable_x64(dtype == np.float64):
-        before = _features(encoder, structures, dtype)
+        before = _computed(encoder, structures, dtype)
         for motion, (moved, transform) in motions.items():
-            after = _features(encoder, moved, dtype)
+            after = _computed(encoder, moved, dtype)
             for layer, features in before.items():
                 expected, got = np.asarray(transform(features)), np.asarray(after[layer].array)
                 error = np.abs(expected - got).max() / max(np.abs(expected).max(), 1e-30)
@@ -81,7 +83,8 @@ def assert_equivariant(
                     )
 
 
-def _features(model: Model, structures: Structures, dtype: np.dtype) -> dict[str, IrrepsArray]:
+def _computed(model: Model, structures: Structures, dtype: np.dtype) -> dict[str, IrrepsArray]:
+    """Return the features of all structures in `dtype`, per atom without padding."""
     atoms = int(structures.sizes.max())
     batch = padded(model, structures, np.arange(len(structures)), atoms)
     edges = batch.edges
@@ -95,8 +98,8 @@ def _features(model: Model, structures: Structures, dtype: np.dtype) -> dict[str
     return {k: IrrepsArray(f.irreps, np.asarray(f.array)[mask]) for k, f in found.items()}
 
 
-def _by(matrix: Matrix) -> Callable[[IrrepsArray], Any]:
-    """How features transform under an orthogonal matrix."""
+def _transform_by(matrix: Matrix) -> Callable[[IrrepsArray], Any]:
+    """Return the function that transforms features by an orthogonal matrix, as their irreps say."""
 
     def transform(features: IrrepsArray) -> Any:
         blocks, x = [], np.asarray(features.array)
@@ -110,6 +113,7 @@ def _by(matrix: Matrix) -> Callable[[IrrepsArray], Any]:
 
 
 def _turned(structures: Structures, matrix: Matrix) -> Structures:
+    """Return the structures with positions and cells transformed by an orthogonal matrix."""
     cells = None if structures.cells is None else structures.cells @ matrix.T
     return replace(structures, positions=structures.positions @ matrix.T, cells=cells)
 
@@ -117,6 +121,7 @@ def _turned(structures: Structures, matrix: Matrix) -> Structures:
 def _permuted(
     model: Model, structures: Structures, rng: np.random.Generator
 ) -> tuple[Structures, Callable[[IrrepsArray], Any]]:
+    """Return the structures with their atoms in another order, and the same change of features."""
     parts = zip(structures.offsets[:-1], structures.offsets[1:], strict=True)
     order = np.concatenate([start + rng.permutation(stop - start) for start, stop in parts])
     moved = replace(
@@ -131,6 +136,7 @@ def _permuted(
 
 
 def _rotation(rng: np.random.Generator) -> Matrix:
+    """Return a random rotation matrix."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q * np.linalg.det(q)

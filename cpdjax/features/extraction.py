@@ -1,4 +1,4 @@
-"""From structures to features: padded buckets through a model, pooled on the device."""
+"""Compute the features of structures: run a model on padded batches and pool on the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ase.data import chemical_symbols
 from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Int
 
@@ -19,6 +18,7 @@ from cpdjax.data.padding import bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
+from cpdjax.features.limits import check_features, check_overlap, check_structures
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.irreps import invariants as make_invariants
 from cpdjax.irreps import pool as pool_atoms
@@ -27,11 +27,8 @@ from cpdjax.models.interface import Model
 from cpdjax.precision import float_dtype
 from cpdjax.progress import progress_bar
 
-OVERLAP = 1e-3
-"""Å; two atoms closer than this are taken for a mistake."""
-
-# Bytes of a batch's intermediates: on a CPU few enough for its caches (larger batches are slower),
-# on an accelerator a small part of any device's memory that still fills it with work.
+# The bytes of a batch's intermediate results. On a CPU they should fit in its caches, since larger
+# batches are slower; on an accelerator they fill it with work in a small part of its memory.
 _CPU_BYTES, _ACCELERATOR_BYTES = 2**23, 2**30
 
 
@@ -46,25 +43,26 @@ def extract(
     dtype: Any = None,
     progress: bool = False,
 ) -> Features:
-    """A model's features of every structure, pooled over atoms, in the structures' order.
+    """Return a model's features of every structure, pooled over atoms, in the structures' order.
 
     Args:
         model: a name of `cpdjax.models.names()`, or a model.
-        layers: the layers to compute, all by default.
-        pool: "mean" or "sum" over atoms, "atom" for a row per atom; without effect for models of
-            level "molecule".
-        invariants: make scalars at once, one of `features.INVARIANTS`; by default layers keep
-            their irreps.
-        batch_size: molecules per call; by default as many as suit the device's memory.
+        structures: the molecules or crystals.
+        layers: the layers to compute; by default all.
+        pool: "mean" or "sum" over atoms, or "atom" for a row per atom. It has no effect on models
+            of level "molecule".
+        invariants: one of `cpdjax.irreps.INVARIANTS`, to make scalars at once; by default layers
+            keep their irreps.
+        batch_size: the molecules in one call; by default as many as suit the device's memory.
         dtype: float32 or float64; by default float64 wherever the backend has it. The caller's
-            JAX flags neither change nor matter.
-        progress: show a progress bar on standard error.
+            JAX flags have no influence and are not changed.
+        progress: whether a progress bar is shown on standard error.
 
     Raises:
-        UnknownNameError: unknown model, layer, pooling or way of making scalars.
-        InputError: a structure that the model cannot take (an unknown element, a periodic cell,
-            too many atoms, overlapping atoms), named with the reason; features that are not
-            finite.
+        UnknownNameError: if the model, a layer, the pooling or the way of making scalars is
+            unknown.
+        InputError: if the model cannot take a structure (an unknown element, a periodic cell, too
+            many atoms, overlapping atoms), which the error names; or if features are not finite.
 
     >>> from ase.build import molecule
     >>> ds = Structures.from_atoms([molecule("H2O"), molecule("CH4")])
@@ -79,7 +77,7 @@ def extract(
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """One model on one set of structures: what is computed, in which buckets and precision."""
+    """Hold what is computed in one run of a model: structures, layers, pooling and precision."""
 
     model: Model
     structures: Structures
@@ -100,7 +98,7 @@ class Extraction:
         batch_size: int | None = None,
         dtype: Any = None,
     ) -> Extraction:
-        """Check everything that can be checked before any work; see `extract`."""
+        """Return the run that `extract` describes, after every check that needs no computation."""
         encoder = load(model) if isinstance(model, str) else model
         if pool not in POOLS:
             raise UnknownNameError("pooling", pool, POOLS)
@@ -110,31 +108,31 @@ class Extraction:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         known = _known_layers(encoder, layers)
         run = cls(encoder, structures, known, pool, how, batch_size, float_dtype(dtype))
-        check(encoder, structures)
+        check_structures(encoder, structures)
         return run
 
     @property
     def per_atom(self) -> bool:
-        """Whether results have a row per atom."""
+        """Return whether results have a row per atom."""
         return self.pool == "atom" and self.model.level == "atom"
 
     @property
     def origins(self) -> dict[str, Blocks]:
-        """Of layers made into scalars, the irreps behind the columns."""
+        """Return the irreps from which the columns come, for layers that are made into scalars."""
         if self.how is None:
             return {}
         return {layer: blocks(self.model.irreps[layer], self.how) for layer in self.layers}
 
     @property
     def irreps(self) -> dict[str, Irreps]:
-        """Irreps of the results."""
+        """Return the irreps of the results, by layer."""
         if self.how is None:
             return {layer: self.model.irreps[layer] for layer in self.layers}
         counts = {layer: sum(n for _, n in found) for layer, found in self.origins.items()}
         return {layer: Irreps(f"{n}x0e") for layer, n in counts.items()}
 
     def features(self, arrays: Mapping[str, np.ndarray]) -> Features:
-        """Results of all structures, as `Features`."""
+        """Return the results of all structures as `Features`."""
         return Features(
             {layer: IrrepsArray(self.irreps[layer], array) for layer, array in arrays.items()},
             model=self.model.name,
@@ -147,38 +145,49 @@ class Extraction:
     def rows(
         self, indices: Int[np.ndarray, " molecule"], advance: Callable[[int], Any] = lambda n: None
     ) -> dict[str, np.ndarray]:
-        """Results of the molecules at `indices`, in that order; per atom, atom after atom."""
-        sizes, ids = self.structures.sizes[indices], self.structures.ids[indices]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
+        """Return the results of the molecules at `indices`, in that order; per atom, atom by atom.
+
+        `advance` is called with the number of molecules after each batch.
+        """
+        starts = np.concatenate([[0], np.cumsum(self.structures.sizes[indices])])
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
-        # Accelerators round float32 products to fewer bits unless told not to.
+        # Accelerators round float32 products to fewer bits unless they are told not to.
         precise = jax.default_matmul_precision("highest")
         with jax.enable_x64(self.dtype == np.float64), precise:
-            model = jax.device_put(self.model)  # once, not with every batch
+            model = jax.device_put(self.model)  # once, instead of with every batch
             for places, size, atoms in self._batches(indices):
-                # The last batch of a bucket repeats a molecule: its shape needs no compilation.
-                rows = np.pad(indices[places], (0, size - len(places)), mode="edge")
-                batch = padded(self.model, self.structures, rows, atoms)
-                _check_overlap(batch, ids[places])
-                batch = batch._replace(positions=batch.positions.astype(self.dtype))
-                found = _pooled(model, batch, self.layers, self.pool, self.how)
-                owners = into = places
+                rows = places
                 if self.per_atom:
-                    owners = np.repeat(places, sizes[places])
-                    spans = [np.arange(starts[i], starts[i + 1]) for i in places]
-                    into = np.concatenate(spans)
-                for layer, array in found.items():
-                    values = np.asarray(array)[: len(places)]
-                    values = values[batch.mask[: len(places)]] if self.per_atom else values
-                    _check_finite(self.model, layer, values, ids[owners])
-                    arrays[layer][into] = values
+                    rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in places])
+                for layer, values in self._batch(model, indices[places], size, atoms).items():
+                    arrays[layer][rows] = values
                 advance(len(places))
         return arrays
 
+    def _batch(
+        self, model: Model, molecules: Int[np.ndarray, " molecule"], size: int, atoms: int
+    ) -> dict[str, np.ndarray]:
+        """Return the results of a few molecules from one call, padded to `size` molecules."""
+        # The last batch of a bucket repeats a molecule, because a new shape would be compiled.
+        padding = (0, size - len(molecules))
+        batch = padded(self.model, self.structures, np.pad(molecules, padding, mode="edge"), atoms)
+        ids, mask = self.structures.ids[molecules], batch.mask[: len(molecules)]
+        check_overlap(batch, ids)
+        batch = batch._replace(positions=batch.positions.astype(self.dtype))
+        found = {}
+        for layer, array in _pooled(model, batch, self.layers, self.pool, self.how).items():
+            values = np.asarray(array)[: len(molecules)]
+            if self.per_atom:
+                values = values[mask]
+            owners = np.repeat(ids, mask.sum(1)) if self.per_atom else ids
+            check_features(self.model, layer, values, owners)
+            found[layer] = values
+        return found
+
     @cached_property
     def _buckets(self) -> list[tuple[int, int]]:
-        """Atoms to pad to and molecules a call, ascending; the same for every part of the data."""
+        """Return the atoms to pad to and the molecules per call, ascending, for all structures."""
         sizes = self.structures.sizes
         budget = _CPU_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
         buckets = bucket_sizes(sizes)
@@ -196,7 +205,7 @@ class Extraction:
     def _batches(
         self, indices: Int[np.ndarray, " molecule"]
     ) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Places in `indices`, the batch's full size, and the atoms to pad to."""
+        """Yield places in `indices`, the molecules of a full batch, and the atoms to pad to."""
         bounds = [atoms for atoms, _ in self._buckets]
         bucket_of = np.searchsorted(bounds, self.structures.sizes[indices])
         for bucket, (atoms, size) in enumerate(self._buckets):
@@ -206,7 +215,7 @@ class Extraction:
 
 
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
-    """The molecules at `indices` as `model` reads them, with neighbours if it has a cutoff."""
+    """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff."""
     batch = structures.pad(indices, atoms)
     return batch if model.cutoff is None else with_edges(batch, structures, indices, model.cutoff)
 
@@ -215,6 +224,7 @@ def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int
 def _pooled(
     model: Model, batch: Batch, layers: tuple[str, ...], pool: str, how: str | None
 ) -> dict[str, Array]:
+    """Return the model's layers, pooled and made into scalars as asked."""
     features = model.features(batch)
     found = {}
     for layer in layers:
@@ -232,6 +242,7 @@ def _pooled(
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the layers that are asked for, or refuse those that the model does not have."""
     if layers is None:
         return tuple(model.irreps)
     if isinstance(layers, str):
@@ -242,71 +253,3 @@ def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]
         if layer not in model.irreps:
             raise UnknownNameError(f"layer of {model.name}", layer, model.irreps)
     return tuple(layers)
-
-
-def check(model: Model, structures: Structures) -> None:
-    """Refuse structures that are outside what the model says of itself.
-
-    Raises:
-        InputError: a periodic cell, too many atoms or an unknown element, with the molecule's id.
-    """
-    if not model.periodic and structures.pbc is not None and structures.pbc.any():
-        first = structures.ids[structures.pbc.any(1).argmax()]
-        raise InputError(f"molecule '{first}' is periodic; {model.name} knows no cells")
-    largest = structures.sizes.argmax()
-    if model.max_atoms is not None and structures.sizes[largest] > model.max_atoms:
-        raise InputError(
-            f"molecule '{structures.ids[largest]}' has {structures.sizes[largest]} atoms; "
-            f"{model.name} takes at most {model.max_atoms}"
-        )
-    if model.elements is not None:
-        unknown = ~np.isin(structures.numbers, model.elements)
-        if unknown.any():
-            atom = unknown.argmax()
-            owner = np.searchsorted(structures.offsets, atom, side="right") - 1
-            raise InputError(
-                f"molecule '{structures.ids[owner]}' has "
-                f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
-                f"{_symbols(model.elements)}"
-            )
-
-
-def _symbols(numbers: Sequence[int]) -> str:
-    """By atomic number, three and more in a row as the first and the last: "H, C–F"."""
-    found = np.unique(numbers)
-    rows = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
-    names = [[chemical_symbols[n] for n in row] for row in rows]
-    return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
-
-
-def _check_finite(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) -> None:
-    """Refuse features that mean nothing; a model may say so of a whole batch."""
-    finite = np.isfinite(rows).all(1)
-    if not finite.all():
-        raise InputError(
-            f"{model.name} gives NaN or infinity in layer {layer!r} for molecule "
-            f"'{ids[finite.argmin()]}' or one computed with it: leave it out, or see by "
-            "batch_size=1 which it is"
-        )
-
-
-def _check_overlap(batch: Batch, ids: np.ndarray) -> None:
-    """Refuse two atoms in one place, where no descriptor or model means anything."""
-    edges = batch.edges
-    if edges is None or edges.offsets is None:
-        vectors = batch.positions[:, :, None] - batch.positions[:, None]
-        pair = (
-            batch.mask[:, :, None] & batch.mask[:, None] & ~np.eye(batch.mask.shape[1], dtype=bool)
-        )
-    else:  # periodic images count as well
-        molecule = np.arange(len(batch.positions))[:, None, None]
-        neighbours = batch.positions[molecule, edges.neighbours] + edges.offsets
-        vectors, pair = neighbours - batch.positions[:, :, None], edges.mask
-    close = pair & (np.einsum("mijx,mijx->mij", vectors, vectors) < OVERLAP**2)
-    if close.any():
-        molecule, first, second = np.argwhere(close)[0]
-        if edges is not None and edges.offsets is not None:
-            second = edges.neighbours[molecule, first, second]
-        raise InputError(
-            f"molecule '{ids[molecule]}' has atoms {first} and {second} closer than {OVERLAP:g} Å"
-        )

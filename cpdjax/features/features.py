@@ -1,4 +1,4 @@
-"""Features of molecules: layers tagged with irreps, pooled over atoms, made into scalars."""
+"""Hold features of molecules: layers that are tagged with irreps and can be made into scalars."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cpdjax.irreps import Blocks, invariants
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Features(Mapping[str, IrrepsArray]):
-    """One model's features of many molecules: a mapping of layer to pooled `IrrepsArray`.
+    """Hold one model's features of many molecules: a mapping of layer to pooled `IrrepsArray`.
 
-    Arrays are (molecule, irreps.dim), or (atom, irreps.dim) where `pool` is "atom", on the host, in
-    the order of the structures. Two objects are equal when their hashes are.
+    Arrays are (molecule, irreps.dim), or (atom, irreps.dim) where `pool` is "atom". They lie on the
+    host, in the order of the structures. Two objects are equal when their hashes are.
 
     Raises:
-        InputError: layers that disagree in their number of molecules.
+        InputError: if layers disagree in their number of molecules.
 
     >>> feats = Features({"first": IrrepsArray("2x0e + 1x1o", np.ones((4, 5)))}, model="toy",
     ...                  pool="mean", structures_hash="")
@@ -38,13 +38,13 @@ class Features(Mapping[str, IrrepsArray]):
     layers: Mapping[str, IrrepsArray]
     model: str
     pool: str
-    """"mean", "sum", "atom", or "none" for a model whose features belong to the molecule."""
+    """Is "mean", "sum" or "atom", or "none" for a model whose features belong to the molecule."""
     structures_hash: str
-    """`Structures.hash` of what they were computed from."""
+    """Hold the `Structures.hash` of the structures that they were computed from, or ""."""
     origins: Mapping[str, Blocks] = field(default_factory=dict)
-    """Of layers that were made into scalars: from which irrep come how many columns, in order."""
+    """Hold, for layers that were made into scalars, each irrep and its number of columns."""
     parity: bool = True
-    """Whether the irreps' parities are true; False: labels hold for rotations only."""
+    """Say whether the parities of the irreps are true; if not, labels hold for rotations only."""
 
     def __post_init__(self) -> None:
         rows = {layer: array.shape[0] for layer, array in self.layers.items()}
@@ -60,14 +60,14 @@ class Features(Mapping[str, IrrepsArray]):
         return layer in self.layers
 
     def get(self, layer: str, default: Any = None) -> Any:
-        """The layer, or `default` where there is none."""
+        """Return the layer, or `default` where there is none."""
         return self.layers.get(layer, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
 
     def __len__(self) -> int:
-        """The number of layers."""
+        """Return the number of layers."""
         return len(self.layers)
 
     def __eq__(self, other: object) -> bool:
@@ -84,11 +84,11 @@ class Features(Mapping[str, IrrepsArray]):
     def scalars(
         self, layer: str, irrep: str | None = None, how: str = "pool-then-norm"
     ) -> Float[np.ndarray, "molecule feature"]:
-        """Invariant features of a layer; of one irrep, or of all.
+        """Return the invariant features of a layer, from one irrep or from all.
 
         Raises:
-            UnknownNameError: no such layer, irrep or way of making scalars.
-            InputError: norms before pooling are asked of features that are pooled already.
+            UnknownNameError: if the layer, the irrep or the way of making scalars is unknown.
+            InputError: if norms before pooling are asked of features that are already pooled.
         """
         array = self[layer]
         if layer not in self.origins:
@@ -105,15 +105,16 @@ class Features(Mapping[str, IrrepsArray]):
         return np.asarray(array.array)[:, kept]
 
     def irreps_of(self, layer: str) -> tuple[str, ...]:
-        """The kinds of irreps in a layer, or, of one made into scalars, behind it."""
+        """Return the kinds of irreps in a layer, or from which its scalars were made."""
         blocks = self.origins.get(layer, [(str(ir), mul) for mul, ir in self[layer].irreps])
         return tuple(dict.fromkeys(kind for kind, _ in blocks))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of arrays, irreps and layer names, the model's name, pool and structures.
+        """Return the SHA-256 (hex) of the features, the same on every platform.
 
-        The same on every platform; the order of layers does not enter.
+        Arrays, irreps, the names of layers, model, pooling and structures are hashed; the order of
+        the layers is not.
         """
         facts = (self.model, self.pool, self.structures_hash, sorted(self.origins.items()))
         layers = ((f"{layer}: {self[layer].irreps}", self[layer].array) for layer in sorted(self))
@@ -121,7 +122,10 @@ class Features(Mapping[str, IrrepsArray]):
 
 
 def as_means(features: Features, structures: Structures) -> Features:
-    """Means over atoms from sums, without another run of the model."""
+    """Return means over atoms in place of sums, without another run of the model.
+
+    Features that are not sums are returned as they are.
+    """
     if features.pool != "sum":
         return features
     sizes = structures.sizes[:, None]

@@ -1,7 +1,8 @@
-"""Features on disk: a Zarr group written part by part, resumable, read back whole.
+"""Write features to a Zarr store part by part, continue after an interruption, and read them.
 
 Groups `layer/irrep` hold (molecule, channel, 2l+1), or (molecule, column) where scalars were made,
-chunked by molecule; per atom, the first axis is `atom`. Attributes say what they are.
+chunked by molecule; per atom, the first axis is `atom`. The attributes of the store say which
+model, structures and options the features come from.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from cpdjax.models.interface import Model
 from cpdjax.progress import progress_bar
 
 PART = 4096
-"""Molecules computed and written at a time: what memory holds, and what an interruption loses."""
+"""Limit the molecules that are computed before they are written: memory holds them all, and an
+interruption loses them."""
 
 
 def extract_to(
@@ -44,14 +46,15 @@ def extract_to(
     dtype: Any = None,
     progress: bool = False,
 ) -> Path:
-    """As `extract`, into a Zarr store, in memory that does not grow with the number of molecules.
+    """Write the features that `extract` returns to a Zarr store, and return its path.
 
-    Parts are kept beside `path` until all are there; a second call goes on where the first was
-    interrupted. A finished store of the same configuration is left as it is.
+    The memory does not grow with the number of molecules. Parts are kept beside `path` until all
+    are complete, and a second call continues where the first was interrupted. A finished store of
+    the same configuration is left as it is. The arguments are those of `extract`.
 
     Raises:
-        FileError: `path` does not end in .zarr, or holds features of another configuration.
-        UnknownNameError, InputError: as `extract`.
+        FileError: if `path` does not end in .zarr, or holds features of another configuration.
+        UnknownNameError, InputError: if `extract` raises them.
     """
     path = Path(path)
     if path.suffix != ".zarr":
@@ -65,7 +68,7 @@ def extract_to(
     if is_store(growing):
         _check_same(growing, facts)
     else:
-        remove(growing)  # killed while it was created
+        remove(growing)  # what is left if a run was killed while it created the store
         _create(growing, run, facts)
     root = zarr.open_group(growing, mode="r+")
     with progress_bar(progress) as shown:
@@ -81,12 +84,13 @@ def extract_to(
 
 
 def weights_hash(model: Model) -> str:
-    """SHA-256 (hex) of a model's weights and of everything static in it."""
+    """Return the SHA-256 (hex) of a model's weights and of everything static in it."""
     leaves, structure = jax.tree_util.tree_flatten(model)
     return hash_arrays((("", leaf) for leaf in leaves), facts=str(structure))
 
 
 def _facts(run: Extraction) -> dict[str, Any]:
+    """Return the attributes of a store: what its features are and how they were computed."""
     return {
         "model": run.model.name,
         "weights_hash": weights_hash(run.model),
@@ -103,6 +107,7 @@ def _facts(run: Extraction) -> dict[str, Any]:
 
 
 def _check_same(path: Path, facts: dict[str, Any]) -> None:
+    """Refuse a store that cannot be read or has other attributes."""
     try:
         known = zarr.open_group(path, mode="r").attrs.asdict()
     except Exception:  # a damaged store can raise nearly anything
@@ -116,6 +121,7 @@ def _check_same(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
+    """Create an empty store for all results of a run."""
     path.parent.mkdir(parents=True, exist_ok=True)
     structures = run.structures
     rows = len(structures.numbers) if run.per_atom else len(structures)
@@ -131,14 +137,14 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
                     chunks=(min(PART, rows), *shape),
                     dtype=run.dtype,
                 )
-        root.attrs["molecules_done"] = 0  # last: from now on it is a store
+        root.attrs["molecules_done"] = 0  # comes last, because it marks a store
     except BaseException:
         remove(path)
         raise
 
 
 def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
-    """Of one molecule's features, by irrep."""
+    """Return the shape of one row's features, by irrep."""
     if run.how is not None:
         return {kind: (columns,) for kind, columns in run.origins[layer]}
     counts: dict[str, tuple[int, ...]] = {}
@@ -149,6 +155,7 @@ def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
 
 
 def _write(root: Any, run: Extraction, part: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+    """Write the results of the molecules `part`, which follow each other, to the store."""
     offsets = run.structures.offsets
     first, last = part[0], part[-1] + 1
     rows = slice(offsets[first], offsets[last]) if run.per_atom else slice(first, last)
@@ -158,6 +165,7 @@ def _write(root: Any, run: Extraction, part: np.ndarray, arrays: dict[str, np.nd
 
 
 def _by_irrep(run: Extraction, layer: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the results of a layer split by irrep, in the shapes of the store."""
     if run.how is not None:
         kinds, columns = zip(*run.origins[layer], strict=True)
         return dict(zip(kinds, np.split(array, np.cumsum(columns)[:-1], axis=1), strict=True))
@@ -169,10 +177,10 @@ def _by_irrep(run: Extraction, layer: str, array: np.ndarray) -> dict[str, np.nd
 
 
 def read_features(path: str | Path) -> Features:
-    """The features in a store that `extract_to` wrote, whole.
+    """Return all features in a store that `extract_to` wrote.
 
     Raises:
-        FileError: no such store, or its extraction was interrupted.
+        FileError: if there is no such store, or its extraction was interrupted.
     """
     path = Path(path)
     try:
@@ -200,14 +208,15 @@ def read_features(path: str | Path) -> Features:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder is a store of `extract_to`, rather than anyone's Zarr group."""
+    """Return whether a folder is a store of `extract_to`, and no other Zarr group."""
     try:
         return "molecules_done" in zarr.open_group(path, mode="r").attrs
-    except Exception:  # to be told by whoever reads it
+    except Exception:  # whoever reads the folder reports the damage
         return False
 
 
 def _read_layer(group: Any, irreps: str) -> tuple[IrrepsArray, Blocks]:
+    """Return one layer, and the irreps of its columns if they are scalars."""
     kinds = list(dict.fromkeys(str(ir) for _, ir in Irreps(irreps)))
     arrays = {kind: np.asarray(group[kind][...]) for kind in kinds}
     flat = np.concatenate([a.reshape(len(a), -1) for a in arrays.values()], axis=1)

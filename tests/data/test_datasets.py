@@ -1,6 +1,7 @@
 """QM9 and files: numbers against the paper's own rows and independent constants; damage refused."""
 
 import csv
+import importlib.util
 import json
 import re
 import shutil
@@ -19,18 +20,19 @@ import pytest
 from ase.build import bulk, molecule
 from scipy.spatial.transform import Rotation
 
-from cpdjax.data import datasets, qm9
+from cpdjax.data import datasets, qm9, qm9_files
+from cpdjax.data.cache import load as load_cached
 from cpdjax.data.composition import composition, elements, formulas, from_smiles
 from cpdjax.data.multipoles import anisotropy, point_dipole
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError, InputError
 
-PART, ROWS = qm9.PARTS[0], 30  # of each part, in the small source folder
+PART, ROWS = qm9_files.PARTS[0], 30  # the rows of each part in the small source folder
 
 
 @pytest.fixture(scope="session")
 def wheel():
-    return datasets._wheel_folder()
+    return qm9_files.wheel_folder()
 
 
 @pytest.fixture(scope="session")
@@ -49,14 +51,14 @@ def head(wheel, tmp_path_factory):
     """A folder like the wheel's, with the first rows of each part."""
     folder = tmp_path_factory.mktemp("qm9-head")
     names = set()
-    for part in qm9.PARTS:
+    for part in qm9_files.PARTS:
         with (wheel / part).open() as file:
             lines = list(islice(file, ROWS + 1))
         (folder / part).write_text("".join(lines))
         names |= {line.split(",")[0] for line in lines}
-    with (wheel / qm9.POLARIZABILITY).open() as file:
+    with (wheel / qm9_files.POLARIZABILITY).open() as file:
         kept = [line for line in file if line.split(",")[0] in names]
-    (folder / qm9.POLARIZABILITY).write_text("".join(kept))
+    (folder / qm9_files.POLARIZABILITY).write_text("".join(kept))
     return folder
 
 
@@ -110,7 +112,7 @@ def test_methane_is_the_first_row(full):
 
 def test_rows_equal_a_plain_reading_of_the_csv(full, wheel):
     """The csv module, json and float() on a few rows, against the vectorised parse of all."""
-    with (wheel / qm9.PARTS[1]).open(newline="") as file:
+    with (wheel / qm9_files.PARTS[1]).open(newline="") as file:
         rows = list(islice(csv.DictReader(file), 0, 2000, 97))
     at = {name: i for i, name in enumerate(full.ids)}
     for row in rows:
@@ -224,7 +226,7 @@ def test_the_cached_set_loads_in_two_seconds_and_is_equal(full, cache):
 
 def test_qm9pack_is_never_imported():
     code = (
-        "import sys; from cpdjax import datasets; datasets._wheel_folder();"
+        "import sys; from cpdjax.data import qm9_files; qm9_files.wheel_folder();"
         "assert 'qm9pack' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -241,7 +243,7 @@ def test_the_environment_names_the_cache_folder(source, tmp_path, monkeypatch):
 def test_a_second_call_parses_nothing_and_a_changed_source_does(source, tmp_path, monkeypatch):
     first = datasets.qm9(source=source, cache=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(qm9, "parse", lambda folder: pytest.fail("parsed again"))
+        patch.setattr(datasets, "parse_qm9", lambda folder: pytest.fail("parsed again"))
         assert datasets.qm9(source=source, cache=tmp_path).hash == first.hash
     part = source / PART
     part.write_text(part.read_text().replace(",13.21,", ",13.22,", 1))
@@ -259,14 +261,14 @@ def test_a_damaged_cache_is_rebuilt(damage, source, tmp_path):
     path.write_bytes(
         {"empty": b"", "half": whole[: len(whole) // 2], "flipped": flipped, "text": b"no"}[damage]
     )
-    assert datasets._load(path) is None
+    assert load_cached(path, "qm9") is None
     assert datasets.qm9(source=source, cache=tmp_path).hash == good.hash
-    assert datasets._load(path) is not None
+    assert load_cached(path, "qm9") is not None
 
 
 def test_an_interrupted_write_leaves_nothing(source, tmp_path, monkeypatch):
-    def interrupted(file, **arrays):
-        file.write(b"half of it")
+    def interrupted(path, **arrays):
+        path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "savez", interrupted)
@@ -297,7 +299,7 @@ def test_racing_writers_leave_one_whole_file(source, tmp_path):
     assert len(found) == 4
     assert len(set(found)) == 1
     (path,) = (tmp_path / "c").iterdir()
-    assert datasets._load(path) is not None
+    assert load_cached(path, "qm9") is not None
 
 
 # Damaged sources
@@ -344,7 +346,7 @@ def test_absent_data_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(FileError) as caught:
         datasets.qm9(source=tmp_path)
     one_line(caught, PART, 'pip install "cpdjax[qm9]"')
-    monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileError) as caught:
         datasets.qm9()
     one_line(caught, 'pip install "cpdjax[qm9]"')
@@ -431,9 +433,9 @@ def test_arrays_as_targets(extxyz):
         ("y\n1\n2\n", "has 2 rows for 3 structures"),
         ("id,y\nm0,1\nm1,2\n", "no row for 1 of 3 molecules, the first 'm2'"),
         ("id,y\nm0,1\nm1,2\nm1,2\nm2,3\n", "id 'm1' more than once"),
-        ("id,y\nm0,1\nm1,1.5eV\nm2,3\n", "target 'y', row 1: expected a number, got '1.5eV'"),
-        ("", "as a table of targets"),
-        ('y\n1\n"2\n3', "as a table of targets"),
+        ("id,y\nm0,1\nm1,1.5eV\nm2,3\n", "column 'y', row 1: expected a number, got '1.5eV'"),
+        ("", "as a table"),
+        ('y\n1\n"2\n3', "as a table"),
     ],
 )
 def test_bad_tables_get_one_line(text, words, extxyz, tmp_path):
@@ -450,7 +452,7 @@ def test_a_truncated_parquet_gets_one_line(extxyz, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(FileError) as caught:
         datasets.read(extxyz, targets=path)
-    one_line(caught, "as a table of targets")
+    one_line(caught, "as a table")
 
 
 @pytest.mark.parametrize("damage", ["absent", "empty", "cut", "noise"])

@@ -1,0 +1,95 @@
+"""Refuse structures that a model cannot take, and features that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from cpdjax.data.arrays import owner
+from cpdjax.data.batch import Batch
+from cpdjax.data.structures import Structures
+from cpdjax.errors import InputError
+from cpdjax.models.interface import Model
+
+OVERLAP = 1e-3
+"""Limit (Å) the distance of two atoms from below; closer atoms are taken as a mistake."""
+
+
+def check_structures(model: Model, structures: Structures) -> None:
+    """Refuse structures that the model was not made for.
+
+    Raises:
+        InputError: if a structure has a periodic cell, too many atoms or an unknown element; the
+            error names the molecule.
+    """
+    if not model.periodic and structures.pbc is not None and structures.pbc.any():
+        first = structures.ids[structures.pbc.any(1).argmax()]
+        raise InputError(f"molecule '{first}' is periodic; {model.name} knows no cells")
+    largest = structures.sizes.argmax()
+    if model.max_atoms is not None and structures.sizes[largest] > model.max_atoms:
+        raise InputError(
+            f"molecule '{structures.ids[largest]}' has {structures.sizes[largest]} atoms; "
+            f"{model.name} takes at most {model.max_atoms}"
+        )
+    if model.elements is not None:
+        unknown = ~np.isin(structures.numbers, model.elements)
+        if unknown.any():
+            atom = unknown.argmax()
+            raise InputError(
+                f"molecule '{owner(atom, structures.offsets, structures.ids)}' has "
+                f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
+                f"{_symbols(model.elements)}"
+            )
+
+
+def _symbols(numbers: Sequence[int]) -> str:
+    """Return symbols by atomic number, such as "H, C–F", where a dash stands for those between."""
+    found = np.unique(numbers)
+    rows = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    names = [[chemical_symbols[n] for n in row] for row in rows]
+    return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
+
+
+def check_features(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) -> None:
+    """Refuse features that are not finite; `ids` are the molecules of the rows.
+
+    A model may return NaN for a whole batch because of one molecule.
+
+    Raises:
+        InputError: if a feature is NaN or infinite; the error names the layer and a molecule.
+    """
+    finite = np.isfinite(rows).all(1)
+    if not finite.all():
+        raise InputError(
+            f"{model.name} gives NaN or infinity in layer {layer!r} for molecule "
+            f"'{ids[finite.argmin()]}' or for one in the same batch: find it with batch_size=1 and "
+            "leave it out"
+        )
+
+
+def check_overlap(batch: Batch, ids: np.ndarray) -> None:
+    """Refuse two atoms closer than `OVERLAP`, since no model is meaningful there.
+
+    Raises:
+        InputError: if two atoms overlap; the error names the molecule and the atoms.
+    """
+    edges = batch.edges
+    if edges is None or edges.offsets is None:
+        vectors = batch.positions[:, :, None] - batch.positions[:, None]
+        pair = (
+            batch.mask[:, :, None] & batch.mask[:, None] & ~np.eye(batch.mask.shape[1], dtype=bool)
+        )
+    else:  # periodic images count as well
+        molecule = np.arange(len(batch.positions))[:, None, None]
+        neighbours = batch.positions[molecule, edges.neighbours] + edges.offsets
+        vectors, pair = neighbours - batch.positions[:, :, None], edges.mask
+    close = pair & (np.einsum("mijx,mijx->mij", vectors, vectors) < OVERLAP**2)
+    if close.any():
+        molecule, first, second = np.argwhere(close)[0]
+        if edges is not None and edges.offsets is not None:
+            second = edges.neighbours[molecule, first, second]
+        raise InputError(
+            f"molecule '{ids[molecule]}' has atoms {first} and {second} closer than {OVERLAP:g} Å"
+        )
