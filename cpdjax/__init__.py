@@ -1,11 +1,9 @@
 """cpdjax: what does an atomistic model know beyond composition, where, and in which channel?
 
-Compositional Probe Decomposition (CPD) in closed form, batched, in JAX. `cpd` and
-`learning_curve` are the kernel, pure functions of arrays; `sweep` runs it over everything.
+cpdjax answers with Compositional Probe Decomposition (CPD), in closed form, batched, in JAX. `cpd`
+and `learning_curve` are pure functions of arrays; `sweep` runs them over everything.
 """
 
-# Functions that share their module's name are imported here, last, so that the function is what
-# `cpdjax.<name>` means.
 from cpdjax import models
 from cpdjax.data import datasets
 from cpdjax.data.bonds import bond_counts, group_counts

@@ -1,4 +1,4 @@
-"""Threads of BLAS, which must not spin beside XLA's own."""
+"""Keep the threads of BLAS from spinning beside those of XLA."""
 
 from __future__ import annotations
 

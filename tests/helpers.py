@@ -101,3 +101,11 @@ def results_table(scores, sizes=(50, 2000), targets=("gap", "mu")):
     }
     coordinates = dict(zip(dims[:3], (models, layers, irreps), strict=True))
     return xr.Dataset(data, coordinates | {"size": list(sizes), "target": list(targets)})
+
+
+def one_line(caught, *words):
+    """Check that an error is one line, and that it holds the words."""
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message

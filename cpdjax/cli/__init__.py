@@ -1,4 +1,4 @@
-"""The command line: it parses and calls, and computes nothing."""
+"""The command line parses and calls, and computes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `check`: is the probe telling the truth?"""
+"""Define the command `check`: is the probe telling the truth?"""
 
 from __future__ import annotations
 

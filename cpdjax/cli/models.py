@@ -1,4 +1,4 @@
-"""Commands about models: `models`, `models convert`, `extract`, `train`."""
+"""Define the commands about models: `models`, `models convert`, `extract`, `train`."""
 
 from __future__ import annotations
 

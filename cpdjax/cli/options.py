@@ -1,4 +1,4 @@
-"""Options of the command line, each declared once; those of a sweep are read from its settings."""
+"""Declare the options of the command line, each once; a sweep's are read from its settings."""
 
 from __future__ import annotations
 

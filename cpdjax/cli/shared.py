@@ -1,4 +1,4 @@
-"""What the commands share: how tables are printed, and where files go."""
+"""Share what all commands need: how tables are printed, and where files go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about the paper's findings: `reproduce`, `recommend`."""
+"""Define the commands about the paper's findings: `reproduce`, `recommend`."""
 
 from __future__ import annotations
 

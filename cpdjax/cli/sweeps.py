@@ -1,4 +1,4 @@
-"""Commands about sweeps: `sweep`, `report`, `compare`, `ladder`."""
+"""Define the commands about sweeps: `sweep`, `report`, `compare`, `ladder`."""
 
 from __future__ import annotations
 

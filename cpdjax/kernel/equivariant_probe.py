@@ -1,4 +1,4 @@
-"""The compiled probe of tensors: every fold, size, α and target of the channels of one irrep.
+"""Probe tensors in one compiled program: every fold, size, α and target of the channels of one irrep.
 
     rows → second moments about zero → ridge → scores
 

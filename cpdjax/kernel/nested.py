@@ -1,4 +1,4 @@
-"""Nested subsets: how a compiled probe goes through repeats and sizes.
+"""Go through the repeats and the nested subsets of a compiled probe.
 
 Both kernels, of scalars (`probe`) and of tensors (`equivariant_probe`), share this. Every repeat is
 one shuffle of the molecules, and a subset of size N is the first N of the shuffle. So the rows of a

@@ -1,4 +1,4 @@
-"""What a compiled probe is told: the choices that every caller has, declared once, and the rest."""
+"""Declare what a compiled probe is told: the choices that every caller has, and the rest."""
 
 from __future__ import annotations
 

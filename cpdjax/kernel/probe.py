@@ -1,4 +1,4 @@
-"""The compiled probe: every fold, size, α and target of one set of features.
+"""Probe one set of features in one compiled program: every fold, size, α and target.
 
     rows → second moments → projection → residual → ridge → scores
 

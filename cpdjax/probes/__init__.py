@@ -1,1 +1,1 @@
-"""What a caller runs: the kernel with its arguments checked, for molecules, tensors and atoms."""
+"""Run the kernel on arrays that are checked: features of molecules, of tensors, of atoms."""

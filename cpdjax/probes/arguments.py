@@ -1,4 +1,4 @@
-"""The input of a probe, checked and brought to one precision.
+"""Check the input of a probe and bring it to one precision.
 
 Concrete arrays are checked and computed on in float64. Traced arrays (inside a caller's jit, vmap
 or grad) are taken as they are, since their values cannot be looked at.
@@ -66,7 +66,7 @@ class Arguments:
 
     @property
     def arrays(self) -> tuple[Any, ...]:
-        """The arrays, in the order in which the kernel takes them."""
+        """Return the arrays, in the order in which the kernel takes them."""
         return self.x, self.c, self.y, self.alphas
 
     def run(self, layout: Layout) -> Scores:

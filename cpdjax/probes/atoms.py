@@ -1,4 +1,4 @@
-"""Probes of atoms: what the features of an atom tell of it beyond which element it is."""
+"""Probe atoms: what do the features of an atom tell of it beyond which element it is?"""
 
 from __future__ import annotations
 

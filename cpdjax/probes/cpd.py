@@ -1,4 +1,4 @@
-"""Compositional Probe Decomposition of one set of features.
+"""Run Compositional Probe Decomposition on one set of features.
 
 For every fold, on training rows only: least squares from composition to every feature; subtract
 it from training and held-out rows; Ridge from the residual to the target; R² on the held-out

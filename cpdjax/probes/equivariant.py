@@ -1,4 +1,4 @@
-"""Equivariant probes: vectors and tensors predicted from channels of their own irrep.
+"""Predict vectors and tensors from channels of their own irrep, equivariantly.
 
 The only linear maps from channels of an irrep to a target of the same irrep that turn with the
 molecule are those with one weight a channel, shared by all 2l+1 components (Schur's lemma):

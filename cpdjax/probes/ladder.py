@@ -1,4 +1,4 @@
-"""The ladder: R² of composition, then of bonds and groups as well, then of geometry on top of all.
+"""Climb the ladder: R² of composition, then of bonds and groups too, then of geometry on top.
 
 A rung is a larger matrix of concepts in composition's place. The last rung, geometry, is what the
 representation knows beyond all concepts. What a rung adds is held-out R², which may be negative.

@@ -1,1 +1,1 @@
-"""Every feature set probed for every target, and the table that comes of it."""
+"""Probe every feature set for every target, and make the table of results."""

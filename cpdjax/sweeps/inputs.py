@@ -1,4 +1,4 @@
-"""What a sweep or a check is run on: structures and targets, from the arguments that name them."""
+"""Read what a sweep or a check is run on: structures and targets, from the arguments for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four kinds of probe: what each predicts, from which channels, and with which kernel.
+"""Define the four kinds of probe: what each predicts, from which channels, and with which kernel.
 
 A kind says two things. It predicts scalars from invariants, or vectors and tensors from channels of
 their own irrep. And its rows are molecules or atoms.
@@ -97,7 +97,7 @@ class AtomRows:
 
 
 class ProbeKind(ABC):
-    """Everything in which one kind of probe differs from another."""
+    """Hold everything in which one kind of probe differs from another."""
 
     kernel: Callable[..., Scores]
     #: Whether composition is projected out, so that there is a choice of projections.

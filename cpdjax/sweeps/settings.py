@@ -1,4 +1,4 @@
-"""What a sweep is told: its settings, checked in one place for Python, TOML and the shell.
+"""Declare what a sweep is told: its settings, checked in one place for Python, TOML and the shell.
 
 The last string beside a field's type is its help text, in the documentation as on the command line.
 """

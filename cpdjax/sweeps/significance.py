@@ -1,4 +1,4 @@
-"""How sure a sweep's scores are: permutations and bootstrap replicates of every channel.
+"""Say how sure a sweep's scores are: permutations and bootstrap replicates of every channel.
 
 All are made at the largest size, on the molecules and folds of the first repeat. Every channel sees
 the same permutations and the same replicates, so that channels can be compared draw by draw.

@@ -1,4 +1,4 @@
-"""What all units of a running sweep share."""
+"""Hold what all units of a running sweep share."""
 
 from __future__ import annotations
 

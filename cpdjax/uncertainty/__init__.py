@@ -1,1 +1,1 @@
-"""How sure a score is: permutations, the bootstrap, comparisons, many p-values at once."""
+"""Say how sure a score is: permutations, the bootstrap, comparisons, many p-values at once."""

@@ -1,4 +1,4 @@
-"""What permutation tests and the bootstrap share: random orders, p-values, calls in chunks."""
+"""Share what permutation tests and the bootstrap need: random orders, p-values, calls in chunks."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase.build import bulk, molecule
+from helpers import one_line
 from scipy.spatial.transform import Rotation
 
 from cpdjax.data import datasets, qm9, qm9_files
@@ -66,13 +67,6 @@ def head(wheel, tmp_path_factory):
 def source(head, tmp_path):
     """A copy of the small folder that a test may damage."""
     return Path(shutil.copytree(head, tmp_path / "source"))
-
-
-def one_line(caught, *words):
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 # QM9's numbers

@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 from ase.build import molecule
 from e3nn_jax import IrrepsArray
+from helpers import one_line
 
 from cpdjax import models
 from cpdjax.data.structures import Structures
@@ -35,13 +36,6 @@ def frames():
 def numbers(source, layer="features", **options):
     [features] = collect(source, None, **options)
     return features[layer].array
-
-
-def one_line(caught, *words):
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 # What is in memory
