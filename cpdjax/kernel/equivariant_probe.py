@@ -1,4 +1,4 @@
-"""Probe tensors in one compiled program: every fold, size, α and target of the channels of one irrep.
+"""Probe tensors in one compiled program: every fold, size, α and target of one irrep's channels.
 
     rows → second moments about zero → ridge → scores
 

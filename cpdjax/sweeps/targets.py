@@ -1,4 +1,4 @@
-"""Hold what is predicted, and the composition beside it: scalars or tensors, of molecules or of atoms."""
+"""Hold what is predicted, and the composition beside it, of molecules or of atoms."""
 
 from __future__ import annotations
 
