@@ -11,10 +11,12 @@ import numpy as np
 import xarray as xr
 
 from cpdjax import models
-from cpdjax.checks.isomers import PAPER as ISOMERS
+from cpdjax.checks.isomers import PAPER_ACCURACY as ISOMERS
 from cpdjax.checks.isomers import check_isomers
-from cpdjax.checks.nonlinear import PAPER as TREES
-from cpdjax.checks.nonlinear import PROBES, RESIDUALS, check_nonlinear
+from cpdjax.checks.nonlinear import PAPER_TREES_R2 as TREES
+from cpdjax.checks.nonlinear import check_nonlinear
+from cpdjax.checks.nonlinear_probes import PROBES
+from cpdjax.checks.residualisation import RESIDUALS
 from cpdjax.data.composition import composition, elements, formulas
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
