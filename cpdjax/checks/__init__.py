@@ -1,13 +1,14 @@
-"""Checks of the method: four by default, a fifth on request."""
+"""Checks of the method: four by default, and a fifth with nonlinear probes on request."""
 
 from cpdjax.checks.compositional import check_compositional
 from cpdjax.checks.isomers import check_isomers
 from cpdjax.checks.leakage import check_leakage
 from cpdjax.checks.nonlinear import check_nonlinear
 from cpdjax.checks.planted import check_planted
-from cpdjax.checks.run import ChannelChecks, Checks, run
+from cpdjax.checks.suite import DEFAULT_FEATURES, ChannelChecks, Checks, run
 
 __all__ = [
+    "DEFAULT_FEATURES",
     "ChannelChecks",
     "Checks",
     "check_compositional",

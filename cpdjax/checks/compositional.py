@@ -7,46 +7,74 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from cpdjax.checks.criterion import Criterion, mean_predictor, reported, within
-from cpdjax.checks.procedures import Alpha, Procedure, composition_only, in_fold, untouched
+from cpdjax.checks.least_squares import predict_from_composition
+from cpdjax.checks.outcome import Outcome, reported, required
+from cpdjax.checks.procedures import Alpha, Procedure, projection_per_fold, raw_features
+from cpdjax.checks.r2 import r2_by_fold, r2_of_training_mean
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import group_folds, kfold
 
 LINEAR = ("heavy atoms", "random linear")
-"""Targets that are linear in the counts."""
+"""Targets that are linear in the counts of the elements."""
 NONLINEAR = ("heavy atoms squared", "product of counts", "mixing entropy")
-"""Targets that are not."""
-FOLDS = ("random", "grouped")
-"""Folds drawn at random, and folds that share no formula."""
+"""Targets that are functions of the counts, but not linear ones."""
+FOLD_KINDS = ("random", "grouped")
+"""Folds of molecules at random, and folds that share no formula."""
 
 TOLERANCE = 1e-4
-"""Our choice: what a score may move by rounding, on features of any scale."""
+"""How far rounding may move a score, on features of any scale. The value is our choice."""
 
-_CHECK = "compositional"
+_CHECK = "compositional targets"
 _SLACK = 0.05
 
 
 @dataclass(frozen=True)
 class Compositional:
-    """Scores with axes (kind of folds, fold, target)."""
+    """Hold R² of the compositional targets with axes (kind of folds, fold, target)."""
 
     targets: tuple[str, ...]
     r2_geom: Float[np.ndarray, "kind fold target"]
     r2_full: Float[np.ndarray, "kind fold target"]
     r2_comp: Float[np.ndarray, "kind fold target"]
     r2_mean: Float[np.ndarray, "kind fold target"]
-    """Of predicting the mean of the training rows."""
-    criteria: tuple[Criterion, ...]
+    """R² of predicting the mean of the training rows."""
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Compare the median over folds of every target with its requirement."""
+        return tuple(
+            outcome
+            for k, kind in enumerate(FOLD_KINDS)
+            for t, target in enumerate(self.targets)
+            for outcome in self._of_target(k, t, f"{target}, {kind} folds")
+        )
+
+    def _of_target(self, kind: int, target: int, where: str) -> tuple[Outcome, Outcome]:
+        geom, full, comp, mean = (
+            scores[kind, :, target]
+            for scores in (self.r2_geom, self.r2_full, self.r2_comp, self.r2_mean)
+        )
+        raw = reported(_CHECK, f"{where}: R² of the raw features", np.nanmedian(full))
+        if self.targets[target] in LINEAR:
+            quantity = f"{where}: |R²_geom − R² of the training mean|"
+            excess = np.nanmedian(np.abs(geom - mean))
+            bounds, requirement = (0.0, TOLERANCE), f"at most {TOLERANCE}"
+            return required(_CHECK, quantity, excess, bounds, requirement), raw
+        highest = 1 - np.nanmedian(comp) + _SLACK
+        requirement = f"at most {highest:.3f} (1 − R²_comp + {_SLACK})"
+        score, bounds = np.nanmedian(geom), (-np.inf, float(highest))
+        return required(_CHECK, f"{where}: R²_geom", score, bounds, requirement), raw
 
 
 def compositional_targets(
     C: Float[np.ndarray, "molecule element"], elements: tuple[str, ...], *, seed: int = 0
 ) -> dict[str, Float[np.ndarray, " molecule"]]:
-    """Targets that are functions of the counts alone; those that are constant are left out.
+    """Compute targets that are functions of the counts alone; constant ones are left out.
 
-    Linear: the number of heavy atoms (of all but H), a random linear function with standard
-    normal weights. Nonlinear: the square of the number of heavy atoms; the product of the counts
-    of the two elements whose counts vary most; the mixing entropy −Σ p log p of the fractions p.
+    Linear in the counts are the number of heavy atoms (all but H) and a random linear function
+    with standard normal weights. Nonlinear are the square of the number of heavy atoms, the
+    product of the counts of the two elements whose counts vary most, and the mixing entropy
+    −Σ p log p of the fractions p.
 
     >>> made = compositional_targets(np.array([[4.0, 1.0], [6.0, 2.0]]), ("H", "C"))
     >>> made["heavy atoms"].tolist(), made["product of counts"].tolist()
@@ -71,74 +99,35 @@ def check_compositional(
     folds: int = 5,
     alpha: Alpha = 1.0,
     seed: int = 0,
-    procedure: Procedure = in_fold,
+    procedure: Procedure = projection_per_fold,
 ) -> Compositional:
-    """Linear R² on the residual of targets that are functions of composition alone.
+    """Score the residual on targets that are functions of composition alone.
 
-    Verdict (our choice). A target linear in the counts: the training residual is orthogonal to
-    it, so the probe can only predict the training mean; in the median over folds, random or
-    grouped by formula, R² must equal that predictor's to `TOLERANCE`. (It is not 0 exactly: folds
-    differ in their means, those grouped by formula more so.) A target that is not linear: least
-    squares leaves 1 − R²_comp of it, and a feature nonlinear in the counts, such as any mean over
-    atoms, may rightly hold some of that; the median of R²_geom must not exceed it by over 0.05.
-    Folds in which a target is constant have no score and do not count.
+    Both requirements are our choice. The first is of targets that are linear in the counts. The
+    training residual is orthogonal to such a target, so the probe can only predict the training
+    mean; in the median over folds, random or grouped by formula, R² must equal that of the
+    training mean to `TOLERANCE`. (It is not 0 exactly: folds differ in their means, and more so
+    when they are grouped by formula.) The second is of targets that are not linear in the counts.
+    Least squares leaves 1 − R²_comp of such a target, and a feature that is nonlinear in the
+    counts, such as any mean over atoms, may rightly hold some of that; the median of R²_geom must
+    not exceed 1 − R²_comp by more than 0.05. Folds in which a target is constant have no score and
+    do not count.
 
     Raises:
-        InputError: all molecules are of one composition; what `cpd` refuses.
+        InputError: all molecules have the same composition, or `cpd` refuses the input.
     """
     made = compositional_targets(C, elements, seed=seed)
     if not made:
-        raise InputError("the check of compositional targets needs molecules of unlike composition")
+        raise InputError(
+            "the check of compositional targets needs molecules of different composition"
+        )
     Y = np.stack(list(made.values()), axis=1)
     Y = (Y - Y.mean(0)) / Y.std(0)
-    ids = (kfold(len(X), folds, seed=seed), group_folds(formulas, folds, seed=seed))
-    geom, full = (
-        np.stack([probe(X, C, Y, i, alpha) for i in ids]) for probe in (procedure, untouched)
+    both_ids = (kfold(len(X), folds, seed=seed), group_folds(formulas, folds, seed=seed))
+    return Compositional(
+        tuple(made),
+        np.stack([procedure(X, C, Y, ids, alpha) for ids in both_ids]),
+        np.stack([raw_features(X, C, Y, ids, alpha) for ids in both_ids]),
+        np.stack([r2_by_fold(Y, predict_from_composition(C, Y, ids), ids) for ids in both_ids]),
+        np.stack([r2_of_training_mean(Y, ids) for ids in both_ids]),
     )
-    comp = np.stack([_r2(Y, composition_only(C, Y, i), i) for i in ids])
-    mean = np.stack([mean_predictor(Y, i) for i in ids])
-    lines = [
-        line
-        for k, kind in enumerate(FOLDS)
-        for line in _criteria(tuple(made), kind, geom[k], full[k], comp[k], mean[k])
-    ]
-    return Compositional(tuple(made), geom, full, comp, mean, tuple(lines))
-
-
-def _r2(y: np.ndarray, prediction: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """R² with axes (fold, target)."""
-    scores = []
-    for fold in range(ids.max() + 1):
-        own = ids == fold
-        variance = y[own].var(0)
-        error = np.square(y[own] - prediction[own]).mean(0)
-        ratio = error / np.where(variance > 0, variance, 1)
-        scores.append(np.where(variance > 0, 1 - ratio, np.nan))
-    return np.stack(scores)
-
-
-def _criteria(
-    targets: tuple[str, ...],
-    kind: str,
-    geom: np.ndarray,
-    full: np.ndarray,
-    comp: np.ndarray,
-    mean: np.ndarray,
-) -> list[Criterion]:
-    lines = []
-    for t, target in enumerate(targets):
-        where = f"{target}, {kind} folds"
-        if target in LINEAR:
-            excess = np.nanmedian(np.abs(geom - mean)[:, t])
-            rule = f"at most {TOLERANCE}"
-            quantity = f"{where}: R²_geom less that of the mean"
-            lines.append(within(_CHECK, quantity, excess, (0, TOLERANCE), rule))
-        else:
-            left = 1 - np.nanmedian(comp[:, t])
-            score = np.nanmedian(geom[:, t])
-            rule = f"at most 1 − R²_comp = {left:.3f} (+ {_SLACK})"
-            bounds = (-np.inf, left + _SLACK)
-            lines.append(within(_CHECK, f"{where}: R²_geom", score, bounds, rule))
-        quantity = f"{where}: R² of the untouched features"
-        lines.append(reported(_CHECK, quantity, np.nanmedian(full[:, t]), "reported"))
-    return lines

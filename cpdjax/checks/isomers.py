@@ -7,45 +7,83 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from cpdjax.checks.criterion import Criterion, reported, within
-from cpdjax.checks.procedures import Alpha, composition_only
+from cpdjax.checks.least_squares import predict_from_composition
+from cpdjax.checks.outcome import Outcome, reported, required
+from cpdjax.checks.procedures import Alpha
 from cpdjax.errors import InputError
 from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import group_folds
 
-PAPER = 0.946
-"""The paper's accuracy of the geometric residual (its model, target and pairs are its own)."""
+PAPER_ACCURACY = 0.946
+"""The paper's accuracy of the geometric residual; its model, target and pairs are its own."""
 
 _CHECK = "isomers"
-_REPEATS = 2000  # of the bootstrap
+_RESAMPLES = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of isomer pairs put into the target's order; a tie counts as half."""
+    """Hold the share of isomer pairs that predictions order as the target does.
+
+    A pair whose predictions are equal counts as half.
+    """
 
     value: Float[np.ndarray, " target"]
     interval: Float[np.ndarray, "2 target"]
-    """95 %, by a bootstrap over formulas: pairs of one formula are not independent."""
+    """The 95 % interval of a bootstrap over formulas, since pairs of one formula are dependent."""
     error: Float[np.ndarray, " target"]
-    """The bootstrap's standard deviation."""
+    """The standard error: the standard deviation over the bootstrap."""
 
 
 @dataclass(frozen=True)
 class Isomers:
-    """What the isomer check found."""
+    """Hold how well four predictions order isomer pairs."""
 
     targets: tuple[str, ...]
     pairs: Int[np.ndarray, " target"]
+    """The number of pairs whose target values differ."""
     formulas: Int[np.ndarray, " target"]
-    """Formulas with at least one pair."""
+    """The number of formulas with at least one such pair."""
     composition: Accuracy
     residual: Accuracy
     features: Accuracy
-    """Ridge from the untouched features."""
+    """The accuracy of Ridge from the raw features."""
     shuffled: Accuracy
-    """The residual's, after features have been shuffled among the molecules of each formula."""
-    criteria: tuple[Criterion, ...]
+    """The accuracy from the residual after shuffling features among molecules of one formula."""
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Compare every accuracy with its requirement, target by target."""
+        return tuple(
+            outcome for t, target in enumerate(self.targets) for outcome in self._of(t, target)
+        )
+
+    def _of(self, t: int, target: str) -> tuple[Outcome, ...]:
+        def of(accuracy: Accuracy) -> tuple[float, tuple[float, float]]:
+            low, high = accuracy.interval[:, t]
+            return float(accuracy.value[t]), (float(low), float(high))
+
+        value, interval = of(self.composition)
+        tied = required(
+            _CHECK, f"{target}: accuracy from composition", value, (0.5 - 1e-9, 0.5 + 1e-9),
+            "0.5, since isomers have equal composition", interval,
+        )  # fmt: skip
+        value, interval = of(self.shuffled)
+        reach = 4 * float(self.shuffled.error[t])
+        chance = required(
+            _CHECK, f"{target}: accuracy from the residual, features shuffled among isomers", value,
+            (0.5 - reach, 0.5 + reach), "0.5 within 4 standard errors", interval,
+        )  # fmt: skip
+        value, interval = of(self.residual)
+        residual = reported(
+            _CHECK, f"{target}: accuracy from the residual", value,
+            f"none (the paper finds {PAPER_ACCURACY})", interval,
+        )  # fmt: skip
+        value, interval = of(self.features)
+        raw = reported(
+            _CHECK, f"{target}: accuracy from the raw features", value, interval=interval
+        )
+        return tied, chance, residual, raw
 
 
 def check_isomers(
@@ -59,19 +97,19 @@ def check_isomers(
     alpha: Alpha = 1.0,
     seed: int = 0,
 ) -> Isomers:
-    """Which of two isomers has the larger target? Asked of composition and of the residual.
+    """Predict which of two isomers has the larger target, from composition and from the residual.
 
-    Folds are grouped by formula, so both molecules of a pair are held out together and no isomer
-    of theirs was trained on. Pairs of equal target are left out.
+    Folds are grouped by formula, so that both molecules of a pair are held out together and the
+    probe is trained on none of their isomers. Pairs with equal target values are left out.
 
-    Verdict (our choice): composition gives isomers equal predictions, so its accuracy is 0.5 by
-    construction, and must be to 1e-9; with features shuffled among isomers, nothing is left to
-    find, and the accuracy must lie within four standard errors of 0.5 (the bootstrap takes the
-    fitted weights as given, which makes its errors a little small). The residual's accuracy is
+    Both requirements are our choice. Composition gives isomers equal predictions, so its accuracy
+    is 0.5 by construction, and must be so to 1e-9. With features shuffled among isomers nothing is
+    left to find, and the accuracy must lie within four standard errors of 0.5 (the bootstrap takes
+    the fitted weights as given, which makes its errors a little small). The residual's accuracy is
     reported: a poor representation is no fault of the method.
 
     Raises:
-        InputError: no two molecules of one formula differ in a target; what `cpd` refuses.
+        InputError: no two molecules of one formula differ in a target, or `cpd` refuses the input.
 
     >>> rng = np.random.default_rng(0)
     >>> C = np.repeat(rng.integers(1, 9, (60, 3)), 4, axis=0).astype(float)
@@ -82,35 +120,32 @@ def check_isomers(
     """
     Y = np.asarray(Y, np.float64).reshape(len(X), -1)
     ids = group_folds(formulas, folds, seed=seed)
-    own = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     predictions = {
-        "composition": composition_only(C, Y, ids),
+        "composition": predict_from_composition(C, Y, ids),
         "residual": _predict(X, C, Y, ids, alpha),
         "features": _predict(X, np.zeros_like(C), Y, ids, alpha),
-        "shuffled": _predict(X[_shuffle_within(formulas, own)], C, Y, ids, alpha),
+        "shuffled": _predict(X[_shuffle_within(formulas, rng)], C, Y, ids, alpha),
     }
     first, second, group = pairs(formulas)
     sign = np.sign(Y[first] - Y[second])
     if not sign.any(0).all():
-        raise InputError("the isomer check needs molecules of equal formula and unequal target")
+        raise InputError(
+            "the isomer check needs molecules of equal formula and unequal target; "
+            "every target must have at least one such pair"
+        )
     accuracies = {
-        name: _accuracy(p[first] - p[second], p.std(0), sign, group, own)
+        name: _accuracy(p[first] - p[second], p.std(0), sign, group, rng)
         for name, p in predictions.items()
     }
-    counted = [np.unique(group[s != 0]).size for s in sign.T]
-    return Isomers(
-        targets,
-        (sign != 0).sum(0),
-        np.array(counted),
-        **accuracies,
-        criteria=tuple(_criteria(targets, **accuracies)),
-    )
+    formulas_with_pairs = np.array([np.unique(group[s != 0]).size for s in sign.T])
+    return Isomers(targets, (sign != 0).sum(0), formulas_with_pairs, **accuracies)
 
 
 def pairs(
     formulas: np.ndarray,
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
-    """All pairs of molecules of equal formula: first, second, and the number of their formula.
+    """Return all pairs of molecules of equal formula: first, second, the number of their formula.
 
     >>> first, second, group = pairs(np.array(["C2H6O", "H2O", "C2H6O"]))
     >>> first.tolist(), second.tolist(), group.tolist()
@@ -133,8 +168,8 @@ def _predict(
     return np.asarray(prediction)[0]
 
 
-def _shuffle_within(formulas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A permutation of the molecules that keeps every formula in its place."""
+def _shuffle_within(formulas: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " molecule"]:
+    """Return a permutation that exchanges molecules of one formula only."""
     _, group = np.unique(np.asarray(formulas), return_inverse=True)
     rows = np.empty(len(group), np.int64)
     rows[np.lexsort((np.arange(len(group)), group))] = np.lexsort((rng.random(len(group)), group))
@@ -148,16 +183,17 @@ def _accuracy(
     group: Int[np.ndarray, " pair"],
     rng: np.random.Generator,
 ) -> Accuracy:
+    """Count the pairs whose predicted difference has the sign of the target's; 0: left out."""
     tied = np.abs(difference) <= 1e-9 * spread  # equal but for rounding
     correct = np.where(tied, 0.5, np.sign(difference) == sign)
     counts = (sign != 0).astype(np.float64)
     _, group = np.unique(group, return_inverse=True)
-    clusters = group.max() + 1
+    n = group.max() + 1
     hits, all_pairs = (
-        np.stack([np.bincount(group, column, clusters) for column in a.T], axis=1)
+        np.stack([np.bincount(group, column, n) for column in a.T], axis=1)
         for a in (correct * counts, counts)
-    )
-    drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), _REPEATS).astype(np.float64)
+    )  # formula, target
+    drawn = rng.multinomial(n, np.full(n, 1 / n), _RESAMPLES).astype(np.float64)
     total = drawn @ all_pairs
     resampled = np.where(total > 0, (drawn @ hits) / np.where(total > 0, total, 1), 0.5)
     return Accuracy(
@@ -165,39 +201,3 @@ def _accuracy(
         np.quantile(resampled, [0.025, 0.975], axis=0),
         resampled.std(0),
     )
-
-
-def _criteria(
-    targets: tuple[str, ...],
-    composition: Accuracy,
-    residual: Accuracy,
-    features: Accuracy,
-    shuffled: Accuracy,
-) -> list[Criterion]:
-    lines = []
-    for t, target in enumerate(targets):
-        value = composition.value[t]
-        lines.append(
-            within(
-                _CHECK, f"{target}: accuracy from composition", value, (0.5 - 1e-9, 0.5 + 1e-9),
-                "0.5: isomers are tied", _interval(composition, t),
-            )
-        )  # fmt: skip
-        four = 4 * shuffled.error[t]
-        lines.append(
-            within(
-                _CHECK, f"{target}: from the residual, features shuffled among isomers",
-                shuffled.value[t], (0.5 - four, 0.5 + four), "0.5 within 4 standard errors",
-                _interval(shuffled, t),
-            )
-        )  # fmt: skip
-        for name, found in (("the residual", residual), ("the untouched features", features)):
-            rule = f"reported (the paper: {PAPER})" if found is residual else "reported"
-            quantity = f"{target}: accuracy from {name}"
-            lines.append(reported(_CHECK, quantity, found.value[t], rule, _interval(found, t)))
-    return lines
-
-
-def _interval(accuracy: Accuracy, target: int) -> tuple[float, float]:
-    low, high = accuracy.interval[:, target]
-    return float(low), float(high)

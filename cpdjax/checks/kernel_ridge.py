@@ -1,4 +1,4 @@
-"""Kernel ridge regression with a Gaussian kernel, in closed form, its α by leave-one-out."""
+"""Kernel ridge regression with a Gaussian kernel, in closed form; leave-one-out chooses its α."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def predict(
     held_out: Float[np.ndarray, "row feature"],
     alphas: tuple[float, ...] = ALPHAS,
 ) -> tuple[Float[np.ndarray, "row target"], Float[np.ndarray, " target"]]:
-    """Held-out predictions of kernel ridge regression, and the α of every target.
+    """Return held-out predictions of kernel ridge regression, and the α of every target.
 
-    K = exp(−‖x − x'‖² / 2σ²) with σ the median distance of the training rows; the target is
-    centred. Of `alphas`, the one with the smallest leave-one-out error on the training rows.
+    The Gaussian kernel is K = exp(−‖x − x'‖² / 2σ²) with σ the median distance of the training
+    rows, and the target is centred. Of `alphas` the one with the smallest leave-one-out error on
+    the training rows is taken.
 
     >>> x = np.linspace(-3, 3, 60)[:, None]
     >>> found, _ = predict(x[::2], x[::2] ** 2, x[1::2])
@@ -40,7 +41,7 @@ def predict(
 
 
 def bandwidth(x: Float[np.ndarray, "row feature"]) -> float:
-    """σ: the median distance between two different rows.
+    """Return σ, the median distance between two different rows.
 
     >>> bandwidth(np.array([[0.0], [1.0], [3.0]]))
     2.0
@@ -53,14 +54,14 @@ def bandwidth(x: Float[np.ndarray, "row feature"]) -> float:
 def _predict(x: Array, y: Array, held_out: Array, alphas: Array) -> tuple[Array, Array]:
     squares = _squares(x, x)
     width = 2 * jnp.square(_bandwidth(squares))
-    kernel = jnp.exp(-squares / width)
+    gram = jnp.exp(-squares / width)
     mean = y.mean(0)
-    values, vectors = jnp.linalg.eigh(kernel)
+    values, vectors = jnp.linalg.eigh(gram)
     values = jnp.maximum(values, 0)
     turned = matmul(vectors.T, y - mean[None])
 
     def loo(alpha: Array) -> Array:
-        # r = α (K + αI)⁻¹ y and 1 − h = α diag (K + αI)⁻¹: α cancels.
+        # The residual α (K + αI)⁻¹ y is divided by 1 − h = α diag (K + αI)⁻¹, and α cancels.
         shrunk = 1 / (values + alpha)
         left = matmul(vectors, shrunk[:, None] * turned)
         kept = matmul(jnp.square(vectors), shrunk)
@@ -73,7 +74,7 @@ def _predict(x: Array, y: Array, held_out: Array, alphas: Array) -> tuple[Array,
 
 
 def _squares(a: Float[Array, "n feature"], b: Float[Array, "m feature"]) -> Float[Array, "n m"]:
-    """‖a − b‖² of every pair of rows."""
+    """Return ‖a − b‖² of every pair of rows."""
     own_a, own_b = (einsum("nd,nd->n", r, r) for r in (a, b))
     return jnp.maximum(own_a[:, None] + own_b[None] - 2 * matmul(a, b.T), 0)
 

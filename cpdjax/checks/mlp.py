@@ -15,7 +15,7 @@ from cpdjax.kernel.moments import matmul
 
 
 class Network(NamedTuple):
-    """d → h → h → 1 with GELU."""
+    """Hold the weights of a network d → h → h → 1 with GELU."""
 
     w1: Float[Array, "feature hidden"]
     b1: Float[Array, " hidden"]
@@ -26,13 +26,15 @@ class Network(NamedTuple):
 
 
 class Training(NamedTuple):
-    """How a network is trained: AdamW on the squared error, cosine decay to zero."""
+    """Hold how a network is trained: AdamW on the squared error, learning rate decayed to zero."""
 
     hidden: int = 64
+    """The width of the two hidden layers."""
     epochs: int = 40
-    batch: int = 128
-    rate: float = 3e-3
-    decay: float = 1e-2
+    batch_size: int = 128
+    peak_learning_rate: float = 3e-3
+    """The learning rate of the first step; a cosine takes it to zero."""
+    weight_decay: float = 1e-2
 
 
 TRAINING = Training()
@@ -47,10 +49,11 @@ def predict(
     training: Training = TRAINING,
     dtype: str = "float32",
 ) -> Float[np.ndarray, "case seed row target"]:
-    """Held-out predictions of a network for every case, seed and target, trained at once.
+    """Return held-out predictions of one network for each case, seed and target, trained at once.
 
-    Features and targets are expected at unit variance. All networks of a case see the same
-    batches; a network depends on its case's data, its target and its seed, not on its company.
+    Features and targets must have unit variance. All networks see the same batches of rows. A
+    network depends on the data of its case, its target and its seed alone, not on the networks
+    trained beside it.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(2, 200, 3))
@@ -74,10 +77,10 @@ def predict_one(
     batches: Int[Array, "step batch"],
     training: Training,
 ) -> Float[Array, " row"]:
-    """One network, trained and applied: what `predict` maps over cases, seeds and targets."""
+    """Train and apply one network; `predict` maps this over cases, seeds and targets."""
     network = _initial(seed, x.shape[1], training.hidden, x.dtype)
-    schedule = optax.cosine_decay_schedule(training.rate, len(batches))
-    optimiser = optax.adamw(schedule, weight_decay=training.decay)
+    schedule = optax.cosine_decay_schedule(training.peak_learning_rate, len(batches))
+    optimiser = optax.adamw(schedule, weight_decay=training.weight_decay)
 
     def loss(network: Network, rows: Array) -> Array:
         return jnp.square(_apply(network, x[rows]) - y[rows]).mean()
@@ -120,8 +123,8 @@ def _initial(seed: Array, features: int, hidden: int, dtype: jnp.dtype) -> Netwo
 
 
 def _batches(rows: int, training: Training) -> Int[np.ndarray, "step batch"]:
-    """Every epoch a permutation of the rows, cut into equal batches."""
-    size = min(training.batch, rows)
+    """Permute the rows anew for every epoch and cut them into equal batches."""
+    size = min(training.batch_size, rows)
     steps = rows // size
     rng = np.random.default_rng(0)
     epochs = [rng.permutation(rows)[: steps * size] for _ in range(training.epochs)]

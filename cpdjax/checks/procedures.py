@@ -1,7 +1,7 @@
 """Three ways to take composition out of features: the right one, and two that mislead.
 
-What a check asks of `in_fold` it can ask of any function of the same signature, someone else's
-implementation of the method included.
+A check that tests `projection_per_fold` can test any function of the same signature, including
+someone else's implementation of the method.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from cpdjax.checks.least_squares import beyond_rounding, residual
 from cpdjax.probes.cpd import cpd
 
 Alpha = float | Literal["loo"]
@@ -29,57 +30,27 @@ Procedure = Callable[
 ]
 
 
-def in_fold(
+def projection_per_fold(
     X: np.ndarray, C: np.ndarray, Y: np.ndarray, ids: np.ndarray, alpha: Alpha
 ) -> Float[np.ndarray, "fold target"]:
-    """CPD: the projection is fitted on the training rows of each fold."""
+    """Return R² of CPD, whose projection is fitted on the training rows of each fold."""
     return np.asarray(cpd(X, C, Y, folds=ids, alphas=alpha).r2_geom)[:, 0]
 
 
-def all_rows(
+def projection_on_all_rows(
     X: np.ndarray, C: np.ndarray, Y: np.ndarray, ids: np.ndarray, alpha: Alpha
 ) -> Float[np.ndarray, "fold target"]:
-    """The leak: one projection, fitted on all rows before they are split.
+    """Return R² with a leak: one projection is fitted on all rows before they are split.
 
-    What composition explains but for rounding drops out, as in `cpd`: the leak is the only fault.
+    A feature that composition explains but for rounding drops out, as it does in `cpd`, so that
+    the leak is the only fault.
     """
     left = residual(X, C)
-    kept = left.var(0) > np.finfo(np.float64).eps ** 0.75 * X.var(0)
-    return untouched(np.where(kept, left, 0), C, Y, ids, alpha)
+    return raw_features(np.where(beyond_rounding(left, X), left, 0), C, Y, ids, alpha)
 
 
-def untouched(
+def raw_features(
     X: np.ndarray, C: np.ndarray, Y: np.ndarray, ids: np.ndarray, alpha: Alpha
 ) -> Float[np.ndarray, "fold target"]:
-    """No projection: Ridge from the features as they are."""
+    """Return R² of Ridge from the features as they are, without any projection."""
     return np.asarray(cpd(X, C, Y, folds=ids, alphas=alpha).r2_full)[:, 0]
-
-
-def composition_only(
-    C: np.ndarray, Y: np.ndarray, ids: np.ndarray
-) -> Float[np.ndarray, "molecule target"]:
-    """Held-out predictions of least squares from composition."""
-    found = np.empty_like(Y)
-    for fold in range(ids.max() + 1):
-        train = ids != fold
-        left = residual(Y, C, train)
-        found[~train] = (Y - left)[~train]
-    return found
-
-
-def residual(
-    X: Float[np.ndarray, "molecule feature"],
-    C: Float[np.ndarray, "molecule concept"],
-    train: np.ndarray | slice = slice(None),
-) -> Float[np.ndarray, "molecule feature"]:
-    """X less its least-squares prediction from C (with intercept), fitted on the rows `train`.
-
-    >>> C = np.arange(4.0)[:, None]
-    >>> bool(abs(residual(2 * C + 1, C)).max() < 1e-12)
-    True
-    """
-    mean_c, mean_x = C[train].mean(0), X[train].mean(0)
-    deviation = C[train].std(0)
-    scaled = (C - mean_c) / np.where(deviation > 0, deviation, np.inf)
-    b, *_ = np.linalg.lstsq(scaled[train], X[train] - mean_x, rcond=1e-10)
-    return X - mean_x - scaled @ b

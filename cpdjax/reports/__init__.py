@@ -1,1 +1,1 @@
-"""Tables and figures of results, and nothing else makes them."""
+"""Tables and figures of results; no other folder makes any."""

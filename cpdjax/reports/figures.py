@@ -1,20 +1,56 @@
-"""Figures written to files."""
+"""Figures: panels of one size, one legend for all of them, and the files they are written to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cpdjax.files import atomic
 
 
-def write(drawn: Mapping[str, Figure], folder: str | Path) -> list[Path]:
-    """Save figures under their names."""
+def write(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
+    """Write every figure into a folder, under its file name; return the paths."""
     paths = []
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         with atomic(Path(folder) / name) as temporary:
             figure.savefig(temporary, dpi=150)
         paths.append(Path(folder) / name)
     return paths
+
+
+def panels(
+    count: int,
+    *,
+    across: int = 1,
+    size: tuple[float, float],
+    margin: tuple[float, float],
+    **shared: Any,
+) -> tuple[Figure, Sequence[Axes]]:
+    """Make a figure of `count` panels.
+
+    Args:
+        count: the number of panels.
+        across: the largest number of panels in a row.
+        size, margin: width and height in inches, of each panel and of all that is around them.
+        shared: `sharex` and `sharey` of `Figure.subplots`.
+    """
+    columns = min(across, count)
+    rows = -(-count // columns)
+    whole = (margin[0] + size[0] * columns, margin[1] + size[1] * rows)
+    figure = Figure(figsize=whole, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+    for empty in axes[count:]:
+        empty.set_visible(False)
+    return figure, axes[:count]
+
+
+def shared_legend(
+    figure: Figure, panel: Axes, columns: int, place: str = "outside lower center"
+) -> None:
+    """Add the legend of one panel to the figure, for all its panels."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc=place, ncols=columns, fontsize="small")

@@ -1,4 +1,4 @@
-"""The ladder as a table."""
+"""The scores of the ladder, as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cpdjax.probes.ladder import Ladder
 
 
 def text_table(found: Ladder, targets: Sequence[str], title: str = "") -> Table:
-    """A row for every target and rung; scores are medians over folds."""
+    """Return a table with a row for every target and rung; scores are medians over folds."""
     shown = Table(title=escape(title) or None, caption="medians over folds", pad_edge=False)
     shown.add_column("target", no_wrap=True)
     shown.add_column("rung", no_wrap=True)

@@ -1,4 +1,4 @@
-"""A sweep's results for the eye: a table, R² by target, learning curves."""
+"""The scores of a sweep: a table, figures of R²_geom by target, and learning curves."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.errors import InputError
-from cpdjax.reports.figures import write
+from cpdjax.reports.figures import panels, shared_legend, write
 from cpdjax.reports.significance import plot_differences, plot_null
+from cpdjax.reports.text import left_out_text, score_text
 from cpdjax.sweeps.differences import differences
 from cpdjax.sweeps.table import models_of, present
 
-#: Figures do not follow scores below this: a failed probe has no lower bound.
+#: Figures end at this score, since the score of a failed probe has no lower bound.
 FLOOR = -0.2
 
-_STAR = "* a fold is below -1: held-out molecules outside the training range"
+_STAR = "* R² of a fold is below -1: held-out molecules are outside the training range"
 
-#: What a page holds; of more channels it shows the best, of more targets the first.
+#: What a table or figure holds: the best of more channels, the first of more targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 24
 
 
 def summary(table: xr.Dataset) -> xr.Dataset:
-    """Every channel's R²_geom over folds and repeats: median, quartiles and worst.
+    """Return median, quartiles and minimum of R²_geom over folds and repeats.
 
-    Our choice: the median, not the mean. R² has no lower bound, and a single held-out molecule
-    far outside what training saw can carry a fold, and with it any mean, below -1,000.
+    The result has axes (channel, size, target).
 
-    Along a grid of α the one with the best median is taken for each channel, target and size:
-    optimistic by a little, since it is chosen on the scores it reports; `alphas="loo"` is not.
-    Axes (channel, size, target).
+    The median in place of the mean is our choice. R² has no lower bound, and a single held-out
+    molecule far outside the range of the training molecules can carry a fold, and with it any
+    mean, below -1,000.
+
+    Along a grid of α the one with the best median is taken for each channel, target and size. This
+    is a little optimistic, since α is chosen on the scores it reports; `alphas="loo"` is not.
+
+    Raises:
+        InputError: the results hold no channel.
     """
     channels = list(present(table))
     if not channels:
@@ -46,7 +52,7 @@ def summary(table: xr.Dataset) -> xr.Dataset:
         medians = one.median(("repeat", "fold")).fillna(-np.inf)
         chosen = one.isel(alpha=medians.argmax("alpha"))
         with warnings.catch_warnings():
-            # A constant target has no score in any fold: NaN, which is what is wanted.
+            # A constant target has no score in any fold, and its quartiles are rightly NaN.
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
             quartiles = chosen.quantile([0.25, 0.5, 0.75], ("repeat", "fold"))
         parts = dict(zip(("lower", "median", "upper"), quartiles, strict=True))
@@ -64,10 +70,10 @@ def summary(table: xr.Dataset) -> xr.Dataset:
 
 
 def text_table(table: xr.Dataset, width: int = 200) -> Table:
-    """R²_geom of every channel and target at the largest size.
+    """Return a table of R²_geom of every channel and target at the largest size.
 
-    Of few channels median and quartiles, a column each; of many the median, a row each, with as
-    many targets as `width` characters hold.
+    Few channels have a column each, with median and quartiles. Many channels have a row each, with
+    the median of as many targets as `width` characters hold.
     """
     scores = summary(table).isel(size=-1)
     if scores.sizes["channel"] > MOST_CHANNELS:
@@ -85,20 +91,17 @@ def text_table(table: xr.Dataset, width: int = 200) -> Table:
         unit = str(row.unit.item())
         name = f"{target} ({unit})" if unit else str(target)
         cells = [_cell(row.sel(channel=label)) for label in scores.channel.values]
-        composition = row.r2_comp.item()
-        shown.add_row(
-            escape(name), f"{composition:.3f}" if np.isfinite(composition) else "undefined", *cells
-        )
+        shown.add_row(escape(name), score_text(row.r2_comp.item(), 3), *cells)
     return shown
 
 
 def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
     fitting = max((width - 52) // 9, 1)
     targets = scores.target.values[:fitting]
-    left_out = scores.sizes["target"] - len(targets)
+    left_out = left_out_text(targets=scores.sizes["target"] - len(targets))
     shown = Table(
         title=f"R²_geom at N = {int(scores['size']):,}: median over folds and repeats",
-        caption=_STAR + (f"\n{left_out} further targets in the results" if left_out else ""),
+        caption=f"{_STAR}\n{left_out}" if left_out else _STAR,
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -106,7 +109,7 @@ def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
         shown.add_column(name, no_wrap=True)
     for name in ("features", *map(str, targets)):
         shown.add_column(escape(name), justify="right", overflow="fold")
-    composition = [_number(scores.r2_comp.sel(target=t).item()) + " " for t in targets]
+    composition = [score_text(scores.r2_comp.sel(target=t).item()) + " " for t in targets]
     shown.add_row("R²_comp", "", "", "", *composition, end_section=True)
     before = None
     for i, (model, layer, irrep) in enumerate(present(table)):
@@ -120,70 +123,66 @@ def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
 
 
 def _best(scores: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """The channels that a page holds, in their order, and a line about those left out."""
+    """Return the channels that a figure holds, in their order, and a note about the others."""
     channels = scores.sizes["channel"]
     if channels <= MOST_CHANNELS:
         return scores, ""
-    # A mean over ranks, not scores: no target outweighs the others.
+    # The mean is taken over ranks, not scores, so that no target outweighs the others.
     medians = scores["median"].isel(size=-1).fillna(-np.inf).transpose("channel", "target")
     ranks = medians.to_numpy().argsort(axis=0).argsort(axis=0).mean(1)
     best = np.sort(np.argsort(-ranks, kind="stable")[:MOST_CHANNELS])
-    omitted = f"the best {MOST_CHANNELS} of {channels} channels; the results hold all"
-    return scores.isel(channel=best), omitted
+    note = f"the best {MOST_CHANNELS} of {channels} channels; the results hold all"
+    return scores.isel(channel=best), note
 
 
 def _cell(score: xr.Dataset) -> str:
     median, low, high, worst = (score[k].item() for k in ("median", "lower", "upper", "worst"))
     if not np.isfinite(median):
-        return _number(median)
+        return score_text(median)
     star = "*" if worst < -1 else " "
-    return f"{_number(median)} ({_number(low)}, {_number(high)}){star}"
+    return f"{score_text(median)} ({score_text(low)}, {score_text(high)}){star}"
 
 
 def _median(score: xr.Dataset) -> str:
-    return _number(score["median"].item()) + ("*" if score["worst"] < -1 else " ")
-
-
-def _number(value: float) -> str:
-    if not np.isfinite(value):
-        return "undefined"
-    return f"{value:.2f}" if value > -10 else f"{value:.0e}"
+    return score_text(score["median"].item()) + ("*" if score["worst"] < -1 else " ")
 
 
 def plot_targets(table: xr.Dataset) -> Figure:
-    """R²_geom by target and channel at the largest size: median, whiskers at the quartiles."""
-    scores, omitted = _best(summary(table).isel(target=slice(MOST_TARGETS)))
+    """Plot R²_geom by target and channel at the largest size: median, whiskers at quartiles."""
+    scores, note = _best(summary(table).isel(target=slice(MOST_TARGETS)))
     scores = scores.isel(size=-1).clip(min=FLOOR)
     channels, targets = scores.sizes["channel"], scores.sizes["target"]
-    figure = Figure(figsize=(8, 1.4 + 0.16 * targets * (channels + 1)), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / channels
+    height = 1.4 + 0.16 * targets * (channels + 1)
+    figure, [axes] = panels(1, size=(8, height), margin=(0, 0))
+    thickness = 0.8 / channels
     for i, label in enumerate(scores.channel.values):
         one = scores.isel(channel=i)
-        y = np.arange(targets) + (i - (channels - 1) / 2) * height
+        y = np.arange(targets) + (i - (channels - 1) / 2) * thickness
         whiskers = [one["median"] - one["lower"], one["upper"] - one["median"]]
-        axes.barh(y, one["median"], height, xerr=np.nan_to_num(whiskers), label=str(label))
+        axes.barh(y, one["median"], thickness, xerr=np.nan_to_num(whiskers), label=str(label))
     axes.set_yticks(np.arange(targets), [str(t) for t in scores.target.values])
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(FLOOR, 1)
-    axes.set_xlabel("R²_geom" + (f" ({omitted})" if omitted else ""))
+    axes.set_xlabel("R²_geom" + (f" ({note})" if note else ""))
     axes.set_title(f"Geometric information, linearly accessible (N = {int(table['size'][-1]):,})")
-    figure.legend(loc="outside lower center", ncols=min(channels, 3), fontsize="small")
+    shared_legend(figure, axes, columns=min(channels, 3))
     return figure
 
 
 def plot_curves(table: xr.Dataset) -> Figure:
-    """R²_geom against the number of molecules, a panel a target: median, band of quartiles."""
-    scores, omitted = _best(summary(table).isel(target=slice(MOST_TARGETS)))
+    """Plot R²_geom against the number of molecules, a panel for each target.
+
+    Lines are medians, bands reach from the lower to the upper quartile.
+    """
+    scores, note = _best(summary(table).isel(target=slice(MOST_TARGETS)))
     scores = scores.clip(min=2 * FLOOR)
     targets = [str(t) for t in scores.target.values]
-    columns = min(4, len(targets))
-    rows = -(-len(targets) // columns)
-    figure = Figure(figsize=(2.6 * columns, 1.0 + 2.1 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    figure, axes = panels(
+        len(targets), across=4, size=(2.6, 2.1), margin=(0, 1.0), sharex=True, sharey=True
+    )
     sizes = scores["size"].values
-    for panel, target in zip(panels, targets, strict=False):
+    for panel, target in zip(axes, targets, strict=True):
         for label in scores.channel.values:
             one = scores.sel(target=target, channel=label)
             panel.plot(sizes, one["median"], marker="o", markersize=3, label=str(label))
@@ -192,24 +191,22 @@ def plot_curves(table: xr.Dataset) -> Figure:
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set_ylim(FLOOR, 1)
         panel.set_xscale("log")
-    for panel in panels[len(targets) :]:
-        panel.set_visible(False)
-    figure.supxlabel("molecules N" + (f" ({omitted})" if omitted else ""))
+    figure.supxlabel("molecules N" + (f" ({note})" if note else ""))
     figure.supylabel("R²_geom")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize="small")
+    shared_legend(figure, axes[0], columns=3, place="outside upper center")
     return figure
 
 
 def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
-    """Write `r2_geom.png` and `learning_curves.png`; where there is uncertainty, its figures.
+    """Write `r2_geom.png` and `learning_curves.png` into a folder, and figures of uncertainty.
 
-    `null.png` with permutations; `differences.png` of two models or more, against the first.
+    Results with permutations also have `null.png`. Results with permutations or bootstrap
+    replicates of two models or more also have `differences.png`, against the first model.
     """
-    drawn = {"r2_geom.png": plot_targets(table), "learning_curves.png": plot_curves(table)}
+    figures = {"r2_geom.png": plot_targets(table), "learning_curves.png": plot_curves(table)}
     if "null_r2_geom" in table:
-        drawn["null.png"] = plot_null(table)
+        figures["null.png"] = plot_null(table)
     models = models_of(table)
     if len(models) > 1 and ("null_r2_geom" in table or "replicate_r2_geom" in table):
-        drawn["differences.png"] = plot_differences(differences(table, reference=models[0]))
-    return write(drawn, folder)
+        figures["differences.png"] = plot_differences(differences(table, reference=models[0]))
+    return write(figures, folder)

@@ -1,4 +1,4 @@
-"""Uncertainty for the eye: tables of intervals and p-values, null histograms, a forest plot."""
+"""The uncertainty of scores: tables of intervals and p-values, histograms, a forest plot."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from cpdjax.reports.figures import panels
+from cpdjax.reports.text import left_out_text, p_text
 from cpdjax.sweeps.table import present
 
-#: What a page of null histograms holds: rows and columns.
+#: What a figure of histograms holds: rows of channels and columns of targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 6
-#: Panels of a forest plot, and panels in a row.
+#: How many panels a forest plot holds, and how many of them in a row.
 MOST_PANELS, ACROSS = 12, 4
 
 _METHODS = {"holm": "Holm", "bh": "Benjamini–Hochberg", "max-t": "max-T"}
 
 
 def uncertainty_table(table: xr.Dataset, width: int = 200) -> Table | None:
-    """Every channel's and target's interval and adjusted p-value; None where there are none."""
-    shown = [name for name in ("r2_geom_low", "p_adjusted") if name in table]
-    if not shown:
+    """Return a table of intervals and adjusted p-values; None where the results hold neither."""
+    if "r2_geom_low" not in table and "p_adjusted" not in table:
         return None
     fitting = max((width - 40) // 24, 1)
     targets = [str(t) for t in table.target.values[:fitting]]
-    left_out = table.sizes["target"] - len(targets)
     made = Table(
         title=_title(table),
-        caption=f"{left_out} further targets in the results" if left_out else None,
+        caption=left_out_text(targets=table.sizes["target"] - len(targets)) or None,
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -50,16 +50,16 @@ def uncertainty_table(table: xr.Dataset, width: int = 200) -> Table | None:
 
 
 def differences_table(found: pd.DataFrame) -> Table:
-    """A row a difference of `cpdjax.differences`."""
+    """Return a table with a row for each difference of `cpdjax.differences`."""
     paired = "bootstrap_low" in found
-    names = ["target", "model", "against", "R²_geom less (95 %)", "p", "p adjusted"]
+    names = ["target", "model", "against", "difference of R²_geom (95 %)", "p", "adjusted p"]
     made = Table(
         *names, *(["bootstrap (95 %)"] if paired else []),
-        caption="corrected resampled t; adjusted for all rows (Holm)", box=SIMPLE_HEAD,
+        caption="corrected resampled t; p is adjusted for all rows (Holm)", box=SIMPLE_HEAD,
     )  # fmt: skip
     for row in found.itertuples():
         cells = [f"{row.difference:+.3f} ({row.low:+.3f}, {row.high:+.3f})"]
-        cells += [_p(row.p_value), _p(row.p_adjusted)]
+        cells += [p_text(row.p_value), p_text(row.p_adjusted)]
         if paired:
             cells.append(f"({row.bootstrap_low:+.3f}, {row.bootstrap_high:+.3f})")
         made.add_row(*map(escape, (row.target, row.model, row.reference)), *cells)
@@ -67,43 +67,40 @@ def differences_table(found: pd.DataFrame) -> Table:
 
 
 def plot_null(table: xr.Dataset) -> Figure:
-    """Histograms of permuted targets' R²_geom, the score a line: rows channels, columns targets."""
+    """Plot histograms of R²_geom of permuted targets, with the score as a line.
+
+    Rows are channels and columns are targets.
+    """
     channels = list(present(table))
     targets = [str(t) for t in table.target.values[:MOST_TARGETS]]
     rows, columns = min(len(channels), MOST_CHANNELS), len(targets)
     figure = Figure(figsize=(1.5 + 2.0 * columns, 1.2 + 1.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False)
     first = table.isel(alpha=0)
-    for row, (model, layer, irrep) in zip(panels, channels, strict=False):
+    for row, (model, layer, irrep) in zip(axes, channels, strict=False):
         own = first.sel(model=model, layer=layer, irrep=irrep)
         for panel, target in zip(row, targets, strict=True):
             _plot_one_null(panel, own.sel(target=target))
         row[0].set_ylabel(f"{model}\n{layer}, {irrep}", fontsize="x-small")
-    for panel, target in zip(panels[0], targets, strict=True):
+    for panel, target in zip(axes[0], targets, strict=True):
         panel.set_title(f"{target}\n{panel.get_title()}", fontsize="small")
-    left_out = [f"{len(channels) - rows} further channels"] * (len(channels) > rows)
-    left_out += [f"{table.sizes['target'] - columns} further targets"] * (
-        table.sizes["target"] > columns
-    )
-    omitted = f"\n({', '.join(left_out)} in the results)" if left_out else ""
-    figure.supxlabel("R²_geom: permuted targets, and the score" + omitted, fontsize="medium")
+    left_out = left_out_text(channels=len(channels) - rows, targets=table.sizes["target"] - columns)
+    label = "R²_geom: permuted targets (bars) and the score (line)"
+    figure.supxlabel(f"{label}\n({left_out})" if left_out else label, fontsize="medium")
     return figure
 
 
 def plot_differences(found: pd.DataFrame) -> Figure:
-    """A forest plot of `cpdjax.differences`, a panel a target.
+    """Plot differences of `cpdjax.differences` as a forest plot, a panel for each target.
 
-    A point and its corrected resampled t interval for every pair; below it, thin, the paired
-    bootstrap interval where there is one.
+    Every pair has a point and its corrected resampled t interval. A thin line below is the paired
+    bootstrap interval, where there is one.
     """
     targets = list(dict.fromkeys(found["target"]))[:MOST_PANELS]
     pairs = list(dict.fromkeys(zip(found["model"], found["reference"], strict=True)))
-    columns = min(ACROSS, len(targets))
-    rows = -(-len(targets) // columns)
-    size = (2.5 + 2.4 * columns, 1.0 + rows * (0.6 + 0.28 * len(pairs)))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    for panel, target in zip(panels, targets, strict=False):
+    size = (2.4, 0.6 + 0.28 * len(pairs))
+    figure, axes = panels(len(targets), across=ACROSS, size=size, margin=(2.5, 1.0), sharey=True)
+    for panel, target in zip(axes, targets, strict=True):
         one = found[found["target"] == target]
         y = np.arange(len(one))
         panel.axvline(0, color="black", linewidth=0.8)
@@ -114,15 +111,13 @@ def plot_differences(found: pd.DataFrame) -> Figure:
                 y + 0.25, one["bootstrap_low"], one["bootstrap_high"], color="C1", linewidth=1
             )
         panel.set_title(target, fontsize="medium")
-    for panel in panels[len(targets) :]:
-        panel.set_visible(False)
     against = found["reference"].unique()
     labels = [a if len(against) == 1 else f"{a} − {b}" for a, b in pairs]
-    panels[0].set_yticks(np.arange(len(pairs)), labels, fontsize="small")
-    panels[0].set_ylim(len(pairs) - 0.4, -0.6)
-    of = f"R²_geom less that of {against[0]}" if len(against) == 1 else "difference of R²_geom"
+    axes[0].set_yticks(np.arange(len(pairs)), labels, fontsize="small")
+    axes[0].set_ylim(len(pairs) - 0.4, -0.6)
+    label = f"R²_geom minus that of {against[0]}" if len(against) == 1 else "difference of R²_geom"
     thin = "; thin: bootstrap" if "bootstrap_low" in found else ""
-    figure.supxlabel(f"{of}\n(95 %: corrected resampled t{thin})", fontsize="medium")
+    figure.supxlabel(f"{label}\n(95 %: corrected resampled t{thin})", fontsize="medium")
     return figure
 
 
@@ -140,16 +135,16 @@ def _title(table: xr.Dataset) -> str:
 
 
 def _cell(own: xr.Dataset) -> str:
+    names = ("r2_geom_low", "r2_geom_high", "p_adjusted")
+    values = {name: own[name].item() for name in names if name in own}
+    if np.isnan(list(values.values())).any():
+        return "undefined"
     said = []
-    if "r2_geom_low" in own:
-        said.append(f"{own.r2_geom_low.item():.2f} to {own.r2_geom_high.item():.2f}")
-    if "p_adjusted" in own:
-        said.append(f"p {_p(own.p_adjusted.item())}")
-    return "undefined" if "nan" in " ".join(said) else ", ".join(said)
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}"
+    if "r2_geom_low" in values:
+        said.append(f"{values['r2_geom_low']:.2f} to {values['r2_geom_high']:.2f}")
+    if "p_adjusted" in values:
+        said.append(f"p {p_text(values['p_adjusted'])}")
+    return ", ".join(said)
 
 
 def _plot_one_null(panel: Axes, own: xr.Dataset) -> None:
@@ -162,4 +157,4 @@ def _plot_one_null(panel: Axes, own: xr.Dataset) -> None:
         return
     panel.hist(null, bins=30, color="0.7")
     panel.axvline(score, color="C3")
-    panel.set_title(f"p {_p(own.p_value.item())}", fontsize="small")
+    panel.set_title(f"p {p_text(own.p_value.item())}", fontsize="small")

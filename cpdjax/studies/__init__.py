@@ -1,1 +1,1 @@
-"""The paper's findings and a recommendation, from the results of sweeps."""
+"""Studies on results of sweeps: the paper's findings beside ours, and what to use for a target."""

@@ -1,8 +1,8 @@
 """The paper's findings beside ours, read off the results of sweeps.
 
-Source of the figures: J. Steier, arXiv 2603.03155v2. What its text leaves open is our choice and is
-said so in each finding. A finding is asked at each model's last interaction layer, which we take
-the paper's figures to be of, and at its best layer.
+The paper's values are those of J. Steier, arXiv 2603.03155v2. What its text leaves open is our
+choice, and each finding says so. A finding is asked at each model's last interaction layer, which
+we take to be the layer of the paper's values, and at its best layer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENERGY = "energy"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report."""
+    """Hold one statement of the paper, our result, and whether ours agrees."""
 
     name: str
     paper: str
@@ -35,8 +35,17 @@ class Finding:
     remark: str = ""
 
 
+def verdict(holds: bool) -> Verdict:
+    """Return the verdict on a statement of the paper.
+
+    >>> verdict(True), verdict(False)
+    ('holds', 'does not hold')
+    """
+    return "holds" if holds else "does not hold"
+
+
 def best_layer(table: xr.Dataset, model: str) -> Place:
-    """The layer with the highest mean R²_geom of the gap: chosen on the scores it reports."""
+    """Return the layer with the highest mean R²_geom of the gap, optimistic by this choice."""
     layers = layers_of(table, model)
     best = max(layers, key=lambda layer: scores_of(table, model, layer, layers[layer], GAP).mean())
     return best, layers[best]
@@ -48,27 +57,35 @@ PLACES: dict[str, Callable[[xr.Dataset, str], Place]] = {
 }
 
 
-def gap_of(
+def gap_score(
     table: xr.Dataset, model: str, place: str = "last interaction layer", size: int | None = None
 ) -> Estimate:
-    """R²_geom of the gap at one of `PLACES`."""
+    """Return R²_geom of the gap at one of `PLACES`."""
     return estimate(scores_of(table, model, *PLACES[place](table, model), GAP, size))
 
 
+def models_by_gap(table: xr.Dataset) -> list[str]:
+    """Return the models in order of R²_geom of the gap at the last interaction layer."""
+    return sorted(models_of(table), key=lambda model: -gap_score(table, model).value)
+
+
 def gradient(table: xr.Dataset) -> list[Finding]:
-    """How far apart the models are on the gap."""
+    """Ask how far apart the models are on the gap."""
     lines = []
     for place in PLACES:
-        found = {m: gap_of(table, m, place) for m in models_of(table)}
-        worst, best = (choose(found, key=lambda m: found[m].value) for choose in (min, max))
-        ratio = found[best].value / found[worst].value if found[worst].value > 0 else np.inf
+        scores = {model: gap_score(table, model, place) for model in models_of(table)}
+        worst = min(scores, key=lambda model: scores[model].value)
+        best = max(scores, key=lambda model: scores[model].value)
+        low, high = scores[worst], scores[best]
+        ratio = high.value / low.value if low.value > 0 else np.inf
         lines.append(
             Finding(
                 f"linear accessibility gradient, gap, {place}",
                 "0.081 to 0.533, a factor of 6.6",
-                f"{worst} {found[worst]} to {best} {found[best]}, a factor of {ratio:.1f}",
-                "holds" if found[best].low > found[worst].high else "does not hold",
-                "holds: the intervals of the first and the last model do not meet (our choice)",
+                f"{worst} {low} to {best} {high}, a factor of {ratio:.1f}",
+                verdict(high.low > low.high),
+                "It holds if the intervals of the best and the worst model do not overlap (our "
+                "choice).",
             )
         )
     return lines
@@ -80,122 +97,148 @@ _GAIN = 0.25
 
 
 def alignment(table: xr.Dataset) -> list[Finding]:
-    """Trained on the gap minus trained on the energy, architecture by architecture."""
-    lines = []
-    for model in models_of(table):
-        other = model.replace("-gap", f"-{ENERGY}")
-        if not model.endswith("-gap") or other not in models_of(table):
-            continue
-        last, best = (_difference(table, model, other, place) for place in PLACES)
-        inside = "within" if last.low <= _GAIN <= last.high else "outside"
-        architecture = model.split("-")[0]
-        lines.append(
-            Finding(
-                f"task alignment, {architecture}: trained on gap minus on energy",
-                _GAINS.get(architecture, f"about +{_GAIN}"),
-                str(last),
-                "holds" if last.low > 0 else "does not hold",
-                f"paired on the same folds; holds: the interval is above zero. The paper's "
-                f"+{_GAIN} is {inside} it. Best layers: {best}",
-            )
-        )
-    if lines:
-        return lines
-    return [Finding("task alignment", "about +0.25", "", "not run", "no architecture has both")]
+    """Compare training on the gap with training on the energy, architecture by architecture."""
+    pairs = {model: model.replace("-gap", f"-{ENERGY}") for model in models_of(table)}
+    lines = [
+        _aligned(table, model, other)
+        for model, other in pairs.items()
+        if model.endswith("-gap") and other in pairs
+    ]
+    missing = "No architecture was trained both on the gap and on the energy."
+    return lines or [Finding("task alignment", f"about +{_GAIN}", "", "not run", missing)]
+
+
+def _aligned(table: xr.Dataset, model: str, other: str) -> Finding:
+    last, best = (_paired_difference(table, model, other, place) for place in PLACES)
+    inside = "within" if last.low <= _GAIN <= last.high else "outside"
+    architecture = model.split("-")[0]
+    return Finding(
+        f"task alignment, {architecture}: trained on gap minus trained on energy",
+        _GAINS.get(architecture, f"about +{_GAIN}"),
+        str(last),
+        verdict(last.low > 0),
+        "Both models are scored on the same folds. It holds if the interval is above zero. The "
+        f"paper's +{_GAIN} is {inside} the interval. At the best layers: {best}",
+    )
 
 
 def diversity(table: xr.Dataset, pretrained: Sequence[str]) -> list[Finding]:
-    """Pretrained on diverse data against trained on QM9's energies."""
-    own = [m for m in models_of(table) if m.endswith(f"-{ENERGY}")]
-    others = [m for m in pretrained if m in models_of(table)]
+    """Compare models pretrained on diverse data with models trained on QM9's energies."""
+    energy_trained = [m for m in models_of(table) if m.endswith(f"-{ENERGY}")]
+    diverse = [m for m in pretrained if m in models_of(table)]
     name, paper = "diverse pretraining, gap", "0.36 (MPTraj) against 0.08 (QM9 energy), MACE"
-    if not own or not others:
-        return [Finding(name, paper, "", "not run", "needs pretrained and energy-trained models")]
-    best = max(own, key=lambda m: gap_of(table, m).value)
+    if not energy_trained or not diverse:
+        missing = "It needs a pretrained model and a model trained on QM9's energy."
+        return [Finding(name, paper, "", "not run", missing)]
+    best = max(energy_trained, key=lambda m: gap_score(table, m).value)
     lines = []
-    for model in others:
-        last, first = ({m: _difference(table, model, m, place) for m in own} for place in PLACES)
-        above = [f"{m} {d}" for m, d in last.items() if d.low > 0]
+    for model in diverse:
+        last, at_best = (
+            {m: _paired_difference(table, model, m, place) for m in energy_trained}
+            for place in PLACES
+        )
+        above = [f"{m} {difference}" for m, difference in last.items() if difference.low > 0]
         lines.append(
             Finding(
                 f"{name}: {model} minus the best trained on QM9's energy",
                 paper,
-                f"{gap_of(table, model)}, {best} {gap_of(table, best)}: {last[best]}",
-                "holds" if last[best].low > 0 else "does not hold",
-                "paired on the same folds; holds: the interval is above zero. Above "
-                f"{len(above)} of {len(own)}: {'; '.join(above) or 'none'}. Best layers: "
-                f"{first[best]}",
+                f"{gap_score(table, model)}, {best} {gap_score(table, best)}: {last[best]}",
+                verdict(last[best].low > 0),
+                "Both models are scored on the same folds. It holds if the interval is above "
+                f"zero. Above {len(above)} of {len(energy_trained)}: {'; '.join(above) or 'none'}. "
+                f"At the best layers: {at_best[best]}",
             )
         )
     return lines
 
 
 def efficiency(table: xr.Dataset) -> list[Finding]:
-    """Does the ranking of models at few molecules foretell that at full size?"""
+    """Ask whether the ranking of models at few molecules predicts their ranking at full size."""
     models = models_of(table)
     sizes = [int(n) for n in table["size"].values]
     if len(models) < 3 or len(sizes) < 2:
-        return [Finding("sample efficiency", "ρ 0.964", "", "not run", "needs 3 models, 2 sizes")]
-    means = {n: _by_repeat(table, models, n) for n in sizes}  # size: (model, repeat)
-    small, large = means[sizes[0]], means[sizes[-1]]
-    rho = {n: _spearman(means[n].mean(1), large.mean(1)) for n in sizes[:-1]}
-    single = [_spearman(small[:, r], large[:, r]) for r in range(small.shape[1])]
-    stable = [n for n in sizes[:-1] if all(rho[m] >= 0.95 for m in rho if m >= n)]
-    best, weakest = int(small.mean(1).argmax()), int(large.mean(1).argmin())
-    one, other = gap_of(table, models[best], size=sizes[0]), gap_of(table, models[weakest])
+        missing = "It needs at least 3 models and 2 sizes."
+        return [Finding("sample efficiency", "ρ 0.964", "", "not run", missing)]
+    means = {n: _means_by_repeat(table, models, n) for n in sizes}
     return [
-        Finding(
-            f"ranking at N = {sizes[0]} against N = {sizes[-1]}",
-            "Spearman ρ 0.964",
-            f"Spearman ρ {rho[sizes[0]]:.3f}, {len(models)} models; "
-            f"{min(single):.2f} to {max(single):.2f} in single repeats",
-            "holds" if rho[sizes[0]] > 0.9 else "does not hold",
-            "of means over repeats; holds: ρ above 0.9 (our choice)",
-        ),
-        Finding(
-            "from which N on the ranking is stable",
-            "500",
-            "; ".join(f"N = {n}: ρ {value:.3f}" for n, value in rho.items()),
-            "holds" if stable and stable[0] <= 500 else "does not hold",
-            "stable: ρ of 0.95 and more at this and every larger N (our choice)",
-        ),
-        Finding(
-            f"best at N = {sizes[0]} above the weakest at N = {sizes[-1]}",
-            "PaiNN at 50 above SchNet at 2,000",
-            f"{models[best]} {one}, {models[weakest]} {other}",
-            "holds" if one.value > other.value else "does not hold",
-            "by their means; intervals " + ("apart" if one.low > other.high else "meet"),
-        ),
+        _ranking_at_first_size(means),
+        _stable_from(means),
+        _best_few_above_weakest_many(table, means),
     ]
 
 
+_Means = dict[int, Float[np.ndarray, "model repeat"]]  # by size, ascending
+
+
+def _ranking_at_first_size(means: _Means) -> Finding:
+    first, last = min(means), max(means)
+    small, large = means[first], means[last]
+    rho = _spearman(small.mean(1), large.mean(1))
+    single = [_spearman(small[:, r], large[:, r]) for r in range(small.shape[1])]
+    return Finding(
+        f"ranking at N = {first} against N = {last}",
+        "Spearman ρ 0.964",
+        f"Spearman ρ {rho:.3f}, {len(small)} models; "
+        f"{min(single):.2f} to {max(single):.2f} in single repeats",
+        verdict(rho > 0.9),
+        "Models are ranked by their means over repeats. It holds if ρ is above 0.9 (our choice).",
+    )
+
+
+def _stable_from(means: _Means) -> Finding:
+    *sizes, last = means
+    rho = {n: _spearman(means[n].mean(1), means[last].mean(1)) for n in sizes}
+    stable = [n for n in sizes if all(rho[larger] >= 0.95 for larger in sizes if larger >= n)]
+    return Finding(
+        "from which N on the ranking is stable",
+        "500",
+        "; ".join(f"N = {n}: ρ {value:.3f}" for n, value in rho.items()),
+        verdict(bool(stable) and stable[0] <= 500),
+        "A ranking is stable if ρ is at least 0.95 at this N and at every larger N (our choice). "
+        "It holds if the ranking is stable from N = 500 or fewer.",
+    )
+
+
+def _best_few_above_weakest_many(table: xr.Dataset, means: _Means) -> Finding:
+    models, first, last = models_of(table), min(means), max(means)
+    best = models[int(means[first].mean(1).argmax())]
+    weakest = models[int(means[last].mean(1).argmin())]
+    few, many = gap_score(table, best, size=first), gap_score(table, weakest)
+    overlap = "do not overlap" if few.low > many.high else "overlap"
+    return Finding(
+        f"best model at N = {first} above the weakest model at N = {last}",
+        "PaiNN at 50 above SchNet at 2,000",
+        f"{best} {few}, {weakest} {many}",
+        verdict(few.value > many.value),
+        f"It holds if the mean is higher. The intervals {overlap}.",
+    )
+
+
 def depth(table: xr.Dataset) -> xr.Dataset:
-    """R²_geom of the gap and composition's share at every layer: axes (model, layer)."""
+    """Return R²_geom of the gap and composition's share at every layer, axes (model, layer)."""
     models, layers = models_of(table), along_path(map(str, table.layer.values))
-    found = {k: np.full((len(models), len(layers)), np.nan) for k in ("r2_geom", "share")}
+    r2_geom, share = (np.full((len(models), len(layers)), np.nan) for _ in range(2))
     for i, model in enumerate(models):
         for layer, irrep in layers_of(table, model).items():
             where = i, layers.index(layer)
-            one = table.composition_share.sel(model=model, layer=layer, irrep=irrep)
-            found["r2_geom"][where] = scores_of(table, model, layer, irrep, GAP).mean()
-            found["share"][where] = one.isel(size=-1).mean().item()
-    data = {
-        "r2_geom": (("model", "layer"), found["r2_geom"]),
-        "composition_share": (("model", "layer"), found["share"]),
-    }
+            shares = table.composition_share.sel(model=model, layer=layer, irrep=irrep)
+            r2_geom[where] = scores_of(table, model, layer, irrep, GAP).mean()
+            share[where] = shares.isel(size=-1).mean().item()
+    axes = ("model", "layer")
+    data = {"r2_geom": (axes, r2_geom), "composition_share": (axes, share)}
     return xr.Dataset(data, {"model": models, "layer": layers})
 
 
-def _difference(table: xr.Dataset, one: str, other: str, place: str) -> Estimate:
-    """Paired on the same folds, each model at its own layer of that place."""
+def _paired_difference(table: xr.Dataset, one: str, other: str, place: str) -> Estimate:
+    """Subtract scores on the same folds, each model at its own layer of that place."""
     first, second = (scores_of(table, m, *PLACES[place](table, m), GAP) for m in (one, other))
     return compare(first, second)
 
 
-def _by_repeat(
+def _means_by_repeat(
     table: xr.Dataset, models: Sequence[str], size: int
 ) -> Float[np.ndarray, "model repeat"]:
-    places = {m: last_interaction(table, m) for m in models}
+    places = {model: last_interaction(table, model) for model in models}
     return np.stack([scores_of(table, m, *places[m], GAP, size).mean(1) for m in models])
 
 

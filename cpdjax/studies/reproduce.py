@@ -1,4 +1,4 @@
-"""`cpdjax reproduce`: sweeps over all models at hand, and what they say of the paper."""
+"""Sweeps over all installed models, and the paper's findings that they answer."""
 
 from __future__ import annotations
 
@@ -11,42 +11,37 @@ import numpy as np
 import xarray as xr
 
 from cpdjax import models
-from cpdjax.checks.isomers import PAPER as ISOMERS
-from cpdjax.checks.isomers import check_isomers
-from cpdjax.checks.nonlinear import PAPER as TREES
-from cpdjax.checks.nonlinear import PROBES, RESIDUALS, check_nonlinear
-from cpdjax.data.composition import composition, elements, formulas
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features, as_means
 from cpdjax.features.store import extract_to, read_features
 from cpdjax.irreps import INVARIANTS
 from cpdjax.models import zoo
-from cpdjax.studies import findings as read
+from cpdjax.studies import findings
+from cpdjax.studies.check_findings import isomer_findings, trees_finding
 from cpdjax.studies.findings import Finding
-from cpdjax.studies.recommend import PRETRAINED, at_hand, priced, save
-from cpdjax.studies.routing import TENSORS, Route, finding, routes, routing_layer
+from cpdjax.studies.recommend import PRETRAINED, installed, save, with_measured_costs
+from cpdjax.studies.routing import TENSORS, Route, routes, routing_finding, routing_layer
 from cpdjax.sweeps.sweep import sweep
-from cpdjax.sweeps.table import last_interaction
 
-TARGETS = (read.GAP, read.DIPOLE, "u0_atom")
+TARGETS = (findings.GAP, findings.DIPOLE, "u0_atom")
 SHOWN = 3
-"""Channels that the report recommends for a target, each with its cost."""
+"""The number of channels that the report recommends for a target, each with its cost."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The paper's findings beside ours, and the tables that they are read off."""
+    """Hold the paper's findings beside ours, and the tables that they are read off."""
 
     findings: list[Finding]
     tables: list[xr.Dataset]
-    """Of `sweep`, all models: means over atoms, then sums at the largest size."""
+    """Results of `sweep` for all models: means over atoms, then sums at the largest size."""
     routes: list[Route]
-    """Every irrep of every model that has several."""
+    """A route for every irrep of every model that has several."""
 
     @property
     def table(self) -> xr.Dataset:
-        """That of means, which the findings are read off."""
+        """Return the table of means, which the findings are read off."""
         return self.tables[0]
 
 
@@ -60,71 +55,51 @@ def reproduce(
     seed: int = 0,
     progress: bool = False,
 ) -> Reproduction:
-    """Every finding of the paper that the models at hand can answer.
+    """Answer every finding of the paper that the installed models can answer.
 
-    The molecules are of QM9's probe set, which no model of the zoo has seen, and of elements that
-    all models know. Findings are of means over atoms (our choice). The folder keeps features and
-    finished parts: interrupted and called again, it goes on where it stopped.
-    `findings_page.save` makes a report of what is returned.
+    The molecules come from QM9's probe set, which no model of the zoo has seen, and hold only
+    elements that all models know. Findings are of means over atoms (our choice). The folder keeps
+    features and finished parts, so that an interrupted call continues where it stopped.
+    `reports.findings.save` makes a report of what is returned.
 
     Args:
         out: the folder.
-        names: of models; by default `at_hand()`.
+        names: the names of models; by default `installed()`.
         n, sizes, repeats, seed: as in `cpdjax.sweep`.
+        progress: whether to show progress bars on standard error.
 
     Raises:
-        UnknownNameError, InputError, FileError: as `cpdjax.sweep`.
+        UnknownNameError, InputError, FileError: as in `cpdjax.sweep`.
     """
-    out, names = Path(out), tuple(names or at_hand())
-    structures = _molecules(names, n, seed)
-    sums = {
-        name: read_features(
-            extract_to(
-                out / "features" / f"{name}.zarr", name, structures, pool="sum", progress=progress
-            )
-        )
-        for name in names
-    }
-    features = {name: as_means(own, structures) for name, own in sums.items()}
+    out, names = Path(out), tuple(names or installed())
+    structures = _known_molecules(names, n, seed)
+    sums = _extract_sums(names, structures, out / "features", progress)
+    means = {name: as_means(own, structures) for name, own in sums.items()}
     common: dict[str, Any] = {
-        "dataset": structures,
-        "repeats": repeats,
-        "seed": seed,
-        "progress": progress,
-    }
-    main = sweep(features, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
-    routed = [
-        _routes(name, features[name], main, out / "routing", {**common, "sizes": [n]})
+        "dataset": structures, "repeats": repeats, "seed": seed, "progress": progress,
+    }  # fmt: skip
+    table = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
+    of_models = [
+        _routes(name, means[name], table, out / "routing", {**common, "sizes": [n]})
         for name in names
     ]
-    found = [
-        *read.gradient(main),
-        *read.alignment(main),
-        *read.diversity(main, PRETRAINED),
-        *(finding(lines) for lines in routed if lines),
-        *read.efficiency(main),
-        *_isomers(main, features, structures, seed),
-        _nonlinear(main, features, structures, seed),
+    answered = [
+        *findings.gradient(table),
+        *findings.alignment(table),
+        *findings.diversity(table, PRETRAINED),
+        *(routing_finding(of_model) for of_model in of_models if of_model),
+        *findings.efficiency(table),
+        *isomer_findings(table, means, structures, seed),
+        trees_finding(table, means, structures, seed),
     ]
-    tables = [main, *_of_sums(sums, main, out / "sum", common)]
-    tables = priced(tables, names, structures, SHOWN)
+    tables = [table, *_sweep_sums(sums, table, out / "sum", common)]
+    tables = with_measured_costs(tables, names, structures, SHOWN)
     save(tables, out)
-    return Reproduction(found, tables, [line for lines in routed for line in lines])
+    return Reproduction(answered, tables, [route for of_model in of_models for route in of_model])
 
 
-def _of_sums(
-    sums: Mapping[str, Features], main: xr.Dataset, out: Path, common: Mapping[str, Any]
-) -> list[xr.Dataset]:
-    """A sweep with sums over atoms at the largest size, if anything is pooled."""
-    own = {name: features for name, features in sums.items() if features.pool == "sum"}
-    if not own:
-        return []
-    largest = [int(main["size"][-1])]
-    return [sweep(own, targets=TARGETS, sizes=largest, pool="sum", out=out, **common)]
-
-
-def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:
-    """The first `n` molecules of a draw that every model can take."""
+def _known_molecules(names: Sequence[str], n: int, seed: int) -> Structures:
+    """Return the first `n` molecules, drawn from the probe set, whose elements all models know."""
     drawn = zoo.qm9_probe(zoo.PROBE, seed)
     known = np.ones(len(drawn.numbers), bool)
     for name in names:
@@ -132,92 +107,54 @@ def _molecules(names: Sequence[str], n: int, seed: int) -> Structures:
         known &= True if own is None else np.isin(drawn.numbers, own)
     kept = np.flatnonzero(np.logical_and.reduceat(known, drawn.offsets[:-1]))
     if len(kept) < n:
-        raise InputError(f"n: the probe set has {len(kept)} molecules that all models know")
+        raise InputError(
+            f"n must be at most {len(kept)}, the number of molecules in QM9's probe set whose "
+            f"elements all models know, got {n}"
+        )
     return drawn.select(kept[:n])
 
 
-def _routes(
-    name: str, features: Features, main: xr.Dataset, out: Path, common: Mapping[str, Any]
-) -> list[Route]:
-    """A model's routing layer by every way of making scalars, and by equivariant probes."""
-    found = routing_layer(main, name)
-    if found is None:
+def _extract_sums(
+    names: Sequence[str], structures: Structures, folder: Path, progress: bool
+) -> dict[str, Features]:
+    """Return sums over atoms by model, computed once and kept in a folder."""
+    return {
+        name: read_features(
+            extract_to(folder / f"{name}.zarr", name, structures, pool="sum", progress=progress)
+        )
+        for name in names
+    }
+
+
+def _sweep_sums(
+    sums: Mapping[str, Features], table: xr.Dataset, out: Path, common: Mapping[str, Any]
+) -> list[xr.Dataset]:
+    """Sweep sums over atoms at the largest size; features that are not pooled are left out."""
+    pooled = {name: features for name, features in sums.items() if features.pool == "sum"}
+    if not pooled:
         return []
-    ways = {INVARIANTS[0]: main}
+    largest = [int(table["size"][-1])]
+    return [sweep(pooled, targets=TARGETS, sizes=largest, pool="sum", out=out, **common)]
+
+
+def _routes(
+    name: str, features: Features, table: xr.Dataset, out: Path, common: Mapping[str, Any]
+) -> list[Route]:
+    """Probe a model's routing layer by every way of making scalars, and by equivariant probes."""
+    place = routing_layer(table, name)
+    if place is None:
+        return []
+    layers = [place[0]]
+    ways = {INVARIANTS[0]: table}
     for how in INVARIANTS[1:]:
         # Norms before pooling are of atoms, which stored features no longer have.
         source = name if how == "norm-then-pool" else features
         ways[how] = sweep(
-            {name: source}, layers=[found[0]], targets=TARGETS[:2], invariants=how,
+            {name: source}, layers=layers, targets=TARGETS[:2], invariants=how,
             out=out / f"{name}-{how}", **common,
         )  # fmt: skip
     tensors = sweep(
-        {name: features}, layers=[found[0]], targets=TENSORS, probe="equivariant", alphas="loo",
+        {name: features}, layers=layers, targets=TENSORS, probe="equivariant", alphas="loo",
         out=out / f"{name}-equivariant", **common,
     )  # fmt: skip
     return routes(name, ways, tensors)
-
-
-def _isomers(
-    main: xr.Dataset, features: Mapping[str, Features], structures: Structures, seed: int
-) -> list[Finding]:
-    """Molecules of one formula in the order of their gap, at every last interaction layer."""
-    counts, labels = composition(structures), formulas(structures)
-    found = {}
-    for model, own in features.items():
-        X = own.scalars(last_interaction(main, model)[0])
-        found[model] = check_isomers(X, counts, labels, structures.target(read.GAP), seed=seed)
-    low, best = (choose(found, key=lambda m: found[m].residual.value[0]) for choose in (min, max))
-    residual, composed = found[best].residual, found[best].composition.value[0]
-    interval = residual.interval[:, 0]
-    return [
-        Finding(
-            "isomers in the order of their gap, by composition",
-            "chance",
-            f"{composed:.3f}",
-            "holds" if abs(composed - 0.5) < 1e-9 else "does not hold",
-            "0.5 by construction: isomers are tied",
-        ),
-        Finding(
-            "isomers in the order of their gap, by the residual, last interaction layer",
-            f"{ISOMERS:.1%}",
-            f"{best} {residual.value[0]:.1%} ({interval[0]:.1%}, {interval[1]:.1%}), "
-            f"{int(found[best].pairs[0]):,} pairs",
-            "holds" if interval[1] >= ISOMERS else "does not hold",
-            "the best model; holds: its interval reaches the paper's figure, whose model and pairs "
-            f"are its own. The weakest, {low}: {found[low].residual.value[0]:.1%}",
-        ),
-    ]
-
-
-def _nonlinear(
-    main: xr.Dataset, features: Mapping[str, Features], structures: Structures, seed: int
-) -> Finding:
-    """Boosted trees on compositional targets, from the residual of the best model."""
-    name, paper = "trees on the residual, targets of composition alone", "R² 0.68 to 0.95"
-    best = max(features, key=lambda m: read.gap_of(main, m).value)
-    X = features[best].scalars(last_interaction(main, best)[0])
-    try:
-        found = check_nonlinear(
-            X,
-            composition(structures),
-            formulas(structures),
-            elements(structures),
-            seed=seed,
-            seeds=1,  # networks are not read off
-        )
-    except InputError as error:  # scikit-learn is optional
-        return Finding(name, paper, "", "not run", str(error))
-    trees, ridge = (
-        np.nanmedian(found.r2[:, PROBES.index(probe), RESIDUALS.index("linear")], axis=1)
-        for probe in ("trees", "ridge")
-    )  # kind, target
-    return Finding(
-        name,
-        paper,
-        f"{best}: {trees[0].min():.2f} to {trees[0].max():.2f}; folds grouped by formula "
-        f"{trees[1].min():.2f} to {trees[1].max():.2f}",
-        "holds" if TREES[0] <= np.median(trees[0]) <= TREES[1] else "does not hold",
-        f"range over {', '.join(found.targets)}; Ridge on the same: {ridge.min():.2f} to "
-        f"{ridge.max():.2f}. Holds: the median of the targets is within the paper's range (ours)",
-    )

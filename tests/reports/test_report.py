@@ -1,4 +1,4 @@
-"""The report: its statistics are NumPy's, its figures are figures, and NaN is no number."""
+"""The report has NumPy's statistics, figures that are images, and no number for NaN."""
 
 import io
 import warnings
@@ -10,14 +10,23 @@ from helpers import png_size
 from rich.console import Console
 
 from cpdjax.errors import InputError
-from cpdjax.reports import scores as report
+from cpdjax.reports.scores import (
+    FLOOR,
+    MOST_CHANNELS,
+    plot_curves,
+    plot_targets,
+    save_figures,
+    summary,
+    text_table,
+)
+from cpdjax.reports.text import score_text
 
 RNG = np.random.default_rng(0)
 SIZES = [30, 60]
 
 
 def results(models=2, targets=("gap", "mu"), alphas=(0.1, 10.0)):
-    """A sweep's table of random scores; the last model lacks the irrep "1o"."""
+    """Make a sweep's table of random scores; the last model lacks the irrep "1o"."""
     own, curve = (models, 1, 2), (3, len(SIZES), 5, len(alphas), len(targets))
     n_features = np.ones(own, int)
     n_features[-1, 0, 1] = 0
@@ -47,13 +56,13 @@ def results(models=2, targets=("gap", "mu"), alphas=(0.1, 10.0)):
 
 def printed(table, width=240):
     text = io.StringIO()
-    Console(width=width, file=text).print(report.text_table(table, width))
+    Console(width=width, file=text).print(text_table(table, width))
     return text.getvalue()
 
 
 def test_summary_is_numpys_median_and_quartiles():
     table = results()
-    scores = report.summary(table)
+    scores = summary(table)
     assert list(scores.channel.values) == [
         "m0 / layer[a]", "m0 / layer[a] / 1o", "m1 / layer[a]",
     ]  # fmt: skip
@@ -78,7 +87,7 @@ def test_the_table_shows_the_largest_size():
     assert "N = 60" in text
     assert "gap (eV)" in text
     assert "layer[a]" in text  # not taken for markup
-    last = report.summary(table).isel(size=-1)
+    last = summary(table).isel(size=-1)
     for score in last["median"].values.ravel():
         assert f"{score:.2f} (" in text
     assert "undefined" not in text
@@ -95,7 +104,7 @@ def test_a_star_marks_a_fold_below_minus_one():
 
 @pytest.fixture
 def undefined():
-    """A table with one constant target, and one that is constant in some folds only."""
+    """Make a table with one constant target, and one that is constant in some folds only."""
     table = results()
     table.r2_geom[..., 1] = np.nan
     table.r2_comp[..., 1] = np.nan
@@ -106,7 +115,7 @@ def undefined():
 def test_nan_is_undefined_and_quiet(undefined):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = report.summary(undefined)
+        scores = summary(undefined)
         text = printed(undefined)
     assert scores["median"].sel(target="mu").isnull().all()
     gap = undefined.r2_geom.to_numpy()[0, 0, 0, :, 1, 1:, :, 0]
@@ -117,12 +126,12 @@ def test_nan_is_undefined_and_quiet(undefined):
 
 
 def test_infinity_and_depths_are_shown_short():
-    assert report._number(-12345.0) == "-1e+04"
-    assert report._number(0.5) == "0.50"
+    assert score_text(-12345.0) == "-1e+04"
+    assert score_text(0.5) == "0.50"
 
 
 @pytest.mark.parametrize("case", ["plain", "undefined", "large"])
-def test_figures_are_figures(case, undefined, tmp_path):
+def test_figures_are_images(case, undefined, tmp_path):
     tables = {
         "plain": results,
         "undefined": lambda: undefined,
@@ -130,7 +139,7 @@ def test_figures_are_figures(case, undefined, tmp_path):
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        paths = report.save_figures(tables[case](), tmp_path)
+        paths = save_figures(tables[case](), tmp_path)
     assert [p.name for p in paths] == ["r2_geom.png", "learning_curves.png"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     for path in paths:
@@ -148,7 +157,7 @@ def test_many_channels_have_a_row_each():
     rows = [line for line in text.splitlines() if "layer[a]" in line]
     assert len(rows) == 39
     assert [row.split()[0] for row in rows[::2]] == [f"m{i}" for i in range(20)]
-    scores = report.summary(table).isel(size=-1)
+    scores = summary(table).isel(size=-1)
     expected = [f"{x:.2f}" for x in scores["median"].isel(channel=38).values]
     expected[2] += "*"
     assert rows[-1].split() == ["m19", "layer[a]", "0e", "1", *expected]
@@ -167,26 +176,26 @@ def test_figures_of_many_channels_show_the_best():
     table = results(models=20, alphas=(1.0,))
     table.r2_geom[:] -= 2
     table.r2_geom[[3, 17], 0, 0] += 2
-    shown = [text.get_text() for text in report.plot_targets(table).legends[0].texts]
+    shown = [text.get_text() for text in plot_targets(table).legends[0].texts]
     assert {"m3 / layer[a]", "m17 / layer[a]"} <= set(shown)
-    figure = report.plot_targets(table)
-    assert len(figure.axes[0].containers) == 2 * report.MOST_CHANNELS  # bars and whiskers
+    figure = plot_targets(table)
+    assert len(figure.axes[0].containers) == 2 * MOST_CHANNELS  # bars and whiskers
 
 
-def test_figures_draw_the_summary():
+def test_figures_show_the_summary():
     table = results(alphas=(1.0,))
-    scores = report.summary(table).isel(size=-1)
-    [axes] = report.plot_targets(table).axes
+    scores = summary(table).isel(size=-1)
+    [axes] = plot_targets(table).axes
     bars = [patch.get_width() for patch in axes.patches]
-    np.testing.assert_allclose(bars, scores["median"].clip(min=report.FLOOR).to_numpy().ravel())
-    panels = report.plot_curves(table).axes
+    np.testing.assert_allclose(bars, scores["median"].clip(min=FLOOR).to_numpy().ravel())
+    panels = plot_curves(table).axes
     assert [p.get_title() for p in panels] == ["gap", "mu"]
-    curve = report.summary(table)["median"].sel(target="mu").isel(channel=0)
-    np.testing.assert_allclose(panels[1].lines[0].get_ydata(), curve.clip(min=2 * report.FLOOR))
+    curve = summary(table)["median"].sel(target="mu").isel(channel=0)
+    np.testing.assert_allclose(panels[1].lines[0].get_ydata(), curve.clip(min=2 * FLOOR))
 
 
 def test_results_without_channels():
     table = results()
     table["n_features"] = table.n_features * 0
     with pytest.raises(InputError, match="no channel"):
-        report.summary(table)
+        summary(table)

@@ -1,4 +1,4 @@
-"""What to use: rankings over poolings, surveys of molecules of one's own, their cost."""
+"""Recommendations rank over poolings, survey molecules of one's own, and measure costs."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from helpers import call, results_table
 import cpdjax
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.studies import recommend
-from cpdjax.studies.recommend import Choice, Estimate
+from cpdjax.studies.recommend import Choice
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "H2CO", "CO2", "C2H4"] * 5
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Toy:
-    """Two numbers an atom."""
+    """A model that gives two numbers per atom."""
 
     name = "toy"
     level = "atom"
@@ -80,10 +80,10 @@ def test_the_lower_end_leads_over_poolings():
         recommend.recommend(pooled(mean, "mean"), "homo")
 
 
-def test_nothing_is_promised_where_nothing_is_certain():
-    nothing = Choice("m", "embedding", "0e", "mean", 8, Estimate(0.1, -0.1, 0.3), np.nan)
+def test_no_channel_is_promised_where_none_is_certain():
+    nothing = Choice("m", "embedding", "0e", "mean", 8, cpdjax.Estimate(0.1, -0.1, 0.3), np.nan)
     assert "no channel" in recommend.advice([nothing], "gap")
-    better = dataclasses.replace(nothing, r2_geom=Estimate(0.5, 0.4, 0.6), milliseconds=1.0)
+    better = dataclasses.replace(nothing, r2_geom=cpdjax.Estimate(0.5, 0.4, 0.6), milliseconds=1.0)
     worse = dataclasses.replace(nothing, milliseconds=0.1)
     assert "Cheaper" not in recommend.advice([better, worse], "gap")
 

@@ -1,20 +1,23 @@
-"""Findings on tables whose answer is known, and a report from two small sets of features."""
+"""Findings are right on tables whose answer is known; a report is written from two models."""
 
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import results_table as table
+from helpers import results_table
 from scipy import stats
 
 from cpdjax.errors import InputError
-from cpdjax.reports import findings as findings_page
-from cpdjax.studies import findings, reproduce, routing
+from cpdjax.reports.findings import save, sections
+from cpdjax.studies import check_findings, findings, routing
+from cpdjax.studies.reproduce import reproduce
 from cpdjax.sweeps.table import last_interaction, layers_of, ranking
 
 
 def zoo(gap, energy):
     kinds = {"gap": gap, "energy": energy}
-    return table({(f"painn-qm9-{k}", "interaction_0", "0e", "gap"): v for k, v in kinds.items()})
+    return results_table(
+        {(f"painn-qm9-{k}", "interaction_0", "0e", "gap"): v for k, v in kinds.items()}
+    )
 
 
 def test_the_interval_is_the_corrected_t():
@@ -35,17 +38,17 @@ def test_alignment_is_read_off(gap, energy, verdict):
 
 
 def test_what_cannot_be_asked_is_not_run():
-    only = table({("so3lr", "interaction_0", "0e", "gap"): 0.4})
+    only = results_table({("so3lr", "interaction_0", "0e", "gap"): 0.4})
     assert findings.alignment(only)[0].verdict == "not run"
     assert findings.diversity(only, ["so3lr"])[0].verdict == "not run"
     assert findings.efficiency(only)[0].verdict == "not run"
 
 
 def routed(model, dipole, gap):
-    """Results of a model whose scalars and vectors hold given shares."""
+    """Make results of a model whose scalars and vectors hold given shares."""
     scores = {(model, "interaction_0", ir, "mu"): v for ir, v in dipole.items()}
     scores |= {(model, "interaction_0", ir, "gap"): v for ir, v in gap.items()}
-    return table(scores | {(model, "interaction_1", "0e", "gap"): 0.9})
+    return results_table(scores | {(model, "interaction_1", "0e", "gap"): 0.9})
 
 
 @pytest.mark.parametrize(("model", "dipole", "gap", "verdict"), [
@@ -63,7 +66,7 @@ def test_routing_is_read_off(model, dipole, gap, verdict):
     }
     lines = routing.routes(model, ways)
     assert [(r.layer, r.irrep) for r in lines] == [("interaction_0", "0e"), ("interaction_0", "1o")]
-    found = routing.finding(lines)
+    found = routing.routing_finding(lines)
     assert found.verdict == verdict
     kept = found.remark.partition("so by ")[2].partition(" of ")[0]
     assert ("power-spectrum" in kept) == (not model.startswith("visnet"))
@@ -71,13 +74,13 @@ def test_routing_is_read_off(model, dipole, gap, verdict):
 
 
 def test_scalars_alone_are_not_routed():
-    rows = table({("m", "interaction_0", "0e", "gap"): 0.7})
+    rows = results_table({("m", "interaction_0", "0e", "gap"): 0.7})
     assert routing.routes("m", {"pool-then-norm": rows}) == []
 
 
 def test_ranking_and_efficiency():
     scores = {(f"m{i}", "interaction_0", "0e", "gap"): 0.1 + 0.2 * i for i in range(4)}
-    rows = table(scores)
+    rows = results_table(scores)
     assert [row[0] for row in ranking(rows, "gap")] == ["m3", "m2", "m1", "m0"]
     rank, stable, best = findings.efficiency(rows)
     assert rank.verdict == stable.verdict == best.verdict == "holds"
@@ -87,15 +90,15 @@ def test_ranking_and_efficiency():
 
 def test_the_best_layer_is_the_best_by_the_gap():
     layers = {"interaction_0": 0.6, "interaction_1": 0.2, "readout": 0.4}
-    rows = table({("m", layer, "0e", "gap"): v for layer, v in layers.items()})
+    rows = results_table({("m", layer, "0e", "gap"): v for layer, v in layers.items()})
     assert findings.best_layer(rows, "m") == ("interaction_0", "0e")
-    assert findings.gap_of(rows, "m").value == pytest.approx(0.2, abs=0.02)
-    assert findings.gap_of(rows, "m", "best layer").value == pytest.approx(0.6, abs=0.02)
+    assert findings.gap_score(rows, "m").value == pytest.approx(0.2, abs=0.02)
+    assert findings.gap_score(rows, "m", "best layer").value == pytest.approx(0.6, abs=0.02)
 
 
 def test_the_last_interaction_is_not_the_readout():
     layers = ("embedding", "interaction_0", "readout", "interaction_1")  # as a table met them
-    rows = table({("m", layer, "0e", "gap"): 0.1 for layer in layers})
+    rows = results_table({("m", layer, "0e", "gap"): 0.1 for layer in layers})
     assert last_interaction(rows, "m") == ("interaction_1", "0e")
     path = ["embedding", "interaction_0", "interaction_1", "readout"]
     assert findings.depth(rows).layer.values.tolist() == path
@@ -104,7 +107,7 @@ def test_the_last_interaction_is_not_the_readout():
 
 def test_diversity_is_a_paired_difference():
     gaps = {"painn-qm9-energy": 0.3, "mace-qm9-energy": 0.1, "so3lr": 0.4, "ani-1x": 0.2}
-    rows = table({(m, "interaction_0", "0e", "gap"): v for m, v in gaps.items()})
+    rows = results_table({(m, "interaction_0", "0e", "gap"): v for m, v in gaps.items()})
     above, below = findings.diversity(rows, ["so3lr", "ani-1x"])
     assert (above.verdict, below.verdict) == ("holds", "does not hold")
     assert "Above 2 of 2" in above.remark
@@ -113,26 +116,27 @@ def test_diversity_is_a_paired_difference():
 
 @pytest.mark.slow
 def test_a_report_is_written(tmp_path, monkeypatch):
-    """A model with vectors and one without, from features to the page; then resumed."""
+    """A model with vectors and one without go from features to the page, and are resumed."""
 
     def absent(*data, **options):
         raise InputError("scikit-learn is not installed")
 
-    monkeypatch.setattr(reproduce, "check_nonlinear", absent)  # minutes, and tested elsewhere
+    # The check takes minutes, and is tested elsewhere.
+    monkeypatch.setattr(check_findings, "check_nonlinear", absent)
     names = ["painn-qm9-gap", "coulomb-spectrum"]
-    found = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
-    saved = findings_page.save(found, tmp_path)
+    found = reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
+    saved = save(found, tmp_path)
     assert all(path.exists() for path in saved)
     page, text = ((tmp_path / f"report.{suffix}").read_text() for suffix in ("html", "md"))
-    for section in findings_page.sections(found):
+    for section in sections(found):
         assert f"# {section.title}" in text
         assert section.rows
         assert all(len(row) == len(section.head) for row in section.rows)
         assert page.count("<tr>") > len(section.rows)
     assert {r.irrep for r in found.routes} == {"0e", "1o"}
     assert all(np.isfinite(r.tensors["dipole_point"].value) for r in found.routes[1:])
-    again = reproduce.reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
+    again = reproduce(tmp_path, names, n=200, sizes=[100, 200], repeats=2)
     assert again.findings == found.findings
     assert found.findings[-1].verdict == "not run"
-    timed = "milliseconds"  # what a molecule costs is measured anew
+    timed = "milliseconds"  # the cost of a molecule is measured anew
     xr.testing.assert_identical(again.table.drop_vars(timed), found.table.drop_vars(timed))

@@ -1,42 +1,41 @@
-"""Four independent checks of the method on any feature set, one page of pass and fail.
+"""All checks of the method on any set of features: one page of pass and fail.
 
-- isomers: what composition cannot order, and the residual can;
+- isomers: composition cannot order structural isomers, and the residual can;
 - compositional targets: nothing of them is left in the residual;
-- planted truth: estimates against what is known on paper;
-- leakage: what a projection that has seen held-out rows does.
+- planted truth: estimates agree with what is known on paper;
+- leakage: a projection that has seen held-out rows changes the score.
 
-A fifth, on request, shows what nonlinear probes find in the residual, and why it is no geometry.
-Each is a function of arrays; `run` does them all for models by name, files or arrays.
+A fifth check, on request, shows what nonlinear probes find in the residual, and why it is not
+geometry. Each check is a function of arrays; `run` does them all for models by name, files or
+arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
-import jax
 from rich.console import Console
-from threadpoolctl import threadpool_limits
 
 from cpdjax.checks.compositional import Compositional, check_compositional
-from cpdjax.checks.criterion import Criterion, all_passed
 from cpdjax.checks.isomers import Isomers, check_isomers
 from cpdjax.checks.leakage import Leakage, check_leakage
 from cpdjax.checks.nonlinear import Nonlinear, check_nonlinear
+from cpdjax.checks.outcome import Outcome, all_passed
 from cpdjax.checks.planted import Planted, check_planted
 from cpdjax.checks.procedures import Alpha
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.features.sources import collect
+from cpdjax.sweeps import inputs
 from cpdjax.sweeps.channels import ALL, Channel, channels
-from cpdjax.sweeps.inputs import load
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.targets import Targets
+from cpdjax.threads import one_blas_thread
 
 DEFAULT_FEATURES = "ani-2x-aev"
 DEFAULT_TARGETS = ("gap",)
@@ -44,24 +43,25 @@ DEFAULT_TARGETS = ("gap",)
 
 @dataclass(frozen=True)
 class ChannelChecks:
-    """What the checks of one set of features found."""
+    """Hold what the checks of one set of features found."""
 
     features: int
+    """The number of features."""
     isomers: Isomers
     compositional: Compositional
     leakage: Leakage
     nonlinear: Nonlinear | None
 
     @property
-    def criteria(self) -> tuple[Criterion, ...]:
-        """All lines of these checks."""
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Return the outcomes of all these checks."""
         parts = (self.isomers, self.compositional, self.leakage, self.nonlinear)
-        return tuple(line for part in parts if part is not None for line in part.criteria)
+        return tuple(outcome for part in parts if part is not None for outcome in part.outcomes)
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What all checks found; planted truth needs composition only and is done once."""
+    """Hold what all checks found; planted truth needs composition only and is checked once."""
 
     dataset: str
     molecules: int
@@ -69,18 +69,18 @@ class Checks:
     channels: Mapping[str, ChannelChecks]
 
     @property
-    def lines(self) -> Iterator[tuple[str, Criterion]]:
-        """Every line, with the features that it is about."""
-        for line in self.planted.criteria:
-            yield "synthetic", line
+    def outcomes(self) -> Iterator[tuple[str, Outcome]]:
+        """Yield every outcome with the name of the features that it is about."""
+        for outcome in self.planted.outcomes:
+            yield "synthetic", outcome
         for label, channel in self.channels.items():
-            for line in channel.criteria:
-                yield label, line
+            for outcome in channel.outcomes:
+                yield label, outcome
 
     @property
     def passed(self) -> bool:
-        """Whether no line failed."""
-        return all_passed(tuple(line for _, line in self.lines))
+        """Return whether no requirement is missed."""
+        return all_passed(outcome for _, outcome in self.outcomes)
 
 
 def run(
@@ -96,47 +96,52 @@ def run(
     nonlinear: bool = False,
     progress: bool = False,
 ) -> Checks:
-    """Check the method on every feature set.
+    """Check the method on every set of features.
 
     Args:
         features: what `features.sources.collect` takes: models by name, arrays, tables, files.
         dataset, n: as in `cpdjax.sweep`; by default 2,000 molecules of QM9.
-        targets: as in `cpdjax.sweep`; by default the gap of QM9, all numeric columns of a table.
-        layers: layers to check; by default the last of every feature set, all irreps together.
-        folds, seed: of the cross-validations.
+        targets: as in `cpdjax.sweep`; by default the gap of QM9, or all numeric columns of a
+            table.
+        layers: the layers to check; by default the last layer of every set of features, all irreps
+            together.
+        folds: the number of folds of each cross-validation.
         alpha: one Ridge penalty, or "loo".
-        nonlinear: also run nonlinear probes (minutes; needs `cpdjax[nonlinear]`).
-        progress: say on standard error what is being done.
+        seed: the random seed of the molecules drawn from QM9 and of the folds.
+        nonlinear: whether to run nonlinear probes as well (minutes; needs `cpdjax[nonlinear]`).
+        progress: whether to report progress on standard error.
 
     Raises:
-        InputError: data that cannot be used, or in which no two molecules share a formula.
+        InputError: the data cannot be used, or no two molecules share a formula.
     """
     if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
         targets = DEFAULT_TARGETS
-    structures, molecules = load(dataset, targets, n, Settings(seed=seed))
+    structures, molecules = inputs.load(dataset, targets, n, Settings(seed=seed))
     sets = collect(features, structures, layers=layers, progress=progress)
     chosen = [c for f in sets for c in _channels(f, len(molecules), layers)]
-    with _one_thread():
+    with one_blas_thread():
         planted = check_planted(molecules.counts, folds=folds, seed=seed)
-        found = {}
+        checked = {}
         for channel in chosen:
             if progress:
                 Console(stderr=True).print(f"checking {channel.label}", markup=False)
-            found[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
-    return Checks(molecules.name, len(molecules), planted, found)
+            checked[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
+    return Checks(molecules.name, len(molecules), planted, checked)
 
 
 def _channels(
     features: Features, molecules: int, layers: Sequence[str] | None
 ) -> Iterator[Channel]:
-    """Of every wanted layer the one channel of all its irreps."""
+    """Yield, for every layer to check, the channel of all its irreps."""
     wanted = list(features)[-1:] if layers is None else list(features)
     found = channels([features], molecules)
     for layer in wanted:
-        own = [c for c in found if c.layer == layer]
-        channel = next((c for c in own if c.irrep == ALL), own[0])
+        of_layer = [c for c in found if c.layer == layer]
+        channel = next((c for c in of_layer if c.irrep == ALL), of_layer[0])
         if not channel.x.shape[1]:
-            raise InputError(f"{channel.label}: every feature is constant, nothing to check")
+            raise InputError(
+                f"{channel.label}: every feature is constant, so there is nothing to check"
+            )
         yield channel
 
 
@@ -145,20 +150,12 @@ def _check(
 ) -> ChannelChecks:
     X, C, Y = channel.x, molecules.counts, molecules.y
     names, formulas, elements = tuple(molecules.by_name), molecules.formulas, molecules.elements
-    probe: dict[str, Any] = {"folds": folds, "seed": seed}
-    linear: dict[str, Any] = {**probe, "alpha": alpha}
+    folding: dict[str, Any] = {"folds": folds, "seed": seed}
+    linear: dict[str, Any] = {**folding, "alpha": alpha}
     return ChannelChecks(
         channel.n_features,
         check_isomers(X, C, formulas, Y, targets=names, **linear),
         check_compositional(X, C, formulas, elements, **linear),
         check_leakage(X, C, Y, targets=names, **linear),
-        check_nonlinear(X, C, formulas, elements, **probe) if nonlinear else None,
+        check_nonlinear(X, C, formulas, elements, **folding) if nonlinear else None,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """On a CPU, threads of BLAS keep spinning after each small factorisation."""
-    limit = 1 if jax.default_backend() == "cpu" else None
-    with threadpool_limits(limit, user_api="blas"):
-        yield

@@ -1,0 +1,73 @@
+"""A page of sections, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Section(NamedTuple):
+    """Hold a heading, a paragraph, and a table or a figure or both."""
+
+    title: str
+    text: str
+    head: Sequence[str] = ()
+    """The headings of the table's columns; without them there is no table."""
+    rows: Sequence[Sequence[str]] = ()
+    figure: str = ""
+    """The file name of the figure."""
+
+
+def to_markdown(sections: Sequence[Section]) -> str:
+    """Return the page as Markdown; the first section has the page's title.
+
+    >>> print(to_markdown([Section("Scores", "Of two models.", ("model", "R²"), [("a|b", "0.5")])]))
+    # Scores
+    <BLANKLINE>
+    Of two models.
+    <BLANKLINE>
+    | model | R² |
+    | --- | --- |
+    | a\\|b | 0.5 |
+    <BLANKLINE>
+    """
+    parts = []
+    for i, section in enumerate(sections):
+        parts += [f"{'##' if i else '#'} {section.title}", section.text]
+        if section.head:
+            lines = [section.head, ["---"] * len(section.head), *section.rows]
+            parts.append("\n".join(_markdown_row(line) for line in lines))
+        if section.figure:
+            parts.append(f"![{section.title}]({section.figure})")
+    return "\n\n".join(parts) + "\n"
+
+
+def to_html(sections: Sequence[Section]) -> str:
+    """Return the page as HTML; the first section has the page's title."""
+    parts = []
+    for i, section in enumerate(sections):
+        level, title = 2 if i else 1, html.escape(section.title)
+        parts.append(f"<h{level}>{title}</h{level}><p>{html.escape(section.text)}</p>")
+        if section.head:
+            rows = "".join(_html_row(row, "td") for row in section.rows)
+            parts.append(f"<table>{_html_row(section.head, 'th')}{rows}</table>")
+        if section.figure:
+            parts.append(f'<p><img src="{section.figure}" alt="{title}"></p>')
+    head = f"<title>{html.escape(sections[0].title)}</title><style>{_STYLE}</style>"
+    return f'<!doctype html><meta charset="utf-8">{head}{"".join(parts)}\n'
+
+
+_STYLE = (
+    "body{font:16px/1.4 sans-serif;max-width:80em;margin:2em auto;padding:0 1em}"
+    "td,th{border:1px solid #ccc;padding:.3em;text-align:left}"
+    "table{border-collapse:collapse;font-size:.9em}img{max-width:100%}"
+)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
