@@ -14,8 +14,7 @@ from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
 from cpdjax.errors import InputError
 from cpdjax.reports import findings
-from cpdjax.studies import recommend as recommendation
-from cpdjax.studies import reproduce as reproduction
+from cpdjax.studies import recommendation, reproduction
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
 

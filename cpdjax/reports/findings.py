@@ -16,8 +16,8 @@ from cpdjax.reports.figures import write
 from cpdjax.reports.finding_figures import plot_depth, plot_efficiency, plot_gradient, training_of
 from cpdjax.reports.page import Section, to_html, to_markdown
 from cpdjax.studies.findings import DIPOLE, GAP, PLACES, depth, gap_score, models_by_gap
-from cpdjax.studies.recommend import HEAD, advice, recommend
-from cpdjax.studies.reproduce import SHOWN, Reproduction
+from cpdjax.studies.recommendation import HEAD, advice, recommend
+from cpdjax.studies.reproduction import SHOWN, Reproduction
 from cpdjax.studies.routing import TENSORS
 from cpdjax.sweeps.table import layers_of, scores_of
 from cpdjax.uncertainty.comparison import Estimate, estimate

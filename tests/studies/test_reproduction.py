@@ -9,7 +9,7 @@ from scipy import stats
 from cpdjax.errors import InputError
 from cpdjax.reports.findings import save, sections
 from cpdjax.studies import check_findings, findings, routing
-from cpdjax.studies.reproduce import reproduce
+from cpdjax.studies.reproduction import reproduce
 from cpdjax.sweeps.table import last_interaction, layers_of, ranking
 
 

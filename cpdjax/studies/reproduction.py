@@ -20,7 +20,7 @@ from cpdjax.models import zoo
 from cpdjax.studies import findings
 from cpdjax.studies.check_findings import isomer_findings, trees_finding
 from cpdjax.studies.findings import Finding
-from cpdjax.studies.recommend import PRETRAINED, installed, save, with_measured_costs
+from cpdjax.studies.recommendation import PRETRAINED, installed, save, with_measured_costs
 from cpdjax.studies.routing import TENSORS, Route, routes, routing_finding, routing_layer
 from cpdjax.sweeps.sweep import sweep
 

@@ -15,8 +15,8 @@ from helpers import call, results_table
 
 import cpdjax
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.studies import recommend
-from cpdjax.studies.recommend import Choice
+from cpdjax.studies import recommendation
+from cpdjax.studies.recommendation import Choice
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "H2CO", "CO2", "C2H4"] * 5
 RNG = np.random.default_rng(0)
@@ -65,27 +65,27 @@ def structures():
 def tables(structures, tmp_path_factory):
     features = {"toy": Toy(), "mine": RNG.normal(size=(len(structures), 2))}
     out = tmp_path_factory.mktemp("survey")
-    return out, recommend.survey(features, dataset=structures, repeats=2, out=out)
+    return out, recommendation.survey(features, dataset=structures, repeats=2, out=out)
 
 
 def test_the_lower_end_leads_over_poolings():
     mean = {("m", "interaction_0", "0e", "gap"): 0.3, ("whole", "spectrum", "0e", "gap"): 0.2}
     sums = {("m", "interaction_0", "0e", "gap"): 0.5}
-    found = recommend.recommend([pooled(mean, "mean"), pooled(sums, "sum")], "gap")
+    found = recommendation.recommend([pooled(mean, "mean"), pooled(sums, "sum")], "gap")
     assert [(c.model, c.pool) for c in found] == [("m", "sum"), ("m", "mean"), ("whole", "none")]
     assert [c.r2_geom.low for c in found] == sorted((c.r2_geom.low for c in found), reverse=True)
-    alone = recommend.recommend(pooled(mean, "mean"), "gap", most=1)
+    alone = recommendation.recommend(pooled(mean, "mean"), "gap", most=1)
     assert [(c.pool, c.cells[-1]) for c in alone] == [("mean", "–")]
     with pytest.raises(UnknownNameError, match="target"):
-        recommend.recommend(pooled(mean, "mean"), "homo")
+        recommendation.recommend(pooled(mean, "mean"), "homo")
 
 
 def test_no_channel_is_promised_where_none_is_certain():
     nothing = Choice("m", "embedding", "0e", "mean", 8, cpdjax.Estimate(0.1, -0.1, 0.3), np.nan)
-    assert "no channel" in recommend.advice([nothing], "gap")
+    assert "no channel" in recommendation.advice([nothing], "gap")
     better = dataclasses.replace(nothing, r2_geom=cpdjax.Estimate(0.5, 0.4, 0.6), milliseconds=1.0)
     worse = dataclasses.replace(nothing, milliseconds=0.1)
-    assert "Cheaper" not in recommend.advice([better, worse], "gap")
+    assert "Cheaper" not in recommendation.advice([better, worse], "gap")
 
 
 def test_a_survey_is_two_sweeps_at_the_price_of_one(structures, tables):
@@ -96,16 +96,16 @@ def test_a_survey_is_two_sweeps_at_the_price_of_one(structures, tables):
         )
         got = table.r2_geom.sel(model=["toy"], layer=["first"])
         np.testing.assert_allclose(got, expected.r2_geom, rtol=1e-8, atol=1e-8)
-    best = recommend.recommend(found, "spread")[0]
+    best = recommendation.recommend(found, "spread")[0]
     assert (best.model, best.pool) == ("toy", "sum")  # of which the target is made
     assert best.milliseconds > 0
-    others = {c.model: c for c in recommend.recommend(found, "spread")}
+    others = {c.model: c for c in recommendation.recommend(found, "spread")}
     assert others["mine"].pool == "none"
     assert np.isnan(others["mine"].milliseconds)
-    again = recommend.recommend(recommend.load(out), "spread")
+    again = recommendation.recommend(recommendation.load(out), "spread")
     assert again[0] == best
-    recommend.save(found[:1], out)
-    assert len(recommend.load(out)) == 1
+    recommendation.save(found[:1], out)
+    assert len(recommendation.load(out)) == 1
 
 
 def test_models_that_do_not_know_an_element_are_left_out(structures):
@@ -114,12 +114,14 @@ def test_models_that_do_not_know_an_element_are_left_out(structures):
         pytest.warns(UserWarning, match="ani-2x-aev is left out: molecule 'structures_40' has Si"),
         pytest.raises(InputError, match="none of ani-2x-aev can take these molecules"),
     ):
-        recommend.survey(["ani-2x-aev"], dataset=cpdjax.Structures.from_atoms(
+        recommendation.survey(["ani-2x-aev"], dataset=cpdjax.Structures.from_atoms(
             frames, targets={"y": np.arange(41.0)}))  # fmt: skip
     with pytest.raises(UnknownNameError):
-        recommend.survey(["painnn"], dataset=structures)
+        recommendation.survey(["painnn"], dataset=structures)
     with pytest.raises(InputError, match="structures"):
-        recommend.survey(["toy"], dataset=None, targets={"formula": ["CH4"] * 9, "y": range(9)})
+        recommendation.survey(
+            ["toy"], dataset=None, targets={"formula": ["CH4"] * 9, "y": range(9)}
+        )
 
 
 def test_from_the_shell(tmp_path):
