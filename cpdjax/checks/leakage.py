@@ -68,7 +68,7 @@ class Leakage:
             reported(
                 _CHECK,
                 f"{target}, {PROCEDURES[p]}, {self.sizes[s]} molecules: R² minus "
-                + ("the true R²" if target == COMPOSITION else f"R² of {PROCEDURES[0]}"),
+                + ("the true R²" if target == COMPOSITION else f"R² of the {PROCEDURES[0]}"),
                 bias[p, s, t],
             )
             for t, target in enumerate(self.targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ def plot_planted(checks: Checks) -> Figure:
     figure, [axes] = panels(1, size=(5, 4.6), margin=(0, 0))
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8)
     estimate = found.estimate.ravel()
-    style = {"markersize": 3, "linewidth": 0.6}
+    style: dict[str, Any] = {"markersize": 3, "linewidth": 0.6}
     axes.errorbar(found.analytic.ravel(), estimate, fmt="x", label="n → ∞", **style)
     label = f"{checks.molecules:,} molecules"
     spread = found.spread.ravel()
@@ -58,8 +59,9 @@ def _plot_isomers(axes: Axes, channel: ChannelChecks) -> None:
     axes.set_yticks(np.arange(len(found.targets)) + 1.5 * height, found.targets)
     axes.invert_yaxis()
     axes.axvline(0.5, color="black", linewidth=0.8)
-    paper = {"linestyle": ":", "label": "the paper's residual"}
-    axes.axvline(PAPER_ACCURACY, color="black", linewidth=0.8, **paper)
+    axes.axvline(
+        PAPER_ACCURACY, color="black", linewidth=0.8, linestyle=":", label="the paper's residual"
+    )
     axes.set_xlim(0, 1)
     axes.set_xlabel(f"share of isomer pairs in order ({int(found.pairs[0]):,} pairs)")
 

@@ -49,8 +49,8 @@ def panels(
 
 
 def shared_legend(
-    figure: Figure, panel: Axes, columns: int, place: str = "outside lower center"
+    figure: Figure, panel: Axes, columns: int, place: Any = "outside lower center"
 ) -> None:
-    """Add the legend of one panel to the figure, for all its panels."""
+    """Add the legend of one panel to the figure, for all its panels, at a `loc` of Matplotlib."""
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, loc=place, ncols=columns, fontsize="small")

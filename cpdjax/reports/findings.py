@@ -108,9 +108,9 @@ def _routes(found: Reproduction) -> Section:
     return Section(
         "Which irrep holds what",
         "R²_geom of the gap and of the dipole moment (mu) from each irrep, for three ways of "
-        "making scalars; and R² of equivariant probes, which predict the dipole vector and the quadrupole "
-        "of the Mulliken charges from the channels that turn with the molecule as they do (α by "
-        "leave-one-out).",
+        "making scalars; and R² of equivariant probes, which predict the dipole vector and the "
+        "quadrupole of the Mulliken charges from the channels that turn with the molecule as they "
+        "do (α by leave-one-out).",
         (
             "model", "layer", "irrep", "features",
             *(f"{target}, {how}" for target, how in columns), *TENSORS,

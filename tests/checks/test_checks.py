@@ -40,7 +40,7 @@ def data():
 
 
 def failed(found):
-    """The quantities whose requirement is missed."""
+    """Return the quantities whose requirement is missed."""
     return [outcome.quantity for outcome in found.outcomes if outcome.passed is False]
 
 
