@@ -58,13 +58,6 @@ _ARCHITECTURES: dict[str, str] = {
     "visnet": "cpdjax.models.architectures.visnet",
 }
 
-# what a saved model may be made of
-_SAVED = {
-    *_ARCHITECTURES.values(),
-    "cpdjax.models.blocks.long_range",
-    "cpdjax.models.training.standardized",
-}
-
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows.
@@ -89,9 +82,9 @@ def load(name: str | Path) -> Model:
         return import_module(_REGISTRY[str(name)]).load(name)
     run = zoo.folder(name)
     if run is not None:
-        return saved_models.load(run / zoo.MODEL, _SAVED)
+        return saved_models.load(run / zoo.MODEL)
     if saved_models.is_saved(name):
-        return saved_models.load(name, _SAVED)
+        return saved_models.load(name)
     if Path(name).is_file():
         raise InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
