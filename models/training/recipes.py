@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,69 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from cpdjax.configuration import checked, read_toml
 from cpdjax.data.qm9 import TARGETS
 from cpdjax.errors import FileError, UnknownNameError
+from cpdjax.models import registry
+from cpdjax.models.interface import Training
 from cpdjax.models.zoo import PROBE
-
-#: architecture: its Flax module, the sizes of the zoo's model, its learning rate. Our choice: what
-#: trains on a core of a laptop in minutes; rates near the published ones, higher for short runs.
-NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
-    "schnet": (
-        "cpdjax.models.architectures.schnet.SchNet",
-        {
-            "hidden_channels": 96,
-            "num_filters": 96,
-            "num_interactions": 4,
-            "num_gaussians": 32,
-            "cutoff": 5.0,
-        },
-        2e-3,
-    ),
-    "dimenet++": (
-        "cpdjax.models.architectures.dimenet.DimeNetPlusPlus",
-        {
-            "hidden_channels": 48,
-            "num_blocks": 2,
-            "int_emb_size": 24,
-            "out_emb_channels": 64,
-            "num_spherical": 4,
-            "num_output_layers": 1,
-            "cutoff": 4.5,
-        },
-        2e-3,
-    ),
-    "painn": (
-        "cpdjax.models.architectures.painn.PaiNN",
-        {"n_atom_basis": 48, "n_interactions": 3, "n_embeddings": 10, "cutoff": 5.0},
-        2e-3,
-    ),
-    "visnet": (
-        "cpdjax.models.architectures.visnet.ViSNet",
-        {
-            "hidden_channels": 40,
-            "num_heads": 4,
-            "num_layers": 3,
-            "num_rbf": 20,
-            "max_z": 10,
-            "cutoff": 5.0,
-        },
-        1e-3,
-    ),
-    "mace": (
-        "cpdjax.models.architectures.mace.MACE",
-        {
-            "hidden": ("24x0e + 24x1o + 24x2e", "24x0e"),
-            "interactions": (
-                "RealAgnosticInteractionBlock",
-                "RealAgnosticResidualInteractionBlock",
-            ),
-            "correlation": (2, 2),
-            "lmax": 2,
-            "radial_hidden": (32, 32),
-            "average_neighbours": 14.0,
-            "cutoff": 5.0,
-        },
-        1e-2,
-    ),
-}
 
 _FOREIGN = ("split",)  # what a run's config.json holds beside its recipe
 _ALIASES = {"energy": "u0_atom"}
@@ -88,7 +27,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
-    """One of `NETWORKS`."""
+    """One of `trainable()`."""
     target: str
     """A scalar target of the data."""
     readout: Literal["mean", "sum"]
@@ -127,16 +66,41 @@ class Recipe(BaseModel):
         Raises:
             UnknownNameError: an option that it does not have.
         """
-        path, sizes, _ = NETWORKS[self.architecture]
-        module, _, name = path.rpartition(".")
-        made = getattr(import_module(module), name)
+        made: Any = registry.class_of(self.architecture)
         fields = set(made.__dataclass_fields__) - {"parent", "name"}
         for option in self.options:
             if option not in fields:
-                raise UnknownNameError(f"option of {name}", option, fields)
+                raise UnknownNameError(f"option of {made.__name__}", option, fields)
         own = {"elements": elements} if "elements" in fields else {}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
+        sizes = training_of(self.architecture).sizes
         return made(**{**sizes, **own, **options})
+
+
+def trainable() -> tuple[str, ...]:
+    """Return the architectures that can be trained: those whose file has `TRAINING`.
+
+    >>> "painn" in trainable()
+    True
+    """
+    return tuple(
+        name
+        for name in registry.names("architecture")
+        if hasattr(registry.file_of(name), "TRAINING")
+    )
+
+
+def training_of(architecture: str) -> Training:
+    """Return an architecture's sizes and peak learning rate, unless a recipe says otherwise.
+
+    Raises:
+        UnknownNameError: there is no such architecture, or it cannot be trained.
+    """
+    if architecture in registry.names("architecture"):
+        found = getattr(registry.file_of(architecture), "TRAINING", None)
+        if found is not None:
+            return found
+    raise UnknownNameError("architecture to train", architecture, trainable())
 
 
 def recipe(**values: Any) -> Recipe:
@@ -149,13 +113,11 @@ def recipe(**values: Any) -> Recipe:
     >>> recipe(architecture="painn", target="energy").readout
     'sum'
     """
-    architecture = values.get("architecture")
-    if architecture not in NETWORKS:
-        raise UnknownNameError("architecture to train", str(architecture), NETWORKS)
+    training = training_of(str(values.get("architecture")))
     target = _ALIASES.get(values.get("target", ""), values.get("target"))
     own = {
         "readout": "sum" if target in _EXTENSIVE else "mean",
-        "learning_rate": NETWORKS[architecture][2],
+        "learning_rate": training.learning_rate,
     }
     return checked(Recipe, {**own, **values, "target": target})
 

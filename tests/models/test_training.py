@@ -15,7 +15,7 @@ from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.models.training import batches, standardized
 from cpdjax.models.training import run as training
 from cpdjax.models.training.baselines import baselines
-from cpdjax.models.training.recipes import NETWORKS, recipe
+from cpdjax.models.training.recipes import recipe, trainable
 
 SMALL = {
     "schnet": {"hidden_channels": 8, "num_filters": 8, "num_interactions": 1, "num_gaussians": 8},
@@ -152,7 +152,7 @@ def test_bad_recipes_get_one_line(molecules, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize("architecture", trainable())
 @pytest.mark.parametrize("target", ["gap", "energy"])
 def test_every_architecture_takes_a_step(architecture, target, molecules):
     run = training.Run.of(tiny(architecture=architecture, target=target, options={}), molecules)
