@@ -5,8 +5,8 @@
     python benchmarks/bench_train.py --fast        # ports alone, tiny
 
 The sizes are those of the zoo's models (`TRAINING` in the file of each architecture), the batches
-those that `cpdjax train` makes. Both sides do the same step in float32: mean over atoms, absolute error of
-the standardised gap, gradient, AdamW. Each reference runs in a process of its own
+those that `cpdjax train` makes. Both sides do the same step in float32: mean over atoms, absolute
+error of the standardised gap, gradient, AdamW. Each reference runs in a process of its own
 (`reference_models.py`), in turn with its port, which starts from the reference's weights; losses of
 the first step must agree before the port is timed.
 """

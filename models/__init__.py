@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+# Before the function of the same name is defined: importing the folder later would replace it.
+import cpdjax.models.architectures  # noqa: F401
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import registry, zoo
 from cpdjax.models.encoder import Encoder

@@ -127,9 +127,7 @@ def file_of(name: str) -> ModuleType:
     try:
         return import_module(path)
     except ImportError as error:
-        raise InputError(
-            f"{name!r} is registered as {path}, but importing failed: {error}"
-        ) from None
+        raise InputError(f"cannot import {path}, the file of {name!r}: {error}") from None
 
 
 def class_of(name: str) -> type:

@@ -11,7 +11,7 @@ from examples import every_architecture, random_model
 from helpers import call
 
 from cpdjax import assert_equivariant, models
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import registry
 from cpdjax.models.training.recipes import trainable
 
