@@ -1,4 +1,4 @@
-"""What a model offers to the rest of cpdjax, an architecture to an encoder, and its file to both."""
+"""What cpdjax asks of a model, an encoder of an architecture, and the registry of its file."""
 
 from __future__ import annotations
 
@@ -136,6 +136,11 @@ class Card:
         except PackageNotFoundError:
             return False
         return True
+
+    @property
+    def at_hand(self) -> bool:
+        """Return `installed` to callers that still ask under this name."""
+        return self.installed
 
 
 @dataclass(frozen=True)
