@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,9 +37,11 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     """Fields of the architecture that differ from the zoo's."""
     train: Annotated[int, Field(ge=1)] = 20_000
-    """Molecules."""
+    """Number of molecules to train on."""
     validation: Annotated[int, Field(ge=1)] = 2_000
-    probe: Annotated[int, Field(ge=1)] = PROBE
+    """Number of molecules that the training is watched on."""
+    held_out: Annotated[int, Field(ge=1)] = PROBE
+    """Number of molecules that the training never sees: the model is tested and probed on them."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -103,6 +107,21 @@ def training_of(architecture: str) -> Training:
     raise UnknownNameError("architecture to train", architecture, trainable())
 
 
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings under today's names, with a warning about an old one.
+
+    The number of held-out molecules was called "probe" in version 0.1.0.
+
+    >>> renamed({"held_out": 10})
+    {'held_out': 10}
+    """
+    if "probe" not in values:
+        return dict(values)
+    warnings.warn("the setting 'probe' is now called 'held_out'", stacklevel=3)
+    rest = {name: value for name, value in values.items() if name != "probe"}
+    return {"held_out": values["probe"], **rest}
+
+
 def recipe(**values: Any) -> Recipe:
     """A recipe, its gaps filled: "energy" is U0's atomization energy, the readout as it must be.
 
@@ -113,6 +132,7 @@ def recipe(**values: Any) -> Recipe:
     >>> recipe(architecture="painn", target="energy").readout
     'sum'
     """
+    values = renamed(values)
     training = training_of(str(values.get("architecture")))
     target = _ALIASES.get(values.get("target", ""), values.get("target"))
     own = {

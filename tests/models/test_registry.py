@@ -100,7 +100,9 @@ def test_a_registered_architecture_is_trained(tmp_path):
     for i, frame in enumerate(frames):
         frame.info |= {"id": f"molecule-{i}", "gap": float(len(frame))}
     write(tmp_path / "some.xyz", frames)
-    (tmp_path / "recipe.toml").write_text("validation = 6\nprobe = 6\nbatch_size = 2\nepochs = 1\n")
+    (tmp_path / "recipe.toml").write_text(
+        "validation = 6\nheld_out = 6\nbatch_size = 2\nepochs = 1\n"
+    )
     status, _, errors = call("train", tmp_path / "recipe.toml", "--model", "toy", "--target", "gap",
                              "--dataset", tmp_path / "some.xyz", "--train", "24",
                              "--out", tmp_path / "run")  # fmt: skip
