@@ -30,7 +30,7 @@ from cpdjax.data import datasets
 from cpdjax.features.extraction import padded
 from cpdjax.irreps import pool
 from cpdjax.models import Encoder
-from cpdjax.models.cards import CARDS
+from cpdjax.models.cards import card_of
 
 # Relative to the largest output: both sides sum in float32, in different orders.
 TOLERANCE = 1e-4
@@ -175,10 +175,10 @@ def main(arguments: Sequence[str]) -> None:
     molecules = datasets.qm9(options.molecules, 0)
     wanted = dict(pair.split("=", 1) for pair in options.reference)
     if not wanted:
-        wanted = {name: None for name in FAST if name in models.names() and CARDS[name].at_hand}
+        wanted = {name: None for name in FAST if name in models.names() and card_of(name).installed}
     records = []
     for name, python in wanted.items():
-        if python is not None and name in CARDS:
+        if python is not None and name in models.names():
             known = set(models.load(name).elements)
             parts = np.split(molecules.numbers, molecules.offsets[1:-1])
             usable = molecules.select([set(part) <= known for part in parts])

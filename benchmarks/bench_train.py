@@ -4,9 +4,9 @@
         --reference mace=envs/mace/bin/python ...
     python benchmarks/bench_train.py --fast        # ports alone, tiny
 
-The sizes are those of the zoo's models (`cpdjax.models.recipes.NETWORKS`), the batches those that
-`cpdjax train` makes. Both sides do the same step in float32: mean over atoms, absolute error of
-the standardised gap, gradient, AdamW. Each reference runs in a process of its own
+The sizes are those of the zoo's models (`TRAINING` in the file of each architecture), the batches
+those that `cpdjax train` makes. Both sides do the same step in float32: mean over atoms, absolute
+error of the standardised gap, gradient, AdamW. Each reference runs in a process of its own
 (`reference_models.py`), in turn with its port, which starts from the reference's weights; losses of
 the first step must agree before the port is timed.
 """
@@ -33,7 +33,7 @@ from cpdjax import Structures, models
 from cpdjax.data import datasets
 from cpdjax.models import Encoder
 from cpdjax.models.training.batches import Batches, Labelled
-from cpdjax.models.training.recipes import NETWORKS, Recipe, recipe
+from cpdjax.models.training.recipes import Recipe, recipe, trainable, training_of
 from cpdjax.models.weights.translate import example
 
 # Relative: both sides sum in float32, in different orders.
@@ -151,7 +151,7 @@ def run_reference(
     python: str, name: str, data: Data, chosen: Recipe, options: argparse.Namespace
 ) -> dict[str, np.ndarray]:
     """What the reference's process writes down."""
-    sizes = {**NETWORKS[name][1], **chosen.options}
+    sizes = {**training_of(name).sizes, **chosen.options}
     arguments = ["--train", repr(chosen.learning_rate), "--sizes", json.dumps(sizes)]
     arguments += ["--repeats", str(options.repeats)]
     more = {"rows": data.rows, "values": data.values, "decay": np.array(chosen.weight_decay)}
@@ -218,7 +218,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Print the table and write the record."""
     options = parse(arguments)
-    wanted = dict(pair.split("=", 1) for pair in options.reference) or dict.fromkeys(NETWORKS)
+    wanted = dict(pair.split("=", 1) for pair in options.reference) or dict.fromkeys(trainable())
     records = []
     with (
         jax.enable_x64(False),

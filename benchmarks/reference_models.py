@@ -6,8 +6,8 @@
 Each function below makes one reference in float32: the model's call, a way from molecules to its
 input, and what `cpdjax.models.from_state_dict` needs for the same weights (nothing for weights
 that come with a wheel). Those that are trained take sizes, under the names of
-`cpdjax.models.recipes.NETWORKS`. Neighbour lists are made beforehand, outside the timing, on both
-sides.
+`TRAINING` in the file of each architecture. Neighbour lists are made beforehand, outside the
+timing, on both sides.
 """
 
 from __future__ import annotations

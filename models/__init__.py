@@ -1,21 +1,24 @@
-"""Models by name: what every model offers, and the one place where they are registered.
+"""Models by name: make, load, convert and save them.
 
-A model's file is imported only when that model is loaded.
+Names come from `registry.py` and the folders of `zoo`; the file of a model is imported when that
+model is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+# Before the function of the same name is defined: importing the folder later would replace it.
+import cpdjax.models.architectures  # noqa: F401
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.models import zoo
+from cpdjax.models import registry, zoo
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.interface import Model
+from cpdjax.models.registry import register
 from cpdjax.models.weights import saved_models
 
 __all__ = [
@@ -27,71 +30,38 @@ __all__ = [
     "is_saved",
     "load",
     "names",
+    "register",
     "save",
 ]
 
-# name: the module whose `load(name)` makes it
-_REGISTRY = {
-    "ani-1x": "cpdjax.models.architectures.ani",
-    "ani-2x-aev": "cpdjax.models.descriptors.aev",
-    "chgnet-0.3.0": "cpdjax.models.architectures.chgnet",
-    "chgnet-0.2.0": "cpdjax.models.architectures.chgnet",
-    "chgnet-r2scan": "cpdjax.models.architectures.chgnet",
-    "coulomb-spectrum": "cpdjax.models.descriptors.coulomb",
-    "so3lr": "cpdjax.models.architectures.so3krates",
-    "sevennet-0": "cpdjax.models.architectures.nequip",
-    "sevennet-0-22may2024": "cpdjax.models.architectures.nequip",
-    "sevennet-l3i5": "cpdjax.models.architectures.nequip",
-}
-
-# architecture: the module whose `from_state_dict(config, state)` makes module and variables and,
-# where the output is not the sum of the atoms' parts, says what it is
-_ARCHITECTURES: dict[str, str] = {
-    "ani": "cpdjax.models.architectures.ani",
-    "chgnet": "cpdjax.models.architectures.chgnet",
-    "dimenet++": "cpdjax.models.architectures.dimenet",
-    "schnet": "cpdjax.models.architectures.schnet",
-    "painn": "cpdjax.models.architectures.painn",
-    "mace": "cpdjax.models.architectures.mace",
-    "nequip": "cpdjax.models.architectures.nequip",
-    "so3krates": "cpdjax.models.architectures.so3krates",
-    "visnet": "cpdjax.models.architectures.visnet",
-}
-
-# what a saved model may be made of
-_SAVED = {
-    *_ARCHITECTURES.values(),
-    "cpdjax.models.blocks.long_range",
-    "cpdjax.models.training.standardized",
-}
-
 
 def names() -> tuple[str, ...]:
-    """The names that `load` knows.
+    """Return the names that `load` knows.
 
     >>> "sevennet-0" in names()
     True
     """
-    return (*_REGISTRY, *zoo.names())
+    return (*registry.pretrained(), *zoo.names())
 
 
 def load(name: str | Path) -> Model:
-    """The model called `name`, or the one in the folder that `save`, `convert` or `train` wrote.
+    """Return the model of this name, or of the folder that `save`, `convert` or `train` wrote.
 
     Raises:
-        UnknownNameError: no such model.
-        FileError: its weights are not installed, or are not the published or saved ones.
+        UnknownNameError: there is no model of this name.
+        FileError: the weights are not installed, or they are not the published or saved ones.
 
     >>> load("ani-2x-aev").irreps["aev"]
     1008x0e
     """
-    if name in _REGISTRY:
-        return import_module(_REGISTRY[str(name)]).load(name)
+    registered = registry.pretrained()
+    if name in registered:
+        return registry.file_of(registered[str(name)]).load(name)
     run = zoo.folder(name)
     if run is not None:
-        return saved_models.load(run / zoo.MODEL, _SAVED)
+        return saved_models.load(run / zoo.MODEL)
     if saved_models.is_saved(name):
-        return saved_models.load(name, _SAVED)
+        return saved_models.load(name)
     if Path(name).is_file():
         raise InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
@@ -101,7 +71,7 @@ def load(name: str | Path) -> Model:
 
 
 def is_saved(path: str | Path) -> bool:
-    """Whether `path` is a folder that `load` takes."""
+    """Return whether `path` is a folder that `load` takes."""
     return saved_models.is_saved(path) or zoo.folder(path) is not None
 
 
@@ -114,14 +84,15 @@ def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> En
     Nothing in the file is run, and torch is not needed.
 
     Args:
-        path: a MACE or ScaleShiftMACE.
-        head: which of several heads to keep.
+        path: the file of a MACE or ScaleShiftMACE.
+        head: the head to keep, where the model has several.
 
     Returns:
         The model, which `load(out)` gives from now on.
 
     Raises:
-        FileError: the file cannot be read or holds anything else, or `out` is something else.
+        FileError: the file cannot be read or holds anything else, or `out` exists and is no saved
+            model.
         InputError: the model has an option that is not supported.
     """
     from cpdjax.models.weights import mace_files
@@ -133,8 +104,8 @@ def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> En
 
 
 def architectures() -> tuple[str, ...]:
-    """The architectures that `from_state_dict` knows."""
-    return tuple(_ARCHITECTURES)
+    """Return the architectures that `from_state_dict` knows."""
+    return registry.names("architecture")
 
 
 def from_state_dict(
@@ -144,19 +115,21 @@ def from_state_dict(
     *,
     name: str | None = None,
 ) -> Encoder:
-    """A model from a reference's hyperparameters and state dict, its tensors as NumPy arrays.
+    """Return the model of a reference's hyperparameters and state dict.
 
     Args:
         architecture: one of `architectures()`.
         config: hyperparameters under the reference's own names.
-        state: the reference's `state_dict()`; `torch_files.read` reads one without torch.
-        name: what to call the model; by default as the architecture.
+        state: the reference's `state_dict()`, its tensors as NumPy arrays; `torch_files.read` reads
+            one without torch.
+        name: the name of the model; by default that of the architecture.
 
     Raises:
-        UnknownNameError: no such architecture.
-        InputError: a name is missing from the state dict or read by nothing, or a wrong shape.
+        UnknownNameError: there is no such architecture.
+        InputError: the state dict lacks a name, or has one that nothing reads, or an array has
+            another shape.
     """
-    if architecture not in _ARCHITECTURES:
-        raise UnknownNameError("architecture", architecture, _ARCHITECTURES)
-    module = import_module(_ARCHITECTURES[architecture])
-    return Encoder(name or architecture, *module.from_state_dict(config, state))
+    if architecture not in architectures():
+        raise UnknownNameError("architecture", architecture, architectures())
+    made = registry.file_of(architecture).from_state_dict(config, state)
+    return Encoder(name or architecture, *made)

@@ -1,15 +1,15 @@
-"""What a model offers to the rest of cpdjax, and what an architecture offers to an encoder."""
+"""What cpdjax asks of a model, an encoder of an architecture, and the registry of its file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from e3nn_jax import Irreps, IrrepsArray
 
 if TYPE_CHECKING:
-    from e3nn_jax import Irreps, IrrepsArray
-
     from cpdjax.data.batch import Batch
 
 
@@ -113,3 +113,45 @@ class Architecture(Protocol):
         """Flax's: of variables and a `Graph`, the layers, (atom, irreps.dim), and every atom's
         part of the output, (atom,)."""
         ...
+
+
+@dataclass(frozen=True)
+class Card:
+    """State facts about a model, for `cpdjax models` and for reports."""
+
+    family: str
+    licence: str
+    data: str
+    """The data that the model was trained on."""
+    distribution: str | None = None
+    """The Python package that carries the weights; None: nothing has to be installed."""
+
+    @property
+    def installed(self) -> bool:
+        """Return whether the weights are installed."""
+        if self.distribution is None:
+            return True
+        try:
+            version(self.distribution)
+        except PackageNotFoundError:
+            return False
+        return True
+
+    @property
+    def at_hand(self) -> bool:
+        """Return `installed` to callers that still ask under this name."""
+        return self.installed
+
+
+@dataclass(frozen=True)
+class Training:
+    """Say how `cpdjax train` trains an architecture unless a recipe says otherwise."""
+
+    sizes: Mapping[str, Any]
+    """Fields of the Flax module that differ from its own defaults."""
+    learning_rate: float
+    """Peak learning rate."""
+
+
+MPTRAJ = "MPTraj: relaxations of inorganic crystals, PBE(+U)"
+"""The training data of several models, for their cards."""

@@ -40,7 +40,7 @@ MODELS_MAY_IMPORT = {
     "architectures": {"graph", "interface", "encoder", "blocks", "weights", "descriptors"},
     "zoo": set(),
     "registry": {"interface"},
-    "cards": {"zoo", "registry"},
+    "cards": {"interface", "zoo", "registry"},
 }
 MODELS_MAY_IMPORT["__init__"] = set(MODELS_MAY_IMPORT)
 MODELS_MAY_IMPORT["training"] = {*MODELS_MAY_IMPORT, "architectures", "__init__"}

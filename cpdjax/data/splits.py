@@ -1,4 +1,4 @@
-"""Which molecules a model is trained on, chosen by, and probed on: three sets without overlap."""
+"""Which molecules a model is trained on, is chosen by, and has never seen: three sets of ids."""
 
 from __future__ import annotations
 
@@ -15,55 +15,63 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic
 
-Part = Literal["train", "validation", "probe"]
-_PARTS: tuple[Part, ...] = ("train", "validation", "probe")
+Part = Literal["train", "validation", "held_out"]
+_PARTS: tuple[Part, ...] = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Ids of molecules in three sets; no id is in two of them.
+    """Hold the ids of molecules in three sets; no id is in two of them.
 
-    The probe set is never trained on and nothing is chosen by it; it is the test set too.
+    The held-out molecules are never trained on and nothing is chosen by them: the model is tested
+    on them, and probed on them.
     """
 
     dataset: str
-    """The structures' name."""
+    """Name of the structures."""
     train: Shaped[np.ndarray, " molecule"]
     validation: Shaped[np.ndarray, " molecule"]
-    probe: Shaped[np.ndarray, " molecule"]
+    held_out: Shaped[np.ndarray, " molecule"]
 
     @classmethod
     def draw(
-        cls, structures: Structures, train: int, validation: int, probe: int, seed: int = 0
+        cls, structures: Structures, train: int, validation: int, held_out: int, seed: int = 0
     ) -> Split:
-        """Consecutive parts of one permutation seeded by `seed`: probe, validation, train.
+        """Draw the sets as consecutive parts of one random permutation.
 
-        The probe set comes first, so that it depends on neither of the others' sizes, and the first
-        molecules of `datasets.qm9(n, seed)` are those of the probe set.
+        The held-out molecules come first, then validation and train, so that their choice depends
+        on neither of the others' sizes: `datasets.qm9(n, seed)` draws the same molecules first.
+
+        Args:
+            train: number of molecules to train on.
+            validation: number of molecules that the training is watched on.
+            held_out: number of molecules that the training never sees.
+            seed: random seed of the permutation.
 
         Raises:
-            InputError: more molecules than there are, or two of one id.
+            InputError: there are fewer molecules than asked for, or two have one id.
 
         >>> from ase.build import molecule
         >>> split = Split.draw(Structures.from_atoms([molecule("H2O")] * 10), 6, 2, 2)
-        >>> len({*split.train, *split.validation, *split.probe})
+        >>> len({*split.train, *split.validation, *split.held_out})
         10
         """
-        wanted = train + validation + probe
+        wanted = train + validation + held_out
         if wanted > len(structures):
             raise InputError(
-                f"train, validation and probe need {wanted} molecules; "
+                f"train, validation and held_out need {wanted} molecules; "
                 f"{structures.name!r} has {len(structures)}"
             )
         if len(np.unique(structures.ids)) < len(structures):
             raise InputError(f"{structures.name!r} has two molecules of one id: rename them")
         order = np.random.default_rng(seed).permutation(len(structures))[:wanted]
-        probed, chosen, trained = np.split(structures.ids[order], [probe, probe + validation])
-        return cls(structures.name, trained, chosen, probed)
+        ends = [held_out, held_out + validation]
+        unseen, chosen, trained = np.split(structures.ids[order], ends)
+        return cls(structures.name, trained, chosen, unseen)
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the three sets."""
+        """Return the SHA-256 (hex) of the three sets."""
         text = "\n\n".join("\n".join(getattr(self, part)) for part in _PARTS)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -76,23 +84,25 @@ class Split:
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
-        """Read what `save` wrote.
+        """Read what `save` wrote, here or in version 0.1.0, which called `held_out` "probe".
 
         Raises:
             FileError: the file is missing or damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(str(file["dataset"]), *(file[part] for part in _PARTS))
+                last = "held_out" if "held_out" in file else "probe"
+                parts = (file[part] for part in ("train", "validation", last))
+                return cls(str(file["dataset"]), *parts)
         except Exception as error:  # a damaged file can raise nearly anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FileError(f"cannot read the split {path}: {reason}") from None
 
-    def of(self, structures: Structures, part: Part = "probe") -> Structures:
-        """The molecules of one set, in its order.
+    def of(self, structures: Structures, part: Part = "held_out") -> Structures:
+        """Return the molecules of one set, in its order.
 
         Raises:
-            InputError: the structures lack one.
+            InputError: one of them is not among the structures.
         """
         ids = getattr(self, part)
         rows = pd.Index(structures.ids).get_indexer(pd.Index(ids))
@@ -104,12 +114,12 @@ class Split:
         """Refuse molecules that the model was trained on or chosen by.
 
         Raises:
-            InputError: there is one.
+            InputError: at least one molecule is.
         """
         known = np.isin(structures.ids, np.concatenate([self.train, self.validation]))
         if structures.name == self.dataset and known.any():
             raise InputError(
                 f"{model} was trained on {known.sum()} of these {len(structures)} molecules, the "
-                f"first '{structures.ids[known.argmax()]}': probe it on its probe set, of which "
-                "`cpdjax sweep --dataset qm9-probe` draws"
+                f"first '{structures.ids[known.argmax()]}': probe it on held-out molecules; "
+                "for models of the zoo, `--dataset qm9-probe` draws them"
             )

@@ -42,7 +42,7 @@ from cpdjax.models.descriptors.aev import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 from cpdjax.models.weights.wheels import INSTALL, packaged
 
@@ -321,6 +321,13 @@ _SELF_ENERGIES = (
 # Of all networks' files, one after another in the order in which `_networks` reads them.
 _NETWORKS = "add8d0e467ee7c9ff6d481da93cd67428c495bde49a1a980e92e6bb45a87f7fb"
 _MEMBERS, _DEPTH = 8, 4
+
+
+CARDS = {
+    "ani-1x": Card(
+        "ANI", "MIT", "ANI-1x: organic molecules off equilibrium, ωB97X/6-31G*", "torchani"
+    )
+}
 
 
 def load(name: str) -> Encoder:

@@ -36,7 +36,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, polynomial_cutoff
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import Source, State, dense, only, rows, translate
 from cpdjax.models.weights.wheels import packaged
@@ -458,6 +458,13 @@ _PRETRAINED = {
         "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
         "8eba3db0f35a2788bb3ae22885ad340591e27996f213c6643af522a633b50dad",
     ),
+}
+
+
+CARDS = {
+    "chgnet-0.3.0": Card("CHGNet", "BSD-3-Clause", MPTRAJ, "chgnet"),
+    "chgnet-0.2.0": Card("CHGNet", "BSD-3-Clause", MPTRAJ, "chgnet"),
+    "chgnet-r2scan": Card("CHGNet", "BSD-3-Clause", f"{MPTRAJ}; then r²SCAN", "chgnet"),
 }
 
 

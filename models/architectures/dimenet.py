@@ -34,7 +34,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.blocks.bessel import spherical_basis
 from cpdjax.models.graph import Graph, Pairs, reversed_edges
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, dense, options, translate, transpose
 
 
@@ -344,3 +344,17 @@ def _table(module: DimeNetPlusPlus) -> dict[str, Source]:
 
 #: Linear maps of an interaction block, and whether they have biases.
 _DENSE = {"lin_kj": True, "lin_ji": True, "lin": True, "lin_down": False, "lin_up": False}
+
+# Sizes of our choice, which train on a core of a laptop in minutes.
+TRAINING = Training(
+    {
+        "hidden_channels": 48,
+        "num_blocks": 2,
+        "int_emb_size": 24,
+        "out_emb_channels": 64,
+        "num_spherical": 4,
+        "num_output_layers": 1,
+        "cutoff": 4.5,
+    },
+    learning_rate=2e-3,
+)

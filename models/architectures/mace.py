@@ -51,7 +51,7 @@ from cpdjax.models.blocks.symmetric_contraction import (
     weight_name,
 )
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, changed, only, require, translate
 
 
@@ -581,3 +581,21 @@ def _product_table(module: MACE, i: int, state: State) -> dict[str, Source]:
             path = f"params/{ours}/contraction/{weight_name(ir.l, degree)}"
             table[path] = (f"{prefix}.{last}", change)
     return table
+
+
+# Sizes of our choice, which train on a core of a laptop in minutes.
+TRAINING = Training(
+    {
+        "hidden": ("24x0e + 24x1o + 24x2e", "24x0e"),
+        "interactions": (
+            "RealAgnosticInteractionBlock",
+            "RealAgnosticResidualInteractionBlock",
+        ),
+        "correlation": (2, 2),
+        "lmax": 2,
+        "radial_hidden": (32, 32),
+        "average_neighbours": 14.0,
+        "cutoff": 5.0,
+    },
+    learning_rate=1e-2,
+)

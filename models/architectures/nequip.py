@@ -42,7 +42,7 @@ from cpdjax.models.blocks.convolution import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 from cpdjax.models.weights.wheels import packaged
@@ -530,6 +530,9 @@ _PRETRAINED = {
         "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d",
     ),
 }
+
+
+CARDS = {name: Card("NequIP (SevenNet)", "MIT", MPTRAJ, "sevenn") for name in _PRETRAINED}
 
 
 def load(name: str) -> Encoder:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import shifted_softplus
 from cpdjax.models.graph import Graph, Pairs
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, dense, options, translate
 
 
@@ -179,3 +179,15 @@ def from_state_dict(
 
 _AGGREGATES: dict[str, Literal["sum", "mean"]] = {"add": "sum", "sum": "sum", "mean": "mean"}
 _ALSO = ("interaction_graph", "max_num_neighbors", "readout", "dipole", "atomref")
+
+# Sizes of our choice, which train on a core of a laptop in minutes.
+TRAINING = Training(
+    {
+        "hidden_channels": 96,
+        "num_filters": 96,
+        "num_interactions": 4,
+        "num_gaussians": 32,
+        "cutoff": 5.0,
+    },
+    learning_rate=2e-3,
+)

@@ -27,7 +27,7 @@ from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, cosine_cutoff, p
 from cpdjax.models.blocks.long_range import _ZBL, LongRange
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import (
     Source,
@@ -474,6 +474,16 @@ def _transformer_maps(module: So3krates, ours: str, theirs: str) -> dict[str, st
 
 
 _SHA256 = "b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"
+
+
+CARDS = {
+    "so3lr": Card(
+        "SO3krates",
+        "MIT",
+        "organic molecules and fragments with non-covalent interactions, PBE0+MBD",
+        "so3krates-torch",
+    )
+}
 
 
 def load(name: str) -> Encoder:

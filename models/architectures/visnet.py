@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import LayerNorm, cosine_cutoff
 from cpdjax.models.graph import Graph
-from cpdjax.models.interface import Layers
+from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, dense, options, translate
 
 Scalars = Float[Array, "atom channel"]
@@ -443,3 +443,16 @@ def _table(module: ViSNet) -> dict[str, Source]:
 
 
 _DENSE = ("q", "k", "v", "dk", "dv", "s", "o")
+
+# Sizes of our choice, which train on a core of a laptop in minutes.
+TRAINING = Training(
+    {
+        "hidden_channels": 40,
+        "num_heads": 4,
+        "num_layers": 3,
+        "num_rbf": 20,
+        "max_z": 10,
+        "cutoff": 5.0,
+    },
+    learning_rate=1e-3,
+)

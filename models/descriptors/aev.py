@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
+from cpdjax.models.interface import Card
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ ANI_2X = AEV(
     radial=Radial(start=0.8, cutoff=5.1, eta=19.7, shifts=16),
     angular=Angular(start=0.8, cutoff=3.5, eta=12.5, zeta=14.1, shifts=8, sections=4),
 )
+
+
+CARDS = {"ani-2x-aev": Card("descriptor (AEV)", "Apache-2.0", "none")}
 
 
 def load(name: str) -> AEV:

@@ -15,6 +15,7 @@ from e3nn_jax import Irreps, IrrepsArray
 
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
+from cpdjax.models.interface import Card
 
 BOHR = 0.529177210903
 """Å (CODATA 2018)."""
@@ -66,6 +67,9 @@ class CoulombSpectrum:
 
 
 SPECTRUM = CoulombSpectrum()
+
+
+CARDS = {"coulomb-spectrum": Card("descriptor (Coulomb matrix)", "Apache-2.0", "none")}
 
 
 def load(name: str) -> CoulombSpectrum:

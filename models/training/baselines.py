@@ -27,9 +27,9 @@ def baselines(train: Structures, test: Structures, target: str) -> dict[str, flo
 def _ridge(
     X: Float[np.ndarray, "molecule element"],
     y: Float[np.ndarray, " molecule"],
-    held_out: Float[np.ndarray, "probe element"],
+    held_out: Float[np.ndarray, "test element"],
     alpha: float = 1.0,
-) -> Float[np.ndarray, " probe"]:
+) -> Float[np.ndarray, " test"]:
     mean, level = X.mean(0), y.mean()
     gram = (X - mean).T @ (X - mean) + alpha * np.eye(X.shape[1])
     weights = np.linalg.solve(gram, (X - mean).T @ (y - level))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,69 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from cpdjax.configuration import checked, read_toml
 from cpdjax.data.qm9 import TARGETS
 from cpdjax.errors import FileError, UnknownNameError
+from cpdjax.models import registry
+from cpdjax.models.interface import Training
 from cpdjax.models.zoo import PROBE
-
-#: architecture: its Flax module, the sizes of the zoo's model, its learning rate. Our choice: what
-#: trains on a core of a laptop in minutes; rates near the published ones, higher for short runs.
-NETWORKS: dict[str, tuple[str, dict[str, Any], float]] = {
-    "schnet": (
-        "cpdjax.models.architectures.schnet.SchNet",
-        {
-            "hidden_channels": 96,
-            "num_filters": 96,
-            "num_interactions": 4,
-            "num_gaussians": 32,
-            "cutoff": 5.0,
-        },
-        2e-3,
-    ),
-    "dimenet++": (
-        "cpdjax.models.architectures.dimenet.DimeNetPlusPlus",
-        {
-            "hidden_channels": 48,
-            "num_blocks": 2,
-            "int_emb_size": 24,
-            "out_emb_channels": 64,
-            "num_spherical": 4,
-            "num_output_layers": 1,
-            "cutoff": 4.5,
-        },
-        2e-3,
-    ),
-    "painn": (
-        "cpdjax.models.architectures.painn.PaiNN",
-        {"n_atom_basis": 48, "n_interactions": 3, "n_embeddings": 10, "cutoff": 5.0},
-        2e-3,
-    ),
-    "visnet": (
-        "cpdjax.models.architectures.visnet.ViSNet",
-        {
-            "hidden_channels": 40,
-            "num_heads": 4,
-            "num_layers": 3,
-            "num_rbf": 20,
-            "max_z": 10,
-            "cutoff": 5.0,
-        },
-        1e-3,
-    ),
-    "mace": (
-        "cpdjax.models.architectures.mace.MACE",
-        {
-            "hidden": ("24x0e + 24x1o + 24x2e", "24x0e"),
-            "interactions": (
-                "RealAgnosticInteractionBlock",
-                "RealAgnosticResidualInteractionBlock",
-            ),
-            "correlation": (2, 2),
-            "lmax": 2,
-            "radial_hidden": (32, 32),
-            "average_neighbours": 14.0,
-            "cutoff": 5.0,
-        },
-        1e-2,
-    ),
-}
 
 _FOREIGN = ("split",)  # what a run's config.json holds beside its recipe
 _ALIASES = {"energy": "u0_atom"}
@@ -88,7 +29,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
-    """One of `NETWORKS`."""
+    """One of `trainable()`."""
     target: str
     """A scalar target of the data."""
     readout: Literal["mean", "sum"]
@@ -96,9 +37,11 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     """Fields of the architecture that differ from the zoo's."""
     train: Annotated[int, Field(ge=1)] = 20_000
-    """Molecules."""
+    """Number of molecules to train on."""
     validation: Annotated[int, Field(ge=1)] = 2_000
-    probe: Annotated[int, Field(ge=1)] = PROBE
+    """Number of molecules that the training is watched on."""
+    held_out: Annotated[int, Field(ge=1)] = PROBE
+    """Number of molecules that the training never sees: the model is tested and probed on them."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -127,16 +70,56 @@ class Recipe(BaseModel):
         Raises:
             UnknownNameError: an option that it does not have.
         """
-        path, sizes, _ = NETWORKS[self.architecture]
-        module, _, name = path.rpartition(".")
-        made = getattr(import_module(module), name)
+        made: Any = registry.class_of(self.architecture)
         fields = set(made.__dataclass_fields__) - {"parent", "name"}
         for option in self.options:
             if option not in fields:
-                raise UnknownNameError(f"option of {name}", option, fields)
+                raise UnknownNameError(f"option of {made.__name__}", option, fields)
         own = {"elements": elements} if "elements" in fields else {}
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
+        sizes = training_of(self.architecture).sizes
         return made(**{**sizes, **own, **options})
+
+
+def trainable() -> tuple[str, ...]:
+    """Return the architectures that can be trained: those whose file has `TRAINING`.
+
+    >>> "painn" in trainable()
+    True
+    """
+    return tuple(
+        name
+        for name in registry.names("architecture")
+        if hasattr(registry.file_of(name), "TRAINING")
+    )
+
+
+def training_of(architecture: str) -> Training:
+    """Return an architecture's sizes and peak learning rate, unless a recipe says otherwise.
+
+    Raises:
+        UnknownNameError: there is no such architecture, or it cannot be trained.
+    """
+    if architecture in registry.names("architecture"):
+        found = getattr(registry.file_of(architecture), "TRAINING", None)
+        if found is not None:
+            return found
+    raise UnknownNameError("architecture to train", architecture, trainable())
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings under today's names, with a warning about an old one.
+
+    The number of held-out molecules was called "probe" in version 0.1.0.
+
+    >>> renamed({"held_out": 10})
+    {'held_out': 10}
+    """
+    if "probe" not in values:
+        return dict(values)
+    warnings.warn("the setting 'probe' is now called 'held_out'", stacklevel=3)
+    rest = {name: value for name, value in values.items() if name != "probe"}
+    return {"held_out": values["probe"], **rest}
 
 
 def recipe(**values: Any) -> Recipe:
@@ -149,13 +132,12 @@ def recipe(**values: Any) -> Recipe:
     >>> recipe(architecture="painn", target="energy").readout
     'sum'
     """
-    architecture = values.get("architecture")
-    if architecture not in NETWORKS:
-        raise UnknownNameError("architecture to train", str(architecture), NETWORKS)
+    values = renamed(values)
+    training = training_of(str(values.get("architecture")))
     target = _ALIASES.get(values.get("target", ""), values.get("target"))
     own = {
         "readout": "sum" if target in _EXTENSIVE else "mean",
-        "learning_rate": NETWORKS[architecture][2],
+        "learning_rate": training.learning_rate,
     }
     return checked(Recipe, {**own, **values, "target": target})
 

@@ -33,7 +33,7 @@ from cpdjax.models.encoder import Encoder
 from cpdjax.models.training.baselines import baselines
 from cpdjax.models.training.batches import Batches, Labelled
 from cpdjax.models.training.loss_figure import plot
-from cpdjax.models.training.recipes import Recipe
+from cpdjax.models.training.recipes import Recipe, renamed
 from cpdjax.models.training.standardized import Standardized, fit
 from cpdjax.models.weights import saved_models
 from cpdjax.models.weights.translate import example
@@ -161,7 +161,7 @@ class Run:
         if structures.target(recipe.target).ndim > 1:
             raise InputError(f"target {recipe.target!r} is no scalar: train on one number")
         split = Split.draw(
-            structures, recipe.train, recipe.validation, recipe.probe, recipe.split_seed
+            structures, recipe.train, recipe.validation, recipe.held_out, recipe.split_seed
         )
         train, validation = split.of(structures, "train"), split.of(structures, "validation")
         values = train.target(recipe.target)
@@ -293,7 +293,7 @@ def _claim(out: Path, run: Run) -> None:
     """Make the folder a run's, or make sure that it is this one's."""
     facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
     if (out / _CONFIG).exists():
-        known = json.loads((out / _CONFIG).read_text())
+        known = renamed(json.loads((out / _CONFIG).read_text()))
         changed = [k for k in facts if known.get(k) != json.loads(json.dumps(facts[k]))]
         if changed:
             raise FileError(
@@ -310,9 +310,9 @@ def _claim(out: Path, run: Run) -> None:
 
 def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
     recipe, structures, split = run.recipe, run.structures, run.split
-    probe = split.of(structures)
-    values = probe.target(recipe.target)
-    test = Batches.of(probe, values, encoder.architecture.cutoff)
+    held_out = split.of(structures)
+    values = held_out.target(recipe.target)
+    test = Batches.of(held_out, values, encoder.architecture.cutoff)
     unit = structures.units[recipe.target]
     card = {
         "name": recipe.name,
@@ -326,7 +326,7 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
         "parameters": encoder.parameters,
         "validation_mae": float(log.rows[-1]["validation_mae"]),
         "test_mae": run.error(encoder.variables["params"], test),
-        **baselines(split.of(structures, "train"), probe, recipe.target),
+        **baselines(split.of(structures, "train"), held_out, recipe.target),
         "command": f"cpdjax train {_CONFIG} --out {recipe.name}",
     }
     plot(log.rows, unit, out / _FIGURE)

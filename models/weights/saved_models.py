@@ -1,15 +1,18 @@
-"""Models of the user's own, in a folder: one file of hyperparameters, one of weights; no pickle.
+"""Save a model to a folder and load it again: hyperparameters in one file, weights in another.
 
-model.json     name, architecture, the Flax module's fields, where the weights came from
+model.json     name, the registered name of the architecture, the fields of its Flax module, where
+               the weights came from
 weights.npz    every array of the Flax variables by its path, such as "params/readout/weight"
+
+Neither file holds a pickle or the path of a Python module: only classes of `models/registry.py` are
+ever made, and a class that moves keeps its registered name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,27 +24,29 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic
 from cpdjax.hashing import hash_file
+from cpdjax.models import registry
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.weights.translate import shapes
 
-_MOVED = {
-    "cpdjax.models.schnet": "cpdjax.models.architectures.schnet",
-    "cpdjax.models.dimenet": "cpdjax.models.architectures.dimenet",
-    "cpdjax.models.painn": "cpdjax.models.architectures.painn",
-    "cpdjax.models.visnet": "cpdjax.models.architectures.visnet",
-    "cpdjax.models.mace": "cpdjax.models.architectures.mace",
-    "cpdjax.models.nequip": "cpdjax.models.architectures.nequip",
-    "cpdjax.models.so3krates": "cpdjax.models.architectures.so3krates",
-    "cpdjax.models.chgnet": "cpdjax.models.architectures.chgnet",
-    "cpdjax.models.ani": "cpdjax.models.architectures.ani",
-    "cpdjax.models.long_range": "cpdjax.models.blocks.long_range",
-    "cpdjax.models.standardized": "cpdjax.models.training.standardized",
+_RECORD, _WEIGHTS, _FORMAT = "model.json", "weights.npz", 2
+#: What format 1, that of version 0.1.0, wrote in place of registered names.
+_FORMAT_1 = {
+    "cpdjax.models.ani.ANI": "ani",
+    "cpdjax.models.chgnet.CHGNet": "chgnet",
+    "cpdjax.models.dimenet.DimeNetPlusPlus": "dimenet++",
+    "cpdjax.models.long_range.LongRange": "long-range",
+    "cpdjax.models.mace.MACE": "mace",
+    "cpdjax.models.nequip.NequIP": "nequip",
+    "cpdjax.models.painn.PaiNN": "painn",
+    "cpdjax.models.schnet.SchNet": "schnet",
+    "cpdjax.models.so3krates.So3krates": "so3krates",
+    "cpdjax.models.standardized.Standardized": "standardized",
+    "cpdjax.models.visnet.ViSNet": "visnet",
 }
-_RECORD, _WEIGHTS, _FORMAT = "model.json", "weights.npz", 1
 
 
 def is_saved(path: str | Path) -> bool:
-    """Whether `path` is a folder that `save` wrote."""
+    """Return whether `path` is a folder that `save` wrote."""
     return (Path(path) / _RECORD).is_file()
 
 
@@ -49,56 +54,57 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
     """Write an encoder to a folder, whole or not at all.
 
     Args:
-        origin: what to note of where the weights came from.
+        origin: what to note about where the weights came from.
 
     Raises:
-        InputError: a field of the architecture cannot be written as JSON.
-        FileError: there is something else in this place.
+        InputError: the architecture is not registered, or one of its fields cannot be written as
+            JSON.
+        FileError: the folder exists and holds something else.
     """
     folder = Path(folder)
     if folder.exists() and not is_saved(folder):
         raise FileError(f"{folder} exists and is no saved model: choose another name or remove it")
-    module: Any = encoder.architecture
-    record = {
-        "format": _FORMAT,
-        "cpdjax": version("cpdjax"),
-        "name": encoder.name,
-        **_described(module),
-        "aggregate": encoder.aggregate,
-        "origin": dict(origin or {}),
-    }
     leaves = flatten_dict(encoder.variables, sep="/")
     arrays: dict[str, Any] = {path: np.asarray(leaf) for path, leaf in leaves.items()}
     with atomic(folder) as temporary:
         temporary.mkdir()
         np.savez(temporary / _WEIGHTS, **arrays)
-        record["sha256"] = hash_file(temporary / _WEIGHTS)
+        record = {
+            "format": _FORMAT,
+            "cpdjax": version("cpdjax"),
+            "name": encoder.name,
+            **_described(encoder.architecture),
+            "aggregate": encoder.aggregate,
+            "origin": dict(origin or {}),
+            "sha256": hash_file(temporary / _WEIGHTS),
+        }
         try:
             text = json.dumps(record, indent=1, default=_described)
         except TypeError as error:
-            raise InputError(f"{record['module']} cannot be saved: {error}") from None
+            raise InputError(f"{record['module']!r} cannot be saved: {error}") from None
         (temporary / _RECORD).write_text(text)
 
 
 def _described(module: Any) -> dict[str, Any]:
-    """A Flax module as its class and fields, which may be modules themselves."""
+    """Return the registered name of a Flax module and its fields, which may be modules too."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"{type(module).__name__} is no type of JSON")
+    name = registry.name_of(type(module))
+    if name is None:
+        raise InputError(
+            f"{type(module).__qualname__} is not registered, so it could not be loaded again: call "
+            f"cpdjax.models.register(NAME, '{type(module).__module__}:{type(module).__qualname__}')"
+        )
     kept = [field.name for field in fields(module) if field.name not in ("parent", "name")]
-    return {
-        "module": f"{type(module).__module__}.{type(module).__qualname__}",
-        "fields": {name: getattr(module, name) for name in kept},
-    }
+    return {"module": name, "fields": {field: getattr(module, field) for field in kept}}
 
 
-def load(folder: str | Path, known: Collection[str]) -> Encoder:
-    """The encoder in a folder.
-
-    Args:
-        known: the Python modules of architectures and their parts; a class of any other is refused.
+def load(folder: str | Path) -> Encoder:
+    """Read the encoder that `save` wrote.
 
     Raises:
-        FileError: a file is missing, damaged or altered, or of a newer format.
+        FileError: a file is missing, damaged or altered, of a newer format, or of an architecture
+            that is not registered.
     """
     folder = Path(folder)
     try:
@@ -109,7 +115,7 @@ def load(folder: str | Path, known: Collection[str]) -> Encoder:
             raise FileError(f"{folder / _WEIGHTS} is not the file that was saved with {_RECORD}")
         with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
             arrays = {path: stored[path] for path in stored.files}
-        module = _module(record, known)
+        module = _module(record, record["format"])
         expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
         if {path: array.shape for path, array in arrays.items()} != expected:
             raise FileError(f"{folder}: the weights are not those of the hyperparameters")
@@ -124,18 +130,20 @@ def load(folder: str | Path, known: Collection[str]) -> Encoder:
         raise FileError(f"{folder} is no saved model, or it is damaged: {reason}") from None
 
 
-def _module(record: Mapping[str, Any], known: Collection[str]) -> Any:
-    path, _, name = record["module"].rpartition(".")
-    path = _MOVED.get(path, path)
-    found: Any = getattr(import_module(path), name, None) if path in known else None
-    own = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == path
-    if not own:
-        raise FileError(f"its architecture {record['module']!r} is not known")
-    return found(**{k: _restored(v, known) for k, v in record["fields"].items()})
+def _module(record: Mapping[str, Any], written: int) -> Any:
+    """Return the Flax module that `_described` described, in the format that was written."""
+    given = record["module"]
+    name = _FORMAT_1.get(given) if written == 1 else given
+    if name not in registry.names("architecture", "part"):
+        raise FileError(
+            f"its architecture {given!r} is not known: add it with cpdjax.models.register"
+        )
+    values = {field: _restored(value, written) for field, value in record["fields"].items()}
+    return registry.class_of(name)(**values)
 
 
-def _restored(value: Any, known: Collection[str]) -> Any:
-    """JSON's lists as the tuples that they were, its objects as modules."""
+def _restored(value: Any, written: int) -> Any:
+    """Return a field's value: lists of JSON become tuples again, objects become modules."""
     if isinstance(value, list):
-        return tuple(_restored(v, known) for v in value)
-    return _module(value, known) if isinstance(value, dict) else value
+        return tuple(_restored(v, written) for v in value)
+    return _module(value, written) if isinstance(value, dict) else value

@@ -19,7 +19,7 @@ from cpdjax.data.structures import Structures
 ZOO = Path(__file__).parent
 CARD, SPLIT, MODEL = "card.json", "split.npz", "model"
 PROBE = 10_000
-"""Molecules of the zoo's probe set."""
+"""Number of held-out molecules of QM9, the same for every model of the zoo."""
 
 
 def names() -> tuple[str, ...]:
@@ -55,7 +55,11 @@ def split(name: str | Path) -> Split | None:
 
 
 def qm9_probe(n: int | None = None, seed: int = 0) -> Structures:
-    """Molecules of QM9 that no model of the zoo has seen: `n` of its probe set, drawn by `seed`.
+    """Draw `n` of the held-out molecules of QM9, which no model of the zoo has seen.
+
+    Args:
+        n: number of molecules; by default all, in the order of the split.
+        seed: random seed of the draw.
 
     Raises:
         FileError: as `datasets.qm9`.

@@ -11,7 +11,7 @@ from cpdjax import Structures, models
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.extraction import padded
 from cpdjax.models.architectures import schnet
-from cpdjax.models.cards import CARDS
+from cpdjax.models.cards import card_of
 from cpdjax.models.weights import translate as weights
 from cpdjax.models.weights import wheels
 from cpdjax.models.weights.wheels import INSTALL, packaged
@@ -43,7 +43,13 @@ def refused(state, match, config=CONFIG, architecture="schnet", error=InputError
 
 
 def test_every_model_has_a_card():
-    assert set(models.names()) == {*CARDS, *models.zoo.names()}
+    for name in models.names():
+        card = card_of(name)
+        assert card.family
+        assert card.licence
+        assert card.data
+    with pytest.raises(UnknownNameError, match="did you mean sevennet-0"):
+        card_of("sevenet-0")
 
 
 def test_a_state_dict_of_the_wrong_shape():

@@ -4,9 +4,7 @@ The parameters are the goldens themselves; see `tests/goldens/common.py`.
 """
 
 import contextlib
-import importlib.util
 import json
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -15,63 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import bulk
+from examples import PORTS, architecture_of, common, every_architecture, load, ports, small_model
 from helpers import GOLDENS
 
 from cpdjax import Structures, assert_equivariant, models
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.extraction import padded
 from cpdjax.models.architectures.ani import ANI
 from cpdjax.models.weights import translate as weights
-
-_spec = importlib.util.spec_from_file_location("goldens_common", GOLDENS / "common.py")
-common = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(common)
-
-
-def _is_port(path):
-    with np.load(path) as golden:
-        return any(name.startswith("layer/") for name in golden.files)
-
-
-PORTS = sorted(path.stem for path in GOLDENS.glob("*.npz") if _is_port(path))
-
-
-def file_of(name):
-    """The module of a golden's architecture."""
-    with np.load(GOLDENS / f"{name}.npz") as golden:
-        model, architecture = str(golden["model"]), str(golden["architecture"])
-    return models._REGISTRY[model] if model else models._ARCHITECTURES[architecture]
-
-
-def one_of_each():
-    """Every golden; the slow run takes all but the first of each architecture's file."""
-    seen, marked = set(), []
-    for name in PORTS:
-        file = file_of(name)
-        marked.append(pytest.param(name, marks=[pytest.mark.slow] if file in seen else []))
-        seen.add(file)
-    return marked
-
-
-@cache
-def load(name):
-    """A golden's arrays, its model and its structures."""
-    with np.load(GOLDENS / f"{name}.npz", allow_pickle=False) as stored:
-        golden = {key: stored[key] for key in stored.files}
-    if str(golden["model"]):
-        try:
-            encoder = models.load(str(golden["model"]))
-        except FileError as absent:
-            pytest.skip(str(absent))
-    else:
-        config = json.loads(str(golden["config"]))
-        state = common.state_of(golden)
-        encoder = models.from_state_dict(str(golden["architecture"]), config, state)
-    # Equal architectures of other weights share what was compiled if they share a name.
-    encoder = replace(encoder, name=encoder.name.split("-")[0])
-    more = {k: golden[k] for k in ("cells", "pbc", "charge", "unpaired") if k in golden}
-    arrays = (golden[k] for k in ("numbers", "positions", "offsets"))
-    return golden, encoder, Structures(name, *arrays, **more)
 
 
 def from_config():
@@ -124,9 +73,9 @@ def frames_of(structures):
 
 
 def mates(name):
-    """The goldens of the same architecture, whose weights are at hand."""
+    """The goldens of the same architecture, whose weights are installed."""
     for other in PORTS:
-        if file_of(other) == file_of(name):
+        if architecture_of(other) == architecture_of(name):
             with contextlib.suppress(pytest.skip.Exception):
                 if load(other)[1].architecture == load(name)[1].architecture:
                     yield other
@@ -148,7 +97,7 @@ def computed(name):
     return arrays, np.asarray(output)[places[name]]
 
 
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", ports())
 def test_equals_reference(name):
     golden, encoder, _ = load(name)
     features, output = computed(name)
@@ -206,13 +155,13 @@ def test_unknown_options_are_refused(name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", every_architecture())
 def test_equivariant(name, dtype):
-    _, encoder, structures = load(name)
+    encoder, structures = small_model(name)
     assert_equivariant(Whole(encoder), structures, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", ports())
 def test_lowers_for_every_platform(name):
     _, encoder, structures = load(name)
     batch = whole(encoder, structures.select([0]))
@@ -224,7 +173,7 @@ def test_lowers_for_every_platform(name):
         assert exported.platforms == (platform,)
 
 
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", ports())
 def test_the_embedding_alone_costs_little(name):
     """Who asks for an early layer pays for no later one, branches and loops or not.
 
@@ -245,7 +194,7 @@ def test_the_embedding_alone_costs_little(name):
     assert 0 < flops("embedding") < share * flops(*encoder.irreps)
 
 
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", ports())
 def test_padding_changes_nothing_and_a_small_cell_equals_its_supercell(name):
     """More room for atoms and images moves no feature beyond rounding; with one compilation.
 
@@ -308,7 +257,7 @@ def test_every_weight_matters(name):
     jax.clear_caches()  # derivatives of all goldens together are more code than a process may map
 
 
-@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("name", ports())
 def test_one_scheme_of_names(name):
     _, encoder, _ = load(name)
     layers = list(encoder.irreps)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.models.training import batches, standardized
 from cpdjax.models.training import run as training
 from cpdjax.models.training.baselines import baselines
-from cpdjax.models.training.recipes import NETWORKS, recipe
+from cpdjax.models.training.recipes import recipe, trainable
 
 SMALL = {
     "schnet": {"hidden_channels": 8, "num_filters": 8, "num_interactions": 1, "num_gaussians": 8},
@@ -30,7 +31,7 @@ def molecules():
 
 def tiny(**changes):
     values = {"architecture": "schnet", "target": "gap", "options": SMALL["schnet"], "epochs": 2}
-    sizes = {"train": 64, "validation": 16, "probe": 40, "batch_size": 8}
+    sizes = {"train": 64, "validation": 16, "held_out": 40, "batch_size": 8}
     return recipe(**{**values, **sizes, **changes})
 
 
@@ -45,9 +46,9 @@ def rows(folder):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 
-def test_splits_are_disjoint_and_the_probe_set_is_a_draw_of_qm9():
+def test_splits_are_disjoint_and_the_held_out_molecules_are_a_draw_of_qm9():
     split = splits.Split.draw(datasets.qm9(), 20_000, 2_000, 10_000)
-    sets = [set(getattr(split, part)) for part in ("train", "validation", "probe")]
+    sets = [set(getattr(split, part)) for part in ("train", "validation", "held_out")]
     assert [len(s) for s in sets] == [20_000, 2_000, 10_000]
     assert len(set.union(*sets)) == 32_000
     assert set(datasets.qm9(2000, seed=0).ids) <= sets[2]
@@ -65,6 +66,24 @@ def test_a_split_survives_the_disk_and_finds_its_molecules(molecules, tmp_path):
         split.check_unseen("mine", split.of(molecules, "train"))
     with pytest.raises(FileError):
         splits.Split.load(tmp_path / "none.npz")
+
+
+def test_what_version_0_1_0_called_probe_is_read(finished, molecules, tmp_path):
+    """In a split's file, in a recipe, and in the folder of a run."""
+    split = splits.Split.draw(molecules, 60, 20, 30, seed=1)
+    np.savez(tmp_path / "split.npz", dataset=split.dataset, train=split.train,
+             validation=split.validation, probe=split.held_out)  # fmt: skip
+    assert splits.Split.load(tmp_path / "split.npz").hash == split.hash
+    old = {"architecture": "schnet", "target": "gap", "probe": 40}
+    with pytest.warns(UserWarning, match="'probe' is now called 'held_out'"):
+        assert recipe(**old).held_out == 40
+    with pytest.warns(UserWarning, match="held_out"):
+        assert recipe(**old, held_out=30).held_out == 30
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"held_out"', '"probe"'))
+    with pytest.warns(UserWarning, match="held_out"):
+        training.train(tiny(), molecules, folder)
 
 
 def test_references_are_least_squares_on_training_rows(molecules):
@@ -152,7 +171,7 @@ def test_bad_recipes_get_one_line(molecules, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize("architecture", trainable())
 @pytest.mark.parametrize("target", ["gap", "energy"])
 def test_every_architecture_takes_a_step(architecture, target, molecules):
     run = training.Run.of(tiny(architecture=architecture, target=target, options={}), molecules)
