@@ -24,10 +24,3 @@ def card_of(name: str) -> Card:
         raise UnknownNameError("model", name, (*registered, *zoo.names()))
     data = f"{trained['molecules']:,} molecules of {trained['dataset']}, {trained['target']}"
     return Card(trained["architecture"], "Apache-2.0", data)
-
-
-def __getattr__(name: str) -> dict[str, Card]:
-    """Return `CARDS` to callers that still ask for it."""
-    if name != "CARDS":
-        raise AttributeError(name)
-    return {model: card_of(model) for model in registry.pretrained()}

@@ -137,11 +137,6 @@ class Card:
             return False
         return True
 
-    @property
-    def at_hand(self) -> bool:
-        """Return `installed` to callers that still ask under this name."""
-        return self.installed
-
 
 @dataclass(frozen=True)
 class Training:

@@ -16,7 +16,8 @@ from helpers import call
 import cpdjax
 from cpdjax.cli import models as model_commands
 from cpdjax.errors import FileError
-from cpdjax.models.cards import CARDS, card_of
+from cpdjax.models.architectures import so3krates
+from cpdjax.models.cards import card_of
 from cpdjax.sweeps import results
 from cpdjax.sweeps import sweep as sweep_module
 
@@ -182,7 +183,7 @@ def test_models_are_listed():
         assert card.licence in row
         assert card.data in row
         absent = f"pip install --no-deps {card.distribution}=="
-        assert "installed" in row if card.at_hand else any(absent in cell for cell in row)
+        assert "installed" in row if card.installed else any(absent in cell for cell in row)
     assert any("1008x0e" in cell for cell in rows["ani-2x-aev"])
 
 
@@ -192,7 +193,8 @@ def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch):
 
     monkeypatch.setattr(cpdjax.models, "names", lambda: ["so3lr", "coulomb-spectrum"])
     monkeypatch.setattr(cpdjax.models, "load", load)
-    monkeypatch.setitem(CARDS, "so3lr", replace(CARDS["so3lr"], distribution="no-such-wheel"))
+    absent = replace(card_of("so3lr"), distribution="no-such-wheel")
+    monkeypatch.setitem(so3krates.CARDS, "so3lr", absent)
     monkeypatch.setattr(
         model_commands, "INSTALL", "pip install --no-deps sevenn==1 no-such-wheel==0.2.1"
     )

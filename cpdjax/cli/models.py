@@ -153,7 +153,7 @@ def train(
 def _facts(name: str) -> tuple[str, ...]:
     """Return the cells of a model's row."""
     card = card_of(name)
-    if not card.at_hand:
+    if not card.installed:
         return card.family, "", "", card.data, card.licence, _install(card.distribution)
     try:
         model = models.load(name)

@@ -11,7 +11,8 @@ import xarray as xr
 from cpdjax.files import atomic
 from cpdjax.irreps import INVARIANTS
 from cpdjax.models import zoo
-from cpdjax.models.cards import CARDS
+from cpdjax.models.cards import card_of
+from cpdjax.models.registry import pretrained
 from cpdjax.reports.figures import write
 from cpdjax.reports.finding_figures import plot_depth, plot_efficiency, plot_gradient, training_of
 from cpdjax.reports.page import Section, to_html, to_markdown
@@ -87,7 +88,7 @@ def _model_row(table: xr.Dataset, model: str) -> tuple[str, ...]:
     if card:
         data, error = training_of(model), f"{card['test_mae']:.3f} {card['unit']}"
     else:
-        data, error = (CARDS[model].data if model in CARDS else ""), ""
+        data, error = (card_of(model).data if model in pretrained() else ""), ""
     others = [
         str(_best_score(table, model, target)) if target in table.target.values else ""
         for target in (DIPOLE, "u0_atom")

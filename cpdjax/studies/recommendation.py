@@ -23,7 +23,7 @@ from cpdjax.features.features import Features, as_means
 from cpdjax.features.sources import collect
 from cpdjax.files import remove
 from cpdjax.models import zoo
-from cpdjax.models.cards import CARDS
+from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
@@ -71,7 +71,7 @@ class Choice:
 
 def installed() -> tuple[str, ...]:
     """Return the names of the zoo's models, and of pretrained models with installed weights."""
-    return (*zoo.names(), *(name for name in PRETRAINED if CARDS[name].at_hand))
+    return (*zoo.names(), *(name for name in PRETRAINED if card_of(name).installed))
 
 
 def recommend(

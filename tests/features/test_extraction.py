@@ -164,7 +164,7 @@ QUICK = {"coulomb-spectrum", "ani-2x-aev", "schnet-qm9-gap", "painn-qm9-gap", "s
     ],
 )
 def test_every_model_keeps_its_promises(name, structures):
-    if not card_of(name).at_hand:
+    if not card_of(name).installed:
         pytest.skip(f"the weights of {name} are not installed")
     model = models.load(name)
     assert model.name == name
