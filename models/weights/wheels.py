@@ -15,10 +15,10 @@ INSTALL = (
 
 
 def packaged(package: str, file: str, sha256: str) -> Path:
-    """The path of a file inside an installed distribution, its content checked.
+    """Return the path of a file inside an installed distribution, its content checked.
 
     Raises:
-        FileError: the distribution or the file is not there, or the content is not what it was.
+        FileError: the distribution or the file is missing, or the content is not the published one.
     """
     try:
         path = Path(str(distribution(package).locate_file(file)))
