@@ -187,7 +187,7 @@ def _dense(
     return total
 
 
-_BLOCK = 32  # atoms of one element that go through its networks together
+_BLOCK = 32  # So many atoms of one element go through its networks together.
 
 
 def _blockwise(
@@ -279,7 +279,7 @@ def _stacked(state: State) -> dict[str, np.ndarray]:
     try:
         return rest | {name: np.stack(arrays) for name, arrays in groups.items()}
     except ValueError:
-        raise InputError("the members of the ensemble are not of one shape") from None
+        raise InputError("the networks of the ensemble differ in shape") from None
 
 
 def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
@@ -288,7 +288,7 @@ def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
     for name in names:
         bias = stacked.get(name)
         if bias is None or bias.ndim != 2:
-            raise InputError(f"the state dict has no {name!r}, a vector of each member")
+            raise InputError(f"the state dict has no {name!r} with a vector for each network")
     return tuple(stacked[name].shape[1] for name in names)
 
 
@@ -299,7 +299,9 @@ def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular
             for name in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
         )
     except KeyError as missing:
-        raise InputError(f"the state dict lacks {missing.args[0]!r}: it is of no ANI") from None
+        raise InputError(
+            f"the state dict lacks {missing.args[0]!r}: it is not that of an ANI"
+        ) from None
     if {len(eta_r), len(eta_a), len(zeta)} != {1} or 0 in {len(shf_r), len(shf_a), len(shf_z)}:
         raise InputError("the state dict has several of EtaR, EtaA or Zeta, or no shifts")
     start_r, start_a = (float(f"{shifts[0]:.6g}") for shifts in (shf_r, shf_a))
@@ -307,7 +309,7 @@ def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular
     cutoff = float(config["Rca"])
     angular = Angular(start_a, cutoff, eta_a.item(), zeta.item(), len(shf_a), len(shf_z))
     if not same_grids(radial, angular, shf_r, shf_a, shf_z):
-        raise InputError("the shifts in the state dict are no even grids up to the cutoffs")
+        raise InputError("the shifts in the state dict are not spaced evenly up to the cutoffs")
     return radial, angular
 
 

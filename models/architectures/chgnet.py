@@ -342,7 +342,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {value!r}")
     for key in ("atom_conv_hidden_dim", "bond_conv_hidden_dim", "angle_layer_hidden_dim"):
         if not isinstance(config.get(key, 0), int):
-            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only one width")
+            raise InputError(
+                f"CHGNet with {key}={config[key]!r} is not ported, only a single width is"
+            )
     norms = {"layer": True, None: False}
     for key in _NORMS:
         if config.get(key, "layer") not in norms:
@@ -366,9 +368,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
 
 _FIXED = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}
 _NORMS = ("gMLP_norm", "readout_norm")
-# What stands in the state dict too, acts in training alone, or says how graphs are made; `read_out`
-# acts where `mlp_first` is False, and `is_intensive` says by what energies are divided. Version
-# 0.2.0 holds the last two.
+# These options change neither features nor output: they stand in the state dict too, act in
+# training alone, or say how graphs are made. Version 0.2.0 also holds `read_out`, which acts only
+# where `mlp_first` is False, and `is_intensive`, which says by what energies are divided.
 _UNREAD = (
     "composition_model", "learnable_rbf", "mlp_out_bias", "conv_dropout", "mlp_dropout",
     "graph_converter_algorithm", "converter_verbose", "version", "read_out", "is_intensive",

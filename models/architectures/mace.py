@@ -343,7 +343,7 @@ _OPTIONAL = {
     "heads": None,
     "head": None,
 }
-# What is supported of an option; the first is the default.
+# The supported values of each option; the first is the default.
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "radial_type": ("bessel", "gaussian"),
     "distance_transform": ("None", "Agnesi", None),
@@ -387,7 +387,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
     return module, translate(module, state, _table(module, state), ignore)
 
 
-# Of a `MACE`, which has none.
+# A `MACE` has no scale and shift; these change nothing.
 _SCALES = {"scale_shift.scale": np.ones(()), "scale_shift.shift": np.zeros(())}
 _CARRY_NOTHING = (
     "r_max", "atomic_numbers", "num_interactions", "radial_embedding.cutoff_fn.*",
@@ -506,7 +506,7 @@ def _of_one_head(config: Mapping[str, Any], state: State) -> State:
         own |= {
             "readouts.*.linear.weight": lambda w: w.reshape(-1, count)[:, head],
             "readouts.*.linear_1.weight": lambda w: w.reshape(-1, count, hidden)[:, head].ravel(),
-            # Divided by the root of all heads' channels.
+            # The reference divides by the root of the number of all heads' channels.
             "readouts.*.linear_2.weight": lambda w: (
                 w.reshape(count, hidden, count)[head, :, head] / np.sqrt(count).astype(w.dtype)
             ),

@@ -378,8 +378,8 @@ _FIXED = {
     "use_modal_self_inter_outro": False,
     "use_modal_output_block": False,
 }
-# A checkpoint also holds how it was trained, on what data, and how torch computes; and what stands
-# in the state dict too: shifts, scales, denominators.
+# These change neither features nor output: a checkpoint also holds how it was trained, on what
+# data, and how torch computes. Shifts, scales and denominators stand in the state dict too.
 _UNREAD = (
     "*_cp", "*_config", "*_loss_weight", "*_param", "*_path", "*_record", "_is_*", "_modal_map",
     "_num_workers", "_number_of_*", "avg_num_neigh", "batch_size", "best_metric",

@@ -118,7 +118,7 @@ class PaiNN(nn.Module):
         envelope = cosine_cutoff(graph.distances, self.cutoff)
         envelope = jnp.where(graph.edge_mask, envelope, 0)
         count = 1 if self.shared_filters else self.n_interactions
-        # The envelope on the basis and on the bias: the same product, over fewer numbers.
+        # Multiplying the basis and the bias by the envelope gives the same, over fewer numbers.
         radial = jnp.concatenate([basis(graph.distances), jnp.ones_like(envelope)[..., None]], -1)
         width = count * 3 * self.n_atom_basis
         make, dtype = nn.initializers.lecun_normal(), graph.dtype

@@ -172,7 +172,8 @@ def from_state_dict(
         table |= dense(ours, theirs)
     if module.atomref:
         table["params/atomref/embedding"] = "atomref.weight"
-    # The filter network under its second name, and the values that the last begins training with.
+    # The filter network stands there under a second name too; `atomref` begins training with the
+    # values of `initial_atomref`.
     ignore = ("interactions.*.conv.nn.*", "initial_atomref")
     return module, translate(module, state, table, ignore), _AGGREGATES[readout]
 

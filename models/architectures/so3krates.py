@@ -264,7 +264,7 @@ class Transformer(nn.Module):
         coupling = self.variable(
             "constants", "coupling", lambda: jnp.asarray(norms, graph.dtype)
         ).value
-        # Squares of the variables by degree: the coupling of each with itself to a scalar.
+        # Every variable couples with itself to a scalar: its squares are summed by degree.
         contract = jnp.asarray(np.eye(degrees)[order], graph.dtype) * coupling[None]
 
         difference = ev[graph.neighbours] - ev[:, None]
@@ -353,17 +353,19 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
             raise UnknownNameError(what, found, offered)
     module = module.clone(long_range=_long_range(module, config, state))
     ignore = ["*.degree_repeats", "*.segment_ids", "*.segment_sum_matrix", "*_basis_fn.k*"]
-    # The filters and the coupling under their other names.
+    # The filters and the coupling stand there under other names too.
     ignore += ["*.euclidean_attention_block.filter_net_*", "*_attention_block.so3_conv_*"]
-    if module.long_range is not None:  # heads that the reference makes even where it has no use
+    if (
+        module.long_range is not None
+    ):  # The reference makes these heads even where it does not use them.
         ignore += ["zbl_*"] if not module.long_range.zbl else []
         ignore += ["partial_*"] if module.long_range.electrostatic_scale is None else []
         ignore += ["hirshfeld_*"] if module.long_range.dispersion_scale is None else []
     return module, translate(module, state, _table(module), ignore)
 
 
-# The terms behind `long_range`, and what carries nothing of its own: it begins or steers training,
-# stands in the state dict too, or belongs to sums with a cutoff or a mesh.
+# The first are the options behind `long_range`. The others change nothing: they begin or steer
+# training, stand in the state dict too, or belong to sums with a cutoff or a mesh.
 _LONG_RANGE = (
     "zbl_repulsion_bool", "electrostatic_energy_bool", "electrostatic_energy_scale",
     "dispersion_energy_bool", "dispersion_energy_scale", "r_max_lr", "use_pme",
@@ -397,7 +399,9 @@ def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> L
     )
     cut = config.get("r_max_lr", 12.0) is not None or config.get("use_pme")
     if terms.every_pair and cut:
-        raise InputError("long-range terms with a cutoff or a mesh are not ported: r_max_lr=None")
+        raise InputError(
+            "long-range terms with a cutoff or a mesh are not ported: expected r_max_lr=None"
+        )
     return terms
 
 

@@ -387,8 +387,8 @@ def from_state_dict(
     return module, translate(module, state, _table(module), _UNREAD), module.reduce_op
 
 
-# The values that atomref begins training with; vectors that the last block makes for nothing;
-# what the first block does with vectors that are zero.
+# These weights change nothing: atomref begins training with the first, the second make vectors that
+# nothing reads, and the others act on the first block's vectors, which are zero.
 _UNREAD = (
     "prior_model.initial_atomref",
     "output_model.output_network.1.vec2_proj.weight",

@@ -70,8 +70,9 @@ def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
 def polynomial_cutoff(
     r: Float[Array, "*n"], cutoff: float | Float[Array, "*n"], p: int = 6
 ) -> Float[Array, "*n"]:
-    """DimeNet's envelope 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2), x = r / cutoff.
+    """Return DimeNet's envelope, and zero beyond the cutoff.
 
+    With x = r / cutoff, the envelope is 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2).
     Computed as (1 − x)³ Σ_k<p (k+1)(k+2)/2 x^k, whose terms are positive: the powers above cancel
     near the cutoff, which cost float32 a digit of every feature behind it.
     """

@@ -98,7 +98,7 @@ class Convolution(nn.Module):
         weights: Float[Array, "atom neighbour weight"],
         graph: Graph,
     ) -> Blocks:
-        """Blocks of `product_irreps`, before any normalisation.
+        """Return blocks of `product_irreps`, before any normalisation.
 
         Args:
             x: blocks of `irreps`, (atom, m1, channel).

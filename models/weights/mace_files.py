@@ -19,7 +19,7 @@ from cpdjax.models.weights.torch_files import Module
 _KINDS = ("mace.modules.models.MACE", "mace.modules.models.ScaleShiftMACE")
 _TRUSTED = ("mace", "e3nn", "torch")
 _BASES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
-# What the records of another version, or of a damaged file, can raise.
+# The records of another version, or of a damaged file, can raise these.
 _UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 _TRANSFORMS = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 

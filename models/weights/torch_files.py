@@ -227,9 +227,9 @@ _ALLOWED: dict[str, Any] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "_codecs.encode": _latin1,
-    "__builtin__.bytes": lambda: b"",  # the one case that is not encoded
+    "__builtin__.bytes": lambda: b"",  # Pickle writes only the empty bytes so.
     "numpy.dtype": _Dtype,
-    "numpy.ndarray": "numpy.ndarray",  # an argument of the next, which heeds none
+    "numpy.ndarray": "numpy.ndarray",  # An argument of the next two, which ignore it.
     "numpy.core.multiarray._reconstruct": _array,
     "numpy._core.multiarray._reconstruct": _array,
     "numpy.core.multiarray.scalar": _scalar,

@@ -18,7 +18,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.graph import Graph
 
 State = Mapping[str, np.ndarray]
-#: Where one of our arrays comes from: a reference name, or that and how to reshape its array.
+#: Says where one of our arrays comes from: a reference's name, alone or with a change of its array.
 Source = str | tuple[str, Callable[[np.ndarray], Any]]
 
 
@@ -79,7 +79,7 @@ def rows(state: State, name: str, what: str) -> int:
     """
     table = state.get(name)
     if table is None or table.ndim != 2 or not len(table):
-        raise InputError(f"the state dict has no matrix {name!r}: no {what}")
+        raise InputError(f"the state dict has no matrix {name!r}: it is no {what}")
     return len(table)
 
 

@@ -1,4 +1,4 @@
-"""Weights inside installed wheels, which are read and never imported."""
+"""Find weights inside installed wheels, which are read and never imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cpdjax.errors import FileError
 from cpdjax.hashing import hash_file
 
-#: The wheels that carry weights; without their dependencies, so torch stays out.
+#: Installs the wheels that carry weights, without their dependencies, so that torch stays out.
 INSTALL = (
     "pip install --no-deps sevenn==0.13.0 so3krates-torch==0.2.1 chgnet==0.4.2 torchani==2.2.4"
 )
