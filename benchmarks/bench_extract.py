@@ -2,7 +2,7 @@
 
     python benchmarks/bench_extract.py --reference schnet=envs/pyg/bin/python \
         --reference sevennet-0=envs/sevenn/bin/python ...
-    python benchmarks/bench_extract.py --fast        # ports alone, those whose weights are at hand
+    python benchmarks/bench_extract.py --fast        # ports alone, if their weights are installed
 
 The references cannot share one environment (tests/goldens/environment_*.txt pins theirs), so each
 runs in a process of its own (`reference_models.py`), with the same weights, molecules, threads
@@ -109,7 +109,7 @@ def run_port(
 def row(
     name: str, molecules: Structures, options: argparse.Namespace, python: str | None
 ) -> dict[str, Any]:
-    """One model's figures."""
+    """Return one model's times and rates."""
     theirs = None
     if python is None:
         model = models.load(name)

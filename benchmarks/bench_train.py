@@ -111,7 +111,7 @@ class Trainer:
 
 
 def row(name: str, options: argparse.Namespace, python: str | None) -> dict[str, Any]:
-    """One architecture's figures."""
+    """Return one architecture's times and rates."""
     shallow = SHALLOW[name] if options.fast else {}
     chosen = recipe(architecture=name, target="gap", batch_size=options.batch, options=shallow)
     network: Any = chosen.network(ELEMENTS)

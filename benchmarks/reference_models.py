@@ -59,7 +59,7 @@ def flat(frames: list[Atoms], cutoff: float) -> dict[str, torch.Tensor]:
 
 
 class GivenPairs(torch.nn.Module):
-    """torch_geometric's interaction graph, from the pairs of the batch at hand."""
+    """torch_geometric's interaction graph, from the pairs of the batch."""
 
     pairs: tuple[torch.Tensor, torch.Tensor]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @dataclass(frozen=True, eq=False, repr=False)
 class Encoder:
-    """An architecture and its weights: a pytree whose leaves are the weights.
+    """Hold an architecture and its weights: a pytree whose leaves are the weights.
 
     Weights are used in the precision of the positions, whatever they are stored in.
     """
@@ -36,65 +36,68 @@ class Encoder:
     variables: Any
     """The Flax variables, such as {"params": ...}."""
     aggregate: Literal["sum", "mean"] = "sum"
-    """How the output follows from the atoms' parts."""
+    """Whether the output is the sum or the mean of the atoms' parts."""
 
     @property
     def level(self) -> Literal["atom", "molecule"]:
-        """Features have a row per atom."""
+        """Return "atom": features have a row for each atom."""
         return "atom"
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that the weights know."""
+        """Return the atomic numbers that the weights know."""
         return self.architecture.elements
 
     @property
     def periodic(self) -> bool:
-        """Whether the model knows cells."""
+        """Return whether the model knows periodic cells."""
         return self.architecture.periodic
 
     @property
     def parity(self) -> bool:
-        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        """Return whether the irreps' parities are true; False: irreps hold for rotations only."""
         return self.architecture.parity
 
     @property
     def max_atoms(self) -> int | None:
-        """Any number of atoms."""
+        """Return None: a molecule may have any number of atoms."""
         return None
 
     @property
     def cutoff(self) -> float | None:
-        """Å, of the neighbour list."""
+        """Return the cutoff of the neighbour list (Å)."""
         return self.architecture.cutoff
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer, in the order of the data's path."""
+        """Return the irreps of every layer, in the order of the data's path."""
         return self.architecture.irreps
 
     @property
     def parameters(self) -> int:
-        """The number of weights, constants left out."""
+        """Return the number of weights, constants left out."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """About how many numbers one structure keeps at once."""
+        """Return about how many numbers one structure keeps in memory at once."""
         return self.architecture.memory(atoms, neighbours)
 
     @jax.jit
     def features(self, batch: Batch) -> Layers:
-        """Every layer, (molecule, atom, irreps.dim)."""
+        """Return every layer, (molecule, atom, irreps.dim)."""
         return self.features_and_output(batch)[0]
 
     @jax.jit
     def output(self, batch: Batch) -> Float[Array, " molecule"]:
-        """What the model was made to predict, such as the energy in eV."""
+        """Return what the model was made to predict, such as the energy in eV."""
         return self.features_and_output(batch)[1]
 
     @jax.jit
     def features_and_output(self, batch: Batch) -> tuple[Layers, Float[Array, " molecule"]]:
-        """Both at the price of one: XLA does not see through branches that two calls share work."""
+        """Return features and output at the price of one.
+
+        Two calls would cost twice: XLA does not see that they share work inside branches.
+        """
         layers, atoms = self._apply(batch)
         shape = (*batch.mask.shape, -1)
         found = {k: IrrepsArray(x.irreps, x.array.reshape(shape)) for k, x in layers.items()}

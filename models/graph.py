@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Graph:
-    """Atoms of several molecules, padding included, and their neighbours within the cutoff.
+    """Hold the atoms of several molecules, padding included, and their neighbours.
 
-    Sums over neighbours must weigh slots by `edge_mask`; padding slots point at the atom itself
-    and hold the vector (`PADDING`, 0, 0), so that distances have finite derivatives.
+    All neighbours within the cutoff are held. Sums over them must weigh slots by `edge_mask`;
+    padding slots point at the atom itself and hold the vector (`PADDING`, 0, 0), so that distances
+    have finite derivatives.
     """
 
     numbers: Int[Array, " atom"]
@@ -32,18 +33,18 @@ class Graph:
     mask: Bool[Array, "molecule atom_of_molecule"]
     """True where there is an atom, in the batch's own shape."""
     positions: Float[Array, "atom 3"]
-    """Å."""
+    """Positions (Å)."""
     neighbours: Int[Array, "atom neighbour"]
-    """Index of each neighbour along the atom axis."""
+    """Index of each neighbour along the axis `atom`."""
     vectors: Float[Array, "atom neighbour 3"]
-    """Å, from the centre to the neighbour."""
+    """Vectors from the centre to the neighbour (Å)."""
     edge_mask: Bool[Array, "atom neighbour"]
     opposite: Int[Array, "atom neighbour"]
-    """Place, among all slots, of the same edge seen from the neighbour; padding's own place."""
+    """Place, among all slots, of the same edge seen from the neighbour; padding has its own."""
     charge: Float[Array, " molecule"]
-    """Total charge, e."""
+    """Total charge (e)."""
     unpaired: Float[Array, " molecule"]
-    """Unpaired electrons."""
+    """Number of unpaired electrons."""
 
     @classmethod
     def of(cls, batch: Batch) -> Graph:
@@ -76,26 +77,26 @@ class Graph:
 
     @property
     def distances(self) -> Float[Array, "atom neighbour"]:
-        """Å; `PADDING` where there is no neighbour."""
+        """Return the distances (Å); `PADDING` where there is no neighbour."""
         return jnp.sqrt((self.vectors * self.vectors).sum(-1))
 
     @property
     def dtype(self) -> jnp.dtype:
-        """The precision of everything computed from this graph."""
+        """Return the precision of everything that is computed from this graph."""
         return self.vectors.dtype
 
     def gather(
         self, atoms: Float[Array, "atom *channel"]
     ) -> Float[Array, "atom neighbour *channel"]:
-        """Every atom's neighbours' values; padding slots hold the atom's own.
+        """Return the values of every atom's neighbours; padding slots hold the atom's own.
 
-        Differentiable in reverse mode, by a gather too: a scatter takes longer than all else on a
+        The derivative in reverse mode is a gather too: a scatter takes longer than all else on a
         CPU.
         """
         return _gather(atoms, self.neighbours, self.opposite)
 
     def pairs(self) -> Pairs:
-        """Both directions of an edge as one: what depends on distances alone is worth half."""
+        """Return both directions of an edge as one pair, which halves the work on distances."""
         atoms, slots = self.edge_mask.shape
         place = jnp.arange(atoms * slots, dtype=np.int32).reshape(atoms, slots)
         chosen, room = (self.edge_mask & (place < self.opposite)).reshape(-1), place.size
@@ -106,7 +107,7 @@ class Graph:
         return Pairs(first.astype(np.int32), number, distances, self.edge_mask, self.opposite)
 
     def species(self, elements: tuple[int, ...]) -> Int[Array, " atom"]:
-        """Index of each atom's element among `elements`; 0 for padding, whose rows nobody reads."""
+        """Return the index of each atom's element among `elements`; 0 for padding, never read."""
         lookup = np.zeros(119, np.int32)
         lookup[list(elements)] = np.arange(len(elements))
         return jnp.asarray(lookup)[self.numbers]
@@ -118,24 +119,24 @@ class Graph:
         return jnp.where(mask, rows, 0).sum(1)
 
     def spread(self, molecules: Float[Array, "molecule *channel"]) -> Float[Array, "atom *channel"]:
-        """Every molecule's value at each of its atoms."""
+        """Return every molecule's value at each of its atoms."""
         return jnp.repeat(molecules, self.mask.shape[1], axis=0)
 
 
 class Pairs(NamedTuple):
-    """Edges and their reverses, numbered as pairs; more places than pairs, the last ones empty."""
+    """Hold edges and their reverses, numbered as pairs; the last places are empty."""
 
     first: Int[Array, " pair"]
     """Place of one of the pair's two edges among all slots; beyond them where there is no pair."""
     number: Int[Array, "atom neighbour"]
-    """The pair of every edge."""
+    """Number of the pair of every edge."""
     distances: Float[Array, " pair"]
-    """Å; `PADDING` where there is no pair."""
+    """Distances (Å); `PADDING` where there is no pair."""
     edge_mask: Bool[Array, "atom neighbour"]
     opposite: Int[Array, "atom neighbour"]
 
     def spread(self, pairs: Float[Array, "pair channel"]) -> Float[Array, "atom neighbour channel"]:
-        """Every pair's value at both its edges; zero where there is no neighbour."""
+        """Return every pair's value at both its edges; zero where there is no neighbour."""
         return _spread(pairs, *self)
 
 
@@ -164,7 +165,10 @@ def _gather(x: Array, neighbours: Array, opposite: Array) -> Array:
 def reversed_edges(
     edges: Float[Array, "atom neighbour *channel"], opposite: Int[Array, "atom neighbour"]
 ) -> Float[Array, "atom neighbour *channel"]:
-    """Every edge's value at its reverse (`Graph.opposite`): a symmetric map, hence its own vjp."""
+    """Return every edge's value at its reverse (`Graph.opposite`).
+
+    The map is symmetric, hence its own derivative in reverse mode.
+    """
     return edges.reshape(-1, *edges.shape[2:])[opposite]
 
 
@@ -178,4 +182,4 @@ reversed_edges.defvjp(
 )
 
 PADDING = 1.0
-"""Å, the length of a vector where there is no neighbour."""
+"""Length of a vector where there is no neighbour (Å)."""

@@ -17,7 +17,7 @@ Layers = dict[str, IrrepsArray]
 
 
 class Model(Protocol):
-    """What `cpdjax.extract` needs of a model.
+    """Describe what `cpdjax.extract` needs of a model.
 
     A model is a JAX pytree, because it is passed through `jax.jit`: its weights are leaves and
     everything else is static (`jax.tree_util.register_static` where there are no weights).
@@ -25,93 +25,96 @@ class Model(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in results and files."""
+        """Return the name in results and files."""
         ...
 
     @property
     def level(self) -> Literal["atom", "molecule"]:
-        """Whether features have a row per atom (to be pooled) or already one per molecule."""
+        """Return whether features have a row per atom (to be pooled) or one per molecule."""
         ...
 
     @property
     def elements(self) -> tuple[int, ...] | None:
-        """Atomic numbers that the model knows; None for any."""
+        """Return the atomic numbers that the model knows; None for any."""
         ...
 
     @property
     def periodic(self) -> bool:
-        """Whether the model knows cells."""
+        """Return whether the model knows periodic cells."""
         ...
 
     @property
     def max_atoms(self) -> int | None:
-        """Atoms of the largest molecule it takes; None for any."""
+        """Return the number of atoms of the largest molecule that it takes; None for any."""
         ...
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """The irreps of every layer, in the order of the data's path."""
+        """Return the irreps of every layer, in the order of the data's path."""
         ...
 
     @property
     def parity(self) -> bool:
-        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        """Return whether the irreps' parities are true; False: irreps hold for rotations only."""
         ...
 
     @property
     def cutoff(self) -> float | None:
-        """Å, of the neighbour list that `features` reads; None where it reads none."""
+        """Return the cutoff (Å) of the neighbour list that `features` reads; None if none."""
         ...
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """About how many numbers the features of one molecule of `atoms` atoms keep at once."""
+        """Return about how many numbers the features of one molecule keep in memory at once."""
         ...
 
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
-        """Every layer, (molecule, atom, irreps.dim), or (molecule, irreps.dim) at level "molecule".
+        """Return every layer: (molecule, atom, irreps.dim), or (molecule, irreps.dim).
 
-        Pure and traceable. Rows of padding hold finite numbers without meaning. Under `jit`,
-        layers that the caller drops cost nothing: XLA removes what no output needs.
+        The function is pure and JAX can trace it; only level "atom" has an axis of atoms. Rows of
+        padding hold finite numbers without meaning. Under `jit`, layers that the caller drops cost
+        nothing: XLA removes what no output needs.
         """
         ...
 
 
 class Architecture(Protocol):
-    """What an encoder asks of a Flax module; its fields are the model's hyperparameters."""
+    """Describe what an encoder needs of a Flax module, whose fields are the hyperparameters."""
 
     @property
     def cutoff(self) -> float:
-        """Å, of the neighbour list (the longest, if the model has several)."""
+        """Return the cutoff (Å) of the neighbour list: the longest, if the model has several."""
         ...
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that the weights know."""
+        """Return the atomic numbers that the weights know."""
         ...
 
     @property
     def periodic(self) -> bool:
-        """Whether the model knows cells."""
+        """Return whether the model knows periodic cells."""
         ...
 
     @property
     def parity(self) -> bool:
-        """Whether the irreps' parities are true; False: labels hold for rotations only."""
+        """Return whether the irreps' parities are true; False: irreps hold for rotations only."""
         ...
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer, in the order of the data's path."""
+        """Return the irreps of every layer, in the order of the data's path."""
         ...
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """About how many numbers one structure keeps at once."""
+        """Return about how many numbers one structure keeps in memory at once."""
         ...
 
     @property
     def apply(self) -> Callable[..., Any]:
-        """Flax's: of variables and a `Graph`, the layers, (atom, irreps.dim), and every atom's
-        part of the output, (atom,)."""
+        """Return Flax's function of variables and a `Graph`.
+
+        It returns the layers, (atom, irreps.dim), and every atom's part of the output, (atom,).
+        """
         ...
 
 

@@ -50,7 +50,7 @@ _NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "S": 16, "Cl": 17}
 
 
 class ANI(nn.Module):
-    """Energies by networks on environment vectors; by default of ANI-1x's shape."""
+    """Compute energies by networks on environment vectors; by default of ANI-1x's shape."""
 
     elements: tuple[int, ...] = (1, 6, 7, 8)
     """Atomic numbers in the order of the networks."""
@@ -60,30 +60,30 @@ class ANI(nn.Module):
         (128, 112, 96),
         (128, 112, 96),
     )
-    """Widths of each element's hidden layers; as many layers for each."""
+    """Widths of each element's hidden layers; every element has as many layers."""
     members: int = 8
-    """Networks of an element whose energies are averaged."""
+    """Number of networks of each element, whose energies are averaged."""
     radial: Radial = Radial(start=0.9, cutoff=5.2, eta=16.0, shifts=16)
     angular: Angular = Angular(start=0.9, cutoff=3.5, eta=8.0, zeta=32.0, shifts=4, sections=8)
 
     @property
     def cutoff(self) -> float:
-        """Å."""
+        """Return the cutoff of the neighbour list (Å)."""
         return self.radial.cutoff
 
     @property
     def periodic(self) -> bool:
-        """Images are neighbours like any other."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Distances and angles are the same in a mirror."""
+        """Return True: distances and angles are the same in a mirror image."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         *interactions, readout = (Irreps(f"{self.members * w}x0e") for w in self._widest)
         return {
             "embedding": Irreps(f"{self._length}x0e"),
@@ -97,20 +97,20 @@ class ANI(nn.Module):
 
     @property
     def _length(self) -> int:
-        """Of the environment vector."""
+        """Return the length of the environment vector."""
         count = len(self.elements)
         angular = self.angular.shifts * self.angular.sections
         return count * self.radial.shifts + count * (count + 1) // 2 * angular
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """The angular terms of every pair of neighbours, and the networks' layers."""
+        """Count the angular terms of every pair of neighbours, and the networks' layers."""
         pairs = neighbours * (neighbours - 1) // 2
         terms = pairs * (self.angular.shifts * self.angular.sections + len(self.elements) ** 2)
         return atoms * (terms + self._length + 2 * self.members * sum(self._widest))
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Layers, and every atom's energy in Hartree."""
+        """Return the layers, and every atom's energy in Hartree."""
         species = jnp.asarray(lookup(self.elements))[graph.numbers]
         vectors = environment(graph, species, self.radial, self.angular, len(self.elements))
         weights = [
@@ -132,7 +132,7 @@ class ANI(nn.Module):
 
 
 class Networks(nn.Module):
-    """One element's networks, all members at once: their weights, to be applied by `_apply`."""
+    """Hold the weights of one element's networks, all members at once, for `_apply`."""
 
     widths: tuple[int, ...]
     members: int
@@ -153,7 +153,7 @@ States = list[Float[Array, "atom member channel"]]
 
 
 def _apply(weights: Weights, x: Float[Array, "atom channel"]) -> States:
-    """Hidden layers and the energy."""
+    """Return the states of the hidden layers, and the energy as the last of them."""
     states: States = []
     spec = "ai,mio->mao"
     for kernel, bias in weights:
@@ -166,7 +166,7 @@ def _apply(weights: Weights, x: Float[Array, "atom channel"]) -> States:
 
 
 def _widened(states: States, widest: Sequence[int]) -> States:
-    """With zeros after the channels of narrower networks."""
+    """Return the states of narrower networks with zeros after their channels."""
     room = [(0, wide - x.shape[-1]) for x, wide in zip(states, widest, strict=True)]
     return [jnp.pad(x, ((0, 0), (0, 0), more)) for x, more in zip(states, room, strict=True)]
 
@@ -178,7 +178,7 @@ def _widest(weights: Sequence[Weights]) -> list[int]:
 def _dense(
     weights: Sequence[Weights], x: Float[Array, "atom channel"], species: Int[Array, " atom"]
 ) -> States:
-    """Every element's networks on every atom, then each atom's own are picked: no branches."""
+    """Apply every element's networks to every atom and pick each atom's own, without branches."""
     found = [_widened(_apply(of, x), _widest(weights)) for of in weights]
     total = [jnp.zeros_like(state) for state in found[0]]
     for k, states in enumerate(found):
@@ -187,13 +187,13 @@ def _dense(
     return total
 
 
-_BLOCK = 32  # atoms of one element that go through its networks together
+_BLOCK = 32  # So many atoms of one element go through its networks together.
 
 
 def _blockwise(
     weights: Sequence[Weights], x: Float[Array, "atom channel"], species: Int[Array, " atom"]
 ) -> States:
-    """Blocks of atoms of one element through their own networks, in a loop of branches.
+    """Send blocks of atoms of one element through their own networks, in a loop of branches.
 
     Padding is an element of its own, whose branch gives zeros.
     """
@@ -218,7 +218,7 @@ def _blockwise(
 def environment(
     graph: Graph, species: Int[Array, " atom"], radial: Radial, angular: Angular, elements: int
 ) -> Float[Array, "atom aev"]:
-    """`cpdjax.models.aev.AEV` from rows of neighbours, so that images count as well."""
+    """Compute the vector of `descriptors.aev.AEV` from rows of neighbours, images included."""
     distances = jnp.where(graph.edge_mask, graph.distances, FAR)
     others = species[graph.neighbours]
     onehot = jax.nn.one_hot(others, elements, dtype=graph.dtype)
@@ -234,14 +234,16 @@ def environment(
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[str, Any]]:
-    """From torchani's constants and the state dict of a model or an ensemble.
+    """Return module and variables from torchani's constants and the state dict of a model.
 
     Args:
-        config: `species`, the symbols in the order of the networks, `Rcr` and `Rca`, the cutoffs
-            (Å); other constants are in the state dict.
+        config: the symbols in the order of the networks (`species`) and the cutoffs in Å (`Rcr`,
+            `Rca`); other constants are in the state dict.
+        state: the state dict of one network for each element, or of an ensemble of them.
 
     Raises:
-        InputError: the state dict of another architecture, or of uneven shifts; an unknown option.
+        InputError: the state dict is of another architecture or has uneven shifts, or an option is
+            unknown.
     """
     require(config, "species", "Rcr", "Rca")
     only("ANI", config, ("species", "Rcr", "Rca"))
@@ -265,7 +267,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[
 
 
 def _stacked(state: State) -> dict[str, np.ndarray]:
-    """Members' arrays along a new first axis, as "networks.H.0.weight"; the rest as it is."""
+    """Stack the members' arrays as "networks.H.0.weight", and keep all others as they are."""
     groups: dict[str, list[np.ndarray]] = {}
     rest = {}
     for name, array in state.items():
@@ -277,16 +279,16 @@ def _stacked(state: State) -> dict[str, np.ndarray]:
     try:
         return rest | {name: np.stack(arrays) for name, arrays in groups.items()}
     except ValueError:
-        raise InputError("the members of the ensemble are not of one shape") from None
+        raise InputError("the networks of the ensemble differ in shape") from None
 
 
 def _widths(stacked: State, symbol: str, depth: int) -> tuple[int, ...]:
-    """Of the hidden layers of an element's networks."""
+    """Return the widths of the hidden layers of an element's networks."""
     names = [f"networks.{symbol}.{2 * i}.bias" for i in range(depth - 1)]
     for name in names:
         bias = stacked.get(name)
         if bias is None or bias.ndim != 2:
-            raise InputError(f"the state dict has no {name!r}, a vector of each member")
+            raise InputError(f"the state dict has no {name!r} with a vector for each network")
     return tuple(stacked[name].shape[1] for name in names)
 
 
@@ -297,7 +299,9 @@ def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular
             for name in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
         )
     except KeyError as missing:
-        raise InputError(f"the state dict lacks {missing.args[0]!r}: it is of no ANI") from None
+        raise InputError(
+            f"the state dict lacks {missing.args[0]!r}: it is not that of an ANI"
+        ) from None
     if {len(eta_r), len(eta_a), len(zeta)} != {1} or 0 in {len(shf_r), len(shf_a), len(shf_z)}:
         raise InputError("the state dict has several of EtaR, EtaA or Zeta, or no shifts")
     start_r, start_a = (float(f"{shifts[0]:.6g}") for shifts in (shf_r, shf_a))
@@ -305,7 +309,7 @@ def _constants(config: Mapping[str, Any], state: State) -> tuple[Radial, Angular
     cutoff = float(config["Rca"])
     angular = Angular(start_a, cutoff, eta_a.item(), zeta.item(), len(shf_a), len(shf_z))
     if not same_grids(radial, angular, shf_r, shf_a, shf_z):
-        raise InputError("the shifts in the state dict are no even grids up to the cutoffs")
+        raise InputError("the shifts in the state dict are not spaced evenly up to the cutoffs")
     return radial, angular
 
 
@@ -318,7 +322,7 @@ _SELF_ENERGIES = (
     f"{_FOLDER}/sae_linfit.dat",
     "b85c09d30c98c5583377ef73bdd83fd5d06b758215698183183ddab9c8341af9",
 )
-# Of all networks' files, one after another in the order in which `_networks` reads them.
+# The SHA-256 of all networks' files, one after another in the order in which `_networks` reads.
 _NETWORKS = "add8d0e467ee7c9ff6d481da93cd67428c495bde49a1a980e92e6bb45a87f7fb"
 _MEMBERS, _DEPTH = 8, 4
 
@@ -331,7 +335,7 @@ CARDS = {
 
 
 def load(name: str) -> Encoder:
-    """ANI-1x, trained on the ANI-1x data set; from the wheel of torchani 2.2.4.
+    """Return ANI-1x, trained on the ANI-1x data set, from the wheel of torchani 2.2.4.
 
     Raises:
         FileError: the wheel is not installed, or its files are not the published ones.
@@ -352,7 +356,7 @@ def load(name: str) -> Encoder:
 
 
 def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:
-    """Weights by torchani's names, from NeuroChem's raw float32 files.
+    """Read weights from NeuroChem's raw float32 files, by torchani's names.
 
     The text beside them (`.nnf`) says that every hidden layer has a CELU; shapes follow from the
     biases' sizes.

@@ -42,29 +42,29 @@ from cpdjax.models.weights.translate import Source, State, dense, only, rows, tr
 from cpdjax.models.weights.wheels import packaged
 
 _ANGLES = (80, 320, 1600)
-"""Numbers of angles per atom that are compiled; the smallest that suffices runs."""
+"""Numbers of angles per atom that are compiled; the smallest sufficient one is run."""
 
 
 class CHGNet(nn.Module):
-    """Energies by convolutions over bonds and angles; by default as version 0.3.0."""
+    """Compute energies by convolutions over bonds and angles; by default as version 0.3.0."""
 
     atom_channels: int = 64
     bond_channels: int = 64
     angle_channels: int = 64
     num_radial: int = 31
     num_angular: int = 31
-    """Odd: a constant, sines and cosines."""
+    """An odd number: one constant, and as many sines as cosines."""
     interactions: int = 4
     atom_hidden: int = 64
-    """Width inside the atom convolutions; 0 for none, as in the next two."""
+    """Width of the hidden layer of the atom convolutions; 0: none, as in the next two."""
     bond_hidden: int = 64
     angle_hidden: int = 0
     readout_hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "silu"
     cutoff: float = 6.0
-    """Å, of the messages between atoms."""
+    """Cutoff of the messages between atoms (Å)."""
     bond_cutoff: float = 3.0
-    """Å, of bonds that form angles."""
+    """Largest length of bonds that form angles (Å)."""
     envelope_power: int = 8
     gate_norm: bool = True
     """Whether gated networks normalise their outputs."""
@@ -75,28 +75,28 @@ class CHGNet(nn.Module):
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each."""
+        """Return the elements for which the embedding has a row."""
         return tuple(range(1, self.max_element + 1))
 
     @property
     def periodic(self) -> bool:
-        """Cells are known."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Distances and angles are the same in a mirror."""
+        """Return True: distances and angles are the same in a mirror image."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         names = ("embedding", *(f"interaction_{i}" for i in range(self.interactions)))
         layers = dict.fromkeys(names, Irreps(f"{self.atom_channels}x0e"))
         return {**layers, "readout": Irreps(f"{self.readout_hidden[-1]}x0e")}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Messages of every pair, and the most angles: XLA keeps room for them whichever run."""
+        """Count the messages of every pair, and the most angles: XLA always keeps room for them."""
         angles = min(neighbours**2, _ANGLES[-1])
         bond = 4 * self.atom_hidden + 3 * self.bond_channels + 2 * self.atom_channels
         angle = 4 * self.bond_hidden + 2 * self.angle_channels
@@ -104,7 +104,7 @@ class CHGNet(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Layers, and every atom's energy in eV."""
+        """Return the layers, and every atom's energy in eV."""
         element = jnp.maximum(graph.numbers - 1, 0)  # padding reads hydrogen's row
         atoms = nn.Embed(self.max_element, self.atom_channels, name="embedding")(element)
         states = self._interact(atoms.astype(graph.dtype), graph)
@@ -121,7 +121,7 @@ class CHGNet(nn.Module):
         return layers, energy
 
     def _interact(self, atoms: Float[Array, "atom channel"], graph: Graph) -> list[Array]:
-        """Atoms before and after every interaction."""
+        """Return the atoms before and after every interaction."""
         short = graph.edge_mask & (graph.distances < self.bond_cutoff)
         slots = short.shape[1]
         if self.is_initializing():  # weights do not depend on which branch runs
@@ -143,7 +143,7 @@ class CHGNet(nn.Module):
 
 
 class Angles(NamedTuple):
-    """All ordered pairs of different bonds of an atom, in one axis with room at its end.
+    """Hold all ordered pairs of different bonds of an atom, in one axis with room at its end.
 
     Bonds are counted along atoms and slots.
     """
@@ -155,7 +155,7 @@ class Angles(NamedTuple):
 
     @classmethod
     def of(cls, short: Bool[Array, "atom neighbour"], room: int) -> Angles:
-        """Between the bonds where `short` is True."""
+        """Make the angles between the bonds where `short` is True."""
         slots = short.shape[1]
         pairs = short[:, :, None] & short[:, None] & ~np.eye(slots, dtype=bool)[None]
         (flat,) = jnp.nonzero(pairs.reshape(-1), size=room, fill_value=0)
@@ -173,7 +173,7 @@ def _interactions(
     short: Bool[Array, "atom neighbour"],
     per_atom: int,
 ) -> list[Float[Array, "atom channel"]]:
-    """Atoms before and after every interaction, with room for `per_atom` angles an atom."""
+    """Return the atoms before and after every interaction, with room for `per_atom` angles each."""
     dense = partial(nn.Dense, use_bias=False)
     basis = partial(Bessel, model.num_radial, power=model.envelope_power)
     waves = basis(cutoff=model.cutoff, name="atom_basis")(graph.distances)
@@ -217,7 +217,7 @@ def _over_both_ends(
     triples: Angles,
     graph: Graph,
 ) -> Float[Array, "atom neighbour channel"]:
-    """For every bond the sum over the angles at both its ends."""
+    """Return, for every bond, the sum over the angles at both its ends."""
     flat = weights.reshape(-1, weights.shape[-1])
     messages = jnp.where(triples.mask[:, None], messages * flat[triples.second], 0)
     here = jax.ops.segment_sum(messages, triples.first, len(flat)) * flat
@@ -225,7 +225,7 @@ def _over_both_ends(
 
 
 Part = tuple[Array, Callable[[Array], Array]]
-"""Features, and how their linear images are spread to where the sum of all parts is wanted."""
+"""Features, and how their linear maps are spread to where all parts are summed."""
 
 
 def _parts(
@@ -234,7 +234,7 @@ def _parts(
     atoms: Float[Array, "atom channel"],
     triples: Angles,
 ) -> Sequence[Part]:
-    """What every angle is computed from: its two bonds, itself and its centre."""
+    """Return what every angle is computed from: its two bonds, the angle itself, its centre."""
     flat = bonds.reshape(-1, bonds.shape[-1])
     return (
         (flat, lambda y: y[triples.first]),
@@ -245,7 +245,7 @@ def _parts(
 
 
 def _angles(graph: Graph, triples: Angles) -> Float[Array, " angle"]:
-    """Angles between the bonds of an atom, the cosine times 1 − 10⁻⁶ as in the reference.
+    """Return the angles between bonds, from cosines times 1 − 10⁻⁶ as in the reference.
 
     Not by an arccosine, which loses half of the digits of straight angles.
     """
@@ -258,7 +258,7 @@ def _angles(graph: Graph, triples: Angles) -> Float[Array, " angle"]:
 
 
 class Bessel(nn.Module):
-    """√(2/rc) sin(f r/rc)/r with learned frequencies f, times a polynomial envelope."""
+    """Expand distances: √(2/rc) sin(f r/rc)/r times an envelope, with learned frequencies f."""
 
     count: int
     cutoff: float
@@ -275,7 +275,7 @@ class Bessel(nn.Module):
 
 
 class Fourier(nn.Module):
-    """1/√2, sines and cosines of multiples of an angle, over √π; the multiples are learned."""
+    """Expand angles: 1/√2, sines and cosines of learned multiples of the angle, over √π."""
 
     order: int
 
@@ -289,7 +289,7 @@ class Fourier(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """A network times a sigmoid of another, on features side by side.
+    """Apply a network times the sigmoid of another to features side by side.
 
     The first linear map is applied to each part where it stands, before it is spread: there are
     far fewer atoms than angles.
@@ -330,7 +330,7 @@ class GatedMLP(nn.Module):
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, dict[str, Any]]:
-    """From the arguments of `chgnet.model.CHGNet` and its state dict.
+    """Return module and variables from the arguments of `chgnet.model.CHGNet` and its state dict.
 
     Raises:
         InputError: options that are not ported, or the state dict of another architecture.
@@ -342,7 +342,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only {value!r}")
     for key in ("atom_conv_hidden_dim", "bond_conv_hidden_dim", "angle_layer_hidden_dim"):
         if not isinstance(config.get(key, 0), int):
-            raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only one width")
+            raise InputError(
+                f"CHGNet with {key}={config[key]!r} is not ported, only a single width is"
+            )
     norms = {"layer": True, None: False}
     for key in _NORMS:
         if config.get(key, "layer") not in norms:
@@ -366,9 +368,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
 
 _FIXED = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}
 _NORMS = ("gMLP_norm", "readout_norm")
-# What stands in the state dict too, acts in training alone, or says how graphs are made; `read_out`
-# acts where `mlp_first` is False, and `is_intensive` says by what energies are divided. Version
-# 0.2.0 holds the last two.
+# These options change neither features nor output: they stand in the state dict too, act in
+# training alone, or say how graphs are made. Version 0.2.0 also holds `read_out`, which acts only
+# where `mlp_first` is False, and `is_intensive`, which says by what energies are divided.
 _UNREAD = (
     "composition_model", "learnable_rbf", "mlp_out_bias", "conv_dropout", "mlp_dropout",
     "graph_converter_algorithm", "converter_verbose", "version", "read_out", "is_intensive",
@@ -392,7 +394,7 @@ _FIELDS = {
 
 
 def _table(module: CHGNet) -> dict[str, Source]:
-    """Ours -> the checkpoint's."""
+    """Return the checkpoint's name of each of our arrays."""
     table: dict[str, Source] = {
         "params/embedding/embedding": "atom_embedding.embedding.weight",
         "constants/reference_energies": ("composition_model.fc.weight", np.ravel),
@@ -469,7 +471,7 @@ CARDS = {
 
 
 def load(name: str) -> Encoder:
-    """One of CHGNet's models, trained on the Materials Project; from the wheel of chgnet 0.4.2.
+    """Return a CHGNet trained on the Materials Project, from the wheel of chgnet 0.4.2.
 
     Raises:
         FileError: the wheel is not installed, or its file is not the published one.

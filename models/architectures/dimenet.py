@@ -39,19 +39,19 @@ from cpdjax.models.weights.translate import Source, State, dense, options, trans
 
 
 class DimeNetPlusPlus(nn.Module):
-    """Atoms' parts of a scalar from distances and angles; by default with the published sizes."""
+    """Compute atoms' parts of a scalar from distances and angles; by default of published sizes."""
 
     hidden_channels: int = 128
     num_blocks: int = 4
     int_emb_size: int = 64
     """Channels of the messages between edges."""
     basis_emb_size: int = 8
-    """Rank of the maps from the bases to channels."""
+    """Rank of the linear maps from the basis functions to channels."""
     out_emb_channels: int = 256
     num_spherical: int = 7
     num_radial: int = 6
     cutoff: float = 5.0
-    """Å."""
+    """Cutoff of the neighbour list (Å)."""
     envelope_exponent: int = 5
     num_before_skip: int = 1
     num_after_skip: int = 2
@@ -60,27 +60,27 @@ class DimeNetPlusPlus(nn.Module):
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each of 1 to 94."""
+        """Return 1 to 94, the elements for which the embedding has a row."""
         return tuple(range(1, _ELEMENTS))
 
     @property
     def periodic(self) -> bool:
-        """Images are neighbours like any others."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Distances and angles are the same in a mirror."""
+        """Return True: distances and angles are the same in a mirror image."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         blocks = [f"interaction_{i}" for i in range(self.num_blocks)]
         return dict.fromkeys(("embedding", *blocks), Irreps(f"{self.out_emb_channels}x0e"))
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """States of every edge, its messages by order, and the angles."""
+        """Count the states of every edge, its messages by order, and the angles."""
         edge = 6 * self.hidden_channels + self.num_spherical * (self.int_emb_size + neighbours)
         return atoms * neighbours * edge
 
@@ -130,7 +130,7 @@ _ELEMENTS = 95
 
 
 class Triplets(NamedTuple):
-    """Pairs of slots of one row: a message t→centre that feeds the message centre→s.
+    """Hold pairs of slots of one row: a message t→centre that feeds the message centre→s.
 
     Row and slot give the edge from the neighbour to the centre; the edge centre→s stands in the row
     of the neighbour s.
@@ -138,12 +138,12 @@ class Triplets(NamedTuple):
 
     waves: Float[Array, "atom order t radial"]
     angular: Float[Array, "atom s order t"]
-    """Harmonics of the angle; zero where s is t."""
+    """Spherical harmonics of the angle; zero where s is t."""
     graph: Graph
 
 
 def legendre(orders: int, cos: Float[Array, "*n t"]) -> Float[Array, "*n order t"]:
-    """√((2l+1)/4π) P_l, the spherical harmonics of m = 0, for l below `orders`."""
+    """Return the spherical harmonics of m = 0, √((2l+1)/4π) P_l, for l below `orders`."""
     polynomials = [jnp.ones_like(cos), cos]
     for k in range(1, orders - 1):
         following = ((2 * k + 1) * cos * polynomials[k] - k * polynomials[k - 1]) / (k + 1)
@@ -153,7 +153,7 @@ def legendre(orders: int, cos: Float[Array, "*n t"]) -> Float[Array, "*n order t
 
 
 class RadialBasis(nn.Module):
-    """sin(f x) u(x) / x with learned frequencies f, x = r / cutoff, u a polynomial envelope."""
+    """Expand distances: sin(f x) u(x) / x, x = r / cutoff, frequencies f learned, u an envelope."""
 
     count: int
     cutoff: float
@@ -170,7 +170,7 @@ class RadialBasis(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The first states of edges: of both elements and the distance."""
+    """Make the first states of edges from both elements and the distance."""
 
     channels: int
     act: str
@@ -196,7 +196,7 @@ class Embedding(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Edges with what the edges that end at their start tell them, by distance and angle."""
+    """Update every edge by the edges that end where it starts, by distance and angle."""
 
     messages: int
     rank: int
@@ -228,7 +228,7 @@ class Interaction(nn.Module):
     def _exchange(
         self, sent: Float[Array, "atom neighbour message"], triplets: Triplets
     ) -> Float[Array, "atom neighbour message"]:
-        """Σ_k Σ_l Y_l(angle) (Σ_n W_ln j_ln(distance of k)) sent(k), for every edge.
+        """Return Σ_k Σ_l Y_l(angle) (Σ_n W_ln j_ln(distance of k)) sent(k) for every edge.
 
         The basis of distance and angle is a product for each order l. Contracted in this order, its
         map to channels costs as much as an edge's, not a triplet's, and the sum over k is one
@@ -247,14 +247,14 @@ class Interaction(nn.Module):
     def _pair(
         self, name: str, inputs: int, outputs: int, dtype: jnp.dtype
     ) -> Float[Array, "inputs outputs"]:
-        """The product of two linear maps with few channels between them."""
+        """Return the product of two linear maps with few channels between them."""
         init = nn.initializers.lecun_normal()
         first = self.param(f"lin_{name}1", init, (inputs, self.rank), dtype)
         return first @ self.param(f"lin_{name}2", init, (self.rank, outputs), dtype)
 
 
 class Residual(nn.Module):
-    """Two dense layers beside the identity."""
+    """Add two dense layers to the identity."""
 
     channels: int
     act: str
@@ -267,7 +267,7 @@ class Residual(nn.Module):
 
 
 class Output(nn.Module):
-    """Edges, weighted by distance, summed where they end; then dense layers, without the last."""
+    """Sum edges, weighted by distance, where they end; apply all dense layers but the last."""
 
     channels: int
     depth: int
@@ -290,13 +290,13 @@ class Output(nn.Module):
 def from_state_dict(
     config: Mapping[str, Any], state: State
 ) -> tuple[DimeNetPlusPlus, dict[str, Any]]:
-    """From the arguments of `torch_geometric.nn.models.DimeNetPlusPlus` and its state dict.
+    """Return module and variables from the arguments and the state dict of the reference.
 
-    Of `config`, `max_num_neighbors` and `output_initializer` change nothing.
+    The options `max_num_neighbors` and `output_initializer` change nothing.
 
     Raises:
-        InputError: several outputs, or another architecture's state dict.
-        UnknownNameError: an activation that is not ported, or an unknown option.
+        InputError: the model has several outputs, or the state dict is of another architecture.
+        UnknownNameError: an activation is not ported, or an option is unknown.
     """
     if config.get("out_channels", 1) != 1:
         raise InputError(
@@ -310,7 +310,7 @@ def from_state_dict(
 
 
 def _table(module: DimeNetPlusPlus) -> dict[str, Source]:
-    """Ours -> the reference's."""
+    """Return the reference's name of each of our arrays."""
     table: dict[str, Source] = {
         "params/radial_basis/frequencies": "rbf.freq",
         "params/embedding/element/embedding": "emb.emb.weight",

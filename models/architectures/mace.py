@@ -11,7 +11,7 @@ each atom's energy in eV.
 Models of e3nn 0.4.4 and of 0.6 are read alike. The Wigner 3j symbols whose sign differs, (1, l, l)
 among them, all have l₁ + l₂ + l₃ odd, which no product of irreps of parity (−1)^l has; in coupling
 tensors they occur between irreps of the other parity, and these tensors are read with the weights
-(`cpdjax.models.symmetric`).
+(`blocks/symmetric_contraction.py`).
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ from cpdjax.models.weights.translate import Source, State, changed, only, requir
 
 
 class MACE(nn.Module):
-    """Energies of atoms; irreps are strings, every irrep once, of parity (−1)^l."""
+    """Compute energies of atoms; irreps are strings, every irrep once, of parity (−1)^l."""
 
     elements: tuple[int, ...]
     """Atomic numbers in the order of the weights."""
     hidden: tuple[str, ...]
-    """Irreps after each interaction, 0e first."""
+    """Irreps after each interaction; 0e comes first."""
     interactions: tuple[str, ...]
     """Names of the reference's interaction blocks."""
     correlation: tuple[int, ...]
-    """Per interaction, the degree of the polynomials: messages that are multiplied, at most."""
+    """Largest degree of each interaction's polynomials: how many messages are multiplied."""
     lmax: int = 3
-    """Largest degree of the harmonics."""
+    """Largest degree of the spherical harmonics."""
     cutoff: float = 5.0
     cutoff_power: int = 5
     radial_basis: str = "bessel"
@@ -90,17 +90,17 @@ class MACE(nn.Module):
 
     @property
     def periodic(self) -> bool:
-        """Cells are known."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Odd and even are kept apart."""
+        """Return True: odd and even features are kept apart."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         layers = {"embedding": self._scalars}
         for i, irreps in enumerate(self.hidden):
             layers[f"interaction_{i}"] = visible_irreps(Irreps(irreps))
@@ -114,7 +114,7 @@ class MACE(nn.Module):
 
     @property
     def _before(self) -> list[Irreps]:
-        """Irreps before each interaction."""
+        """Return the irreps before each interaction."""
         return [self._scalars, *map(Irreps, self.hidden[:-1])]
 
     @property
@@ -123,7 +123,7 @@ class MACE(nn.Module):
         return Irreps([(channels, entry.ir) for entry in harmonic_irreps(self.lmax)])
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Of the largest interaction: an edge's features, weights and products, an atom's sums."""
+        """Count the numbers of the largest interaction: those of edges, and the sums of atoms."""
         most, messages = 0, self._messages
         for before in self._before:
             paths = product_paths(before, harmonic_irreps(self.lmax), messages)
@@ -137,7 +137,7 @@ class MACE(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Layers, and every atom's energy in eV."""
+        """Return the layers, and every atom's energy in eV."""
         species, count = graph.species(self.elements), len(self.elements)
         numbers = jnp.asarray(self.elements, jnp.int32)[species]
         envelope = polynomial_cutoff(graph.distances, self.cutoff, self.cutoff_power)
@@ -194,7 +194,7 @@ class MACE(nn.Module):
 
 
 class Radial(nn.Module):
-    """√(2/rc) sin(f r)/r with frequencies f, or Gaussians; lengths in Å."""
+    """Expand distances (Å): √(2/rc) sin(f r)/r with frequencies f, or Gaussians."""
 
     basis: str
     count: int
@@ -215,9 +215,10 @@ class Radial(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Linear map, convolution, linear map; and a map of each element's own.
+    """Apply a linear map, a convolution, a linear map; and a linear map for each element.
 
-    The latter takes the message itself, or in residual blocks the features of the atom before.
+    The map for each element takes the message itself; in residual blocks, it takes the features of
+    the atom before the interaction.
     """
 
     irreps: Irreps
@@ -240,7 +241,7 @@ class Interaction(nn.Module):
         envelope: Float[Array, "atom neighbour"] | None,
         harmonics: list[Array],
     ) -> tuple[Blocks, Blocks | None]:
-        """The message, and the residual if there is one."""
+        """Return the message, and the residual if there is one."""
         residual = None
         if "Residual" in self.block:
             make = ElementLinear(self.irreps, self.skipped, self.elements, name="residual")
@@ -270,7 +271,7 @@ class Interaction(nn.Module):
 
 
 class Product(nn.Module):
-    """Polynomials of the message, a linear map, plus the residual."""
+    """Apply polynomials to the message, then a linear map; add the residual."""
 
     irreps_out: Irreps
     lmax: int
@@ -293,7 +294,7 @@ class Product(nn.Module):
 
 
 class Readout(nn.Module):
-    """The hidden scalars and the unscaled energy of every atom."""
+    """Compute the hidden scalars and the unscaled energy of every atom."""
 
     irreps: Irreps
     hidden: int
@@ -310,7 +311,7 @@ class Readout(nn.Module):
 
 
 class Rescale(nn.Module):
-    """One scale and shift, and each element's energy of a lone atom; eV."""
+    """Apply one scale and shift, and add each element's energy of a lone atom (eV)."""
 
     elements: int
 
@@ -342,7 +343,7 @@ _OPTIONAL = {
     "heads": None,
     "head": None,
 }
-# What is supported of an option; the first is the default.
+# The supported values of each option; the first is the default.
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "radial_type": ("bessel", "gaussian"),
     "distance_transform": ("None", "Agnesi", None),
@@ -368,7 +369,7 @@ _UNREAD = (
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict[str, Any]]:
-    """From a `MACE` or `ScaleShiftMACE`.
+    """Return module and variables from a `MACE` or `ScaleShiftMACE`.
 
     Args:
         config: the arguments of its constructor, classes and functions by name, irreps as strings;
@@ -386,7 +387,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
     return module, translate(module, state, _table(module, state), ignore)
 
 
-# Of a `MACE`, which has none.
+# A `MACE` has no scale and shift; these change nothing.
 _SCALES = {"scale_shift.scale": np.ones(()), "scale_shift.shift": np.zeros(())}
 _CARRY_NOTHING = (
     "r_max", "atomic_numbers", "num_interactions", "radial_embedding.cutoff_fn.*",
@@ -396,7 +397,7 @@ _CARRY_NOTHING = (
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with its defaults.
+    """Return the configuration with its defaults.
 
     Raises:
         InputError: an option is missing, unknown or not supported.
@@ -465,7 +466,7 @@ def _scalars(text: str) -> int:
 
 
 def _compare(config: Mapping[str, Any], state: State) -> None:
-    """What stands both in the configuration and in the state dict has to agree."""
+    """Refuse a configuration and a state dict that disagree about what both hold."""
     buffers = {
         "r_max": "r_max",
         "num_interactions": "num_interactions",
@@ -484,7 +485,7 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
 
 
 def _of_one_head(config: Mapping[str, Any], state: State) -> State:
-    """The state dict as it would be with the chosen head alone.
+    """Return the state dict as it would be with the chosen head alone.
 
     Raises:
         InputError: no head is chosen of several, or one that the model does not have; an array of
@@ -505,7 +506,7 @@ def _of_one_head(config: Mapping[str, Any], state: State) -> State:
         own |= {
             "readouts.*.linear.weight": lambda w: w.reshape(-1, count)[:, head],
             "readouts.*.linear_1.weight": lambda w: w.reshape(-1, count, hidden)[:, head].ravel(),
-            # Divided by the root of all heads' channels.
+            # The reference divides by the root of the number of all heads' channels.
             "readouts.*.linear_2.weight": lambda w: (
                 w.reshape(count, hidden, count)[head, :, head] / np.sqrt(count).astype(w.dtype)
             ),
@@ -515,7 +516,7 @@ def _of_one_head(config: Mapping[str, Any], state: State) -> State:
 
 
 def _table(module: MACE, state: State) -> dict[str, Source]:
-    """Ours -> the reference's."""
+    """Return the reference's name of each of our arrays."""
     basis = {
         "bessel": ("frequencies", "bessel_weights"),
         "gaussian": ("centres", "gaussian_weights"),
@@ -560,7 +561,7 @@ def _interaction_table(module: MACE, i: int) -> dict[str, Source]:
 
 
 def _product_table(module: MACE, i: int, state: State) -> dict[str, Source]:
-    """The polynomials' weights, by the coupling tensors that the state dict holds."""
+    """Return the sources of the polynomials' weights, by the state dict's coupling tensors."""
     ours, theirs = f"product_{i}", f"products.{i}"
     table: dict[str, Source] = {f"params/{ours}/linear/weight": f"{theirs}.linear.weight"}
     most = module.correlation[i]

@@ -49,7 +49,7 @@ from cpdjax.models.weights.wheels import packaged
 
 
 class NequIP(nn.Module):
-    """Energies by convolutions over neighbours; fields as in SevenNet's checkpoints.
+    """Compute energies by convolutions over neighbours, as SevenNet's checkpoints describe them.
 
     Irreps are strings in the order 0o, 0e, 1o, 1e, …; without `odd`, every irrep is even and parity
     has no meaning.
@@ -58,43 +58,43 @@ class NequIP(nn.Module):
     elements: tuple[int, ...]
     """Atomic numbers in the order of the weights."""
     hidden: tuple[str, ...]
-    """Irreps of the embedding (scalars) and after each interaction."""
+    """Irreps of the embedding (scalars), then after each interaction."""
     lmax: int = 2
-    """Largest degree of the harmonics."""
+    """Largest degree of the spherical harmonics."""
     odd: bool = False
     """Whether harmonics of odd degree are odd under inversion."""
     unit_vectors: bool = True
-    """Whether harmonics are those of the direction, not of the vector."""
+    """Whether the harmonics are taken of the direction, not of the vector."""
     cutoff: float = 5.0
     cutoff_start: float | None = None
-    """Å, where XPLOR's envelope begins to fall; None for a polynomial envelope."""
+    """Distance (Å) where XPLOR's envelope begins to fall; None: a polynomial envelope."""
     cutoff_power: int = 6
     radial_functions: int = 8
     radial_hidden: tuple[int, ...] = (64, 64)
     radial_activation: str = "silu"
     activation: str = "silu"
-    """Of even scalars; odd ones have a tanh."""
+    """Activation of even scalars; that of odd ones is tanh."""
     gate_activation: str = "silu"
     self_connections: tuple[str, ...] = ("linear",) * 5
-    """Per interaction "linear", or "nequip" for a map of each element's own."""
+    """For each interaction "linear", or "nequip" for a linear map for each element."""
     biases: bool = False
     readout_hidden: tuple[int, ...] | None = None
-    """Widths of a readout network; None for two linear maps."""
+    """Widths of the readout network; None: two linear maps in its place."""
     readout_activation: str = "relu"
 
     @property
     def periodic(self) -> bool:
-        """Cells are known."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """True where odd and even are kept apart."""
+        """Return whether odd and even features are kept apart."""
         return self.odd
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         first, *after = (visible_irreps(Irreps(irreps)) for irreps in self.hidden)
         interactions = {f"interaction_{i}": irreps for i, irreps in enumerate(after)}
         return {"embedding": first, **interactions, "readout": self._readout_irreps}
@@ -110,7 +110,7 @@ class NequIP(nn.Module):
 
     @property
     def _steps(self) -> list[tuple[Irreps, Irreps, Irreps]]:
-        """Irreps before and after each interaction, and those kept of its products."""
+        """Return the irreps before and after each interaction, and those kept of its products."""
         steps = []
         for i, (before, after) in enumerate(zip(self.hidden[:-1], self.hidden[1:], strict=True)):
             # The last interaction feeds a readout of even scalars.
@@ -121,7 +121,7 @@ class NequIP(nn.Module):
         return steps
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Of the largest interaction: an edge's features, weights and products, an atom's sums."""
+        """Count the numbers of the largest interaction: those of edges, and the sums of atoms."""
         most = 0
         for before, _, kept in self._steps:
             paths = product_paths(before, self._harmonics, kept)
@@ -134,7 +134,7 @@ class NequIP(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Layers, and every atom's energy in eV."""
+        """Return the layers, and every atom's energy in eV."""
         count = len(self.elements)
         species = graph.species(self.elements)
         radial = Bessel(
@@ -172,7 +172,7 @@ class NequIP(nn.Module):
 
 
 class Bessel(nn.Module):
-    """2/rc sin(f r)/r with learned frequencies f, times an envelope that is zero at the cutoff."""
+    """Expand distances: 2/rc sin(f r)/r with learned frequencies f, times an envelope."""
 
     count: int
     cutoff: float
@@ -192,14 +192,14 @@ class Bessel(nn.Module):
 
 
 def xplor_cutoff(r: Float[Array, "*n"], start: float, cutoff: float) -> Float[Array, "*n"]:
-    """1 up to `start`, then a smooth fall to zero at the cutoff; lengths in Å."""
+    """Return 1 up to `start`, then a smooth fall to 0 at the cutoff; lengths in Å."""
     square, low, high = r * r, start**2, cutoff**2
     fall = (high - square) ** 2 * (high + 2 * square - 3 * low) / (high - low) ** 3
     return jnp.where(r < start, 1, jnp.where(r < cutoff, fall, 0))
 
 
 class Interaction(nn.Module):
-    """Linear map, convolution, linear map, plus a map of the atom itself; then the gate."""
+    """Apply a linear map, a convolution, a linear map; add a map of the atom itself; then gate."""
 
     irreps: Irreps
     irreps_out: Irreps
@@ -243,7 +243,7 @@ class Interaction(nn.Module):
 
 
 class Readout(nn.Module):
-    """The hidden scalars and the unscaled energy of every atom."""
+    """Compute the hidden scalars and the unscaled energy of every atom."""
 
     irreps: Irreps
     hidden: tuple[int, ...] | None
@@ -264,7 +264,7 @@ class Readout(nn.Module):
 
 
 class Rescale(nn.Module):
-    """Each element's scale and shift (eV), in the order of the elements."""
+    """Apply each element's scale and shift (eV), in the order of the elements."""
 
     elements: int
 
@@ -282,7 +282,7 @@ class Rescale(nn.Module):
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, dict[str, Any]]:
-    """From a SevenNet checkpoint: its "config" and its "model_state_dict".
+    """Return module and variables from a SevenNet checkpoint's "config" and "model_state_dict".
 
     Raises:
         InputError: an option that sevenn offers and this port does not, or the state dict of
@@ -298,7 +298,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
 
 
 def _module(config: Mapping[str, Any]) -> NequIP:
-    """The architecture that a checkpoint's hyperparameters say, with sevenn's defaults."""
+    """Return the module of a checkpoint's hyperparameters, with sevenn's defaults."""
     _check(config)
     types = {int(number): index for number, index in config["_type_map"].items()}
     scalar, gates = (config.get(key, _SILU) for key in ("act_scalar", "act_gate"))
@@ -378,8 +378,8 @@ _FIXED = {
     "use_modal_self_inter_outro": False,
     "use_modal_output_block": False,
 }
-# A checkpoint also holds how it was trained, on what data, and how torch computes; and what stands
-# in the state dict too: shifts, scales, denominators.
+# These change neither features nor output: a checkpoint also holds how it was trained, on what
+# data, and how torch computes. Shifts, scales and denominators stand in the state dict too.
 _UNREAD = (
     "*_cp", "*_config", "*_loss_weight", "*_param", "*_path", "*_record", "_is_*", "_modal_map",
     "_num_workers", "_number_of_*", "avg_num_neigh", "batch_size", "best_metric",
@@ -395,20 +395,20 @@ _UNREAD = (
 
 
 def _lmax(config: Mapping[str, Any], key: str) -> int:
-    """A largest degree of its own, or else the common one."""
+    """Return the largest degree of this use, or else the common one."""
     own = config.get(key, -1)
     return own if own > 0 else config.get("lmax", 1)
 
 
 def _older(config: Mapping[str, Any], minor: int) -> bool:
-    """Whether sevenn 0.`minor`.0 was not out when the checkpoint was made."""
+    """Return whether the checkpoint was made before sevenn 0.`minor`.0 was out."""
     version = str(config["version"])
     numbers = tuple(int(part) for part in version.split(".")[:2])
     return numbers < (0, minor) or version == f"0.{minor}.0.dev0"
 
 
 def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
-    """Irreps of the embedding and after each interaction, given or inferred."""
+    """Return the irreps of the embedding and after each interaction, given or inferred."""
     if config.get("irreps_manual"):
         return [read_irreps(irreps) for irreps in config["irreps_manual"]]
     channels, count = config["channel"], config["num_convolution_layer"]
@@ -422,7 +422,7 @@ def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
 
 
 def _renamed(name: str) -> str:
-    """Names of checkpoints before sevenn 0.9.1 as they are now."""
+    """Return a name of checkpoints before sevenn 0.9.1 as it is now."""
     module, dot, rest = name.partition(".")
     module = module.replace(" ", "_").replace("reducing_nn_", "reduce_")
     module = module.replace("EdgeEmbedding", "edge_embedding")
@@ -430,12 +430,12 @@ def _renamed(name: str) -> str:
 
 
 def _frequencies(module: NequIP) -> Float[np.ndarray, " radial"]:
-    """Where they were not learned, sevenn stores none."""
+    """Return the frequencies that sevenn leaves out where they were not learned."""
     return (np.arange(1, module.radial_functions + 1) * np.pi / module.cutoff).astype(np.float32)
 
 
 def _table(module: NequIP, config: Mapping[str, Any], state: State) -> dict[str, Source]:
-    """Ours -> the checkpoint's."""
+    """Return the checkpoint's name of each of our arrays."""
     count = len(module.elements)
 
     def each(array: np.ndarray) -> np.ndarray:
@@ -474,7 +474,7 @@ def _convolution_table(
     before: Irreps,
     kept: Irreps,
 ) -> dict[str, Source]:
-    """Of one convolution: its denominator and its radial network."""
+    """Return where the denominator and the radial network of a convolution come from."""
     ours, theirs = f"interaction_{i}", f"{i}_convolution"
     paths = product_paths(before, module._harmonics, kept)
     table: dict[str, Source] = {f"constants/{ours}/denominator": f"{theirs}.denominator"}
@@ -499,7 +499,7 @@ def _convolution_table(
 
 
 def _sign(l1: int, path: Path, convolution: str, state: State) -> int:
-    """-1 where the checkpoint's Wigner 3j symbol is the negative of ours, as in e3nn < 0.6.
+    """Return -1 where the checkpoint's Wigner 3j symbol is the negative of ours (e3nn < 0.6).
 
     The sign goes into the weights. The stored symbols are rounded to float32; ours are exact.
     """
@@ -536,7 +536,7 @@ CARDS = {name: Card("NequIP (SevenNet)", "MIT", MPTRAJ, "sevenn") for name in _P
 
 
 def load(name: str) -> Encoder:
-    """One of SevenNet's models, trained on the Materials Project; from the wheel of sevenn 0.13.0.
+    """Return a SevenNet trained on the Materials Project, from the wheel of sevenn 0.13.0.
 
     Raises:
         FileError: the wheel is not installed, or its file is not the published one.

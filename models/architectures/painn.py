@@ -42,43 +42,43 @@ Vectors = Float[Array, "atom 3 channel"]
 
 
 class PaiNN(nn.Module):
-    """Atoms' parts of a scalar, from scalars and vectors that exchange by gates and norms."""
+    """Compute atoms' parts of a scalar, from scalars and vectors coupled by gates and norms."""
 
     n_atom_basis: int = 128
     n_interactions: int = 3
     n_rbf: int = 20
     radial_basis: str = "gaussian"
-    """"gaussian" or "bessel"."""
+    """Either "gaussian" or "bessel"."""
     cutoff: float = 5.0
-    """Å."""
+    """Cutoff of the neighbour list (Å)."""
     activation: str = "silu"
-    """"silu" or "shifted_softplus", of the interactions; the readout's is silu."""
+    """Activation of the interactions, "silu" or "shifted_softplus"; that of the readout is silu."""
     shared_interactions: bool = False
     """Whether all interactions have the same weights."""
     shared_filters: bool = False
     """Whether all interactions have the same filters."""
     epsilon: float = 1e-8
-    """Under the root of the vectors' norms."""
+    """Added under the root of the vectors' norms."""
     n_embeddings: int = 101
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each."""
+        """Return the elements for which the embedding has a row."""
         return tuple(range(1, self.n_embeddings))
 
     @property
     def periodic(self) -> bool:
-        """Images are neighbours like any other."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Vectors are sums of directions: odd."""
+        """Return True: vectors are sums of directions, hence odd."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         f = self.n_atom_basis
         blocks = [f"interaction_{i}" for i in range(self.n_interactions)]
         return {
@@ -88,7 +88,7 @@ class PaiNN(nn.Module):
         }
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Messages of every pair, and a few states."""
+        """Count the messages of every pair, and a few states."""
         return atoms * (neighbours + 8) * 6 * self.n_atom_basis
 
     @nn.compact
@@ -118,7 +118,7 @@ class PaiNN(nn.Module):
         envelope = cosine_cutoff(graph.distances, self.cutoff)
         envelope = jnp.where(graph.edge_mask, envelope, 0)
         count = 1 if self.shared_filters else self.n_interactions
-        # The envelope on the basis and on the bias: the same product, over fewer numbers.
+        # Multiplying the basis and the bias by the envelope gives the same, over fewer numbers.
         radial = jnp.concatenate([basis(graph.distances), jnp.ones_like(envelope)[..., None]], -1)
         width = count * 3 * self.n_atom_basis
         make, dtype = nn.initializers.lecun_normal(), graph.dtype
@@ -130,7 +130,7 @@ class PaiNN(nn.Module):
 
 
 class RadialBasis(nn.Module):
-    """Gaussians or Bessel functions of the distance, their constants beside the weights."""
+    """Expand distances in Gaussians or Bessel functions, with constants beside the weights."""
 
     kind: str
     count: int
@@ -151,7 +151,7 @@ class RadialBasis(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Messages of scalars to scalars, and of scalars, directions and vectors to vectors."""
+    """Pass messages of scalars to scalars, and of scalars, directions and vectors to vectors."""
 
     channels: int
     activation: Activation
@@ -175,7 +175,7 @@ class Interaction(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Each atom's scalars and vectors, by norms and inner products of mixed vectors."""
+    """Update each atom's scalars and vectors by norms and inner products of mixed vectors."""
 
     channels: int
     activation: Activation
@@ -195,7 +195,7 @@ class Mixing(nn.Module):
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dict[str, Any]]:
-    """From the arguments of `schnetpack.representation.PaiNN` and a potential's state dict.
+    """Return module and variables from the arguments of schnetpack's PaiNN and a state dict.
 
     The state dict has the names of a `NeuralNetworkPotential`: `representation.*` and
     `output_modules.0.outnet.*`. `config` may hold n_atom_basis, n_interactions, n_rbf,

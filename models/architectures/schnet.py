@@ -28,45 +28,45 @@ from cpdjax.models.weights.translate import Source, State, dense, options, trans
 
 
 class SchNet(nn.Module):
-    """Atoms' parts of a scalar, from pairwise distances alone."""
+    """Compute atoms' parts of a scalar from pairwise distances alone."""
 
     hidden_channels: int = 128
     num_filters: int = 128
     num_interactions: int = 6
     num_gaussians: int = 50
     cutoff: float = 10.0
-    """Å."""
+    """Cutoff of the neighbour list (Å)."""
     atomref: bool = False
     """Whether a value for each element is added to every atom's part."""
     mean: float | None = None
     std: float | None = None
-    """With `mean`: every atom's part is scaled and shifted."""
+    """Scale of every atom's part, with `mean` as its shift."""
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each of 1 to 99."""
+        """Return 1 to 99, the elements for which the embedding has a row."""
         return tuple(range(1, _ELEMENTS))
 
     @property
     def periodic(self) -> bool:
-        """Distances to images are distances like any other."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Scalars of distances are even."""
+        """Return True: functions of distances are even."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         blocks = [f"interaction_{i}" for i in range(self.num_interactions)]
         scalars = Irreps(f"{self.hidden_channels}x0e")
         readout = Irreps(f"{self.hidden_channels // 2}x0e")
         return dict.fromkeys(("embedding", *blocks), scalars) | {"readout": readout}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Filters of every pair, twice, and a few states."""
+        """Count the filters of every pair, twice, and a few states."""
         return atoms * (neighbours + 4) * (2 * self.num_filters + self.num_gaussians)
 
     @nn.compact
@@ -96,7 +96,7 @@ _ELEMENTS = 100
 
 
 class Interaction(nn.Module):
-    """Filters of the distance times the neighbours' states, summed; then two dense layers."""
+    """Sum the neighbours' states times filters of the distance; then apply two dense layers."""
 
     channels: int
     filters: int
@@ -119,7 +119,7 @@ class Interaction(nn.Module):
 
 
 class Gaussians(nn.Module):
-    """exp(−½ ((r − μ)/Δ)²) for centres μ from 0 to the cutoff, Δ apart; a checkpoint holds them."""
+    """Expand distances: exp(−½ ((r − μ)/Δ)²), centres μ of the checkpoint Δ apart, from 0 on."""
 
     count: int
     cutoff: float
@@ -135,7 +135,7 @@ class Gaussians(nn.Module):
 def from_state_dict(
     config: Mapping[str, Any], state: State
 ) -> tuple[SchNet, dict[str, Any], Literal["sum", "mean"]]:
-    """From the arguments and the state dict of `torch_geometric.nn.models.SchNet`.
+    """Return module and variables from torch_geometric's arguments and state dict of a SchNet.
 
     Of `config`, `interaction_graph`, `max_num_neighbors` and `atomref` (it is in the state dict)
     change nothing.
@@ -172,7 +172,8 @@ def from_state_dict(
         table |= dense(ours, theirs)
     if module.atomref:
         table["params/atomref/embedding"] = "atomref.weight"
-    # The filter network under its second name, and the values that the last begins training with.
+    # The filter network stands there under a second name too; `atomref` begins training with the
+    # values of `initial_atomref`.
     ignore = ("interactions.*.conv.nn.*", "initial_atomref")
     return module, translate(module, state, table, ignore), _AGGREGATES[readout]
 

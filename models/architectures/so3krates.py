@@ -50,10 +50,10 @@ Edges = Float[Array, "atom neighbour k"]
 
 
 class So3krates(nn.Module):
-    """Atoms' parts of the energy."""
+    """Compute atoms' parts of the energy."""
 
     r_max: float = 4.5
-    """Å."""
+    """Cutoff of the neighbour list (Å)."""
     num_radial_basis_fn: int = 32
     degrees: tuple[int, ...] = (1, 2, 3, 4)
     num_features: int = 128
@@ -65,11 +65,11 @@ class So3krates(nn.Module):
     energy_regression_dim: int | None = None
     """Width of the readout's hidden layer; None: `num_features`."""
     message_normalization: str = "avg_num_neighbors"
-    """By what attention is divided: "avg_num_neighbors", "sqrt_num_features" or "identity"."""
+    """Divisor of the attention: "avg_num_neighbors", "sqrt_num_features" or "identity" (1)."""
     initialize_ev_to_zeros: bool = True
-    """Whether Euclidean variables begin as zeros or as the sum of the neighbours' harmonics."""
+    """Whether Euclidean variables begin as zeros, not as the sum of the neighbours' harmonics."""
     radial_basis_fn: str = "gaussian"
-    """"bernstein" or "gaussian"."""
+    """Either "bernstein" or "gaussian"."""
     layer_normalization_1: bool = False
     layer_normalization_2: bool = False
     residual_mlp_1: bool = False
@@ -79,7 +79,7 @@ class So3krates(nn.Module):
     interaction_bias: bool = True
     qk_non_linearity: str = "identity"
     cutoff_fn: str = "cosine"
-    """"phys", "polynomial" or "cosine"."""
+    """One of "phys", "polynomial" and "cosine"."""
     cutoff_p: int = 5
     activation_fn: str = "silu"
     energy_activation_fn: str = "silu"
@@ -87,28 +87,28 @@ class So3krates(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Å."""
+        """Return the cutoff of the neighbour list (Å)."""
         return self.r_max
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each; the tables behind long-range terms end at 99."""
+        """Return the elements of the embedding's rows; the tables of long-range terms end at 99."""
         last = self.num_elements if self.long_range is None else min(self.num_elements, 99)
         return tuple(range(1, last + 1))
 
     @property
     def periodic(self) -> bool:
-        """Long-range terms are sums over all pairs of a molecule."""
+        """Return False if a long-range term is a sum over all pairs of a molecule."""
         return self.long_range is None or not self.long_range.every_pair
 
     @property
     def parity(self) -> bool:
-        """Euclidean variables are sums of harmonics of directions."""
+        """Return True: Euclidean variables are sums of harmonics of directions."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         scalars = Irreps(f"{self.num_features}x0e")
         both = scalars + self._harmonics
         layers = {"embedding": scalars if self.initialize_ev_to_zeros else both}
@@ -126,7 +126,7 @@ class So3krates(nn.Module):
         return self.energy_regression_dim or self.num_features
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Filters, keys and values of every pair."""
+        """Count the filters, keys and values of every pair."""
         return atoms * (neighbours + 4) * (6 * self.num_features + 2 * self._harmonics.dim)
 
     @nn.compact
@@ -178,7 +178,7 @@ class So3krates(nn.Module):
 
 
 class ChargeEmbedding(nn.Module):
-    """A molecule's charge (or unpaired electrons), shared among its atoms by attention.
+    """Share a molecule's charge (or unpaired electrons) among its atoms by attention.
 
     Source: Unke et al., SpookyNet, Nat. Commun. 12, 7273 (2021).
     """
@@ -202,7 +202,7 @@ class ChargeEmbedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """Activation, dense, activation, dense."""
+    """Add two dense layers, each after an activation, to the identity."""
 
     channels: int
     activation: str
@@ -216,7 +216,7 @@ class Residual(nn.Module):
 
 
 class RadialBasis(nn.Module):
-    """Bernstein polynomials of exp(−γr), or Gaussians of r; a checkpoint holds their constants."""
+    """Expand distances in Bernstein polynomials of exp(−γr), or in Gaussians of r."""
 
     kind: str
     count: int
@@ -244,7 +244,7 @@ class RadialBasis(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Attention to the neighbours, then an exchange between an atom's scalars and variables."""
+    """Attend to the neighbours, then exchange between an atom's scalars and Euclidean variables."""
 
     of: So3krates
 
@@ -264,7 +264,7 @@ class Transformer(nn.Module):
         coupling = self.variable(
             "constants", "coupling", lambda: jnp.asarray(norms, graph.dtype)
         ).value
-        # Squares of the variables by degree: the coupling of each with itself to a scalar.
+        # Every variable couples with itself to a scalar: its squares are summed by degree.
         contract = jnp.asarray(np.eye(degrees)[order], graph.dtype) * coupling[None]
 
         difference = ev[graph.neighbours] - ev[:, None]
@@ -292,7 +292,7 @@ class Transformer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Coefficients (atom, neighbour, head): query times key times a filter of the pair."""
+    """Compute coefficients (atom, neighbour, head): query times key times a filter of the pair."""
 
     of: So3krates
     heads: int
@@ -316,7 +316,7 @@ class Attention(nn.Module):
 
 
 class Heads(nn.Module):
-    """A matrix for each head, acting on its own part of the channels."""
+    """Apply a matrix for each head to its own part of the channels."""
 
     heads: int
 
@@ -329,11 +329,12 @@ class Heads(nn.Module):
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates, dict[str, Any]]:
-    """From the arguments of `So3krates` or `SO3LR` and its state dict.
+    """Return module and variables from the arguments of `So3krates` or `SO3LR` and its state dict.
 
     Raises:
-        InputError: a long-range cutoff (`r_max_lr`), which is not ported, or another architecture's
-            state dict; UnknownNameError: an option that is not ported or not known.
+        InputError: the model has a long-range cutoff (`r_max_lr`), which is not ported, or the
+            state dict is of another architecture.
+        UnknownNameError: an option is not ported or not known.
     """
     require(config, "r_max", "degrees")
     fields = options(So3krates, config, (*_LONG_RANGE, *_UNREAD), own=["long_range"])
@@ -352,17 +353,19 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
             raise UnknownNameError(what, found, offered)
     module = module.clone(long_range=_long_range(module, config, state))
     ignore = ["*.degree_repeats", "*.segment_ids", "*.segment_sum_matrix", "*_basis_fn.k*"]
-    # The filters and the coupling under their other names.
+    # The filters and the coupling stand there under other names too.
     ignore += ["*.euclidean_attention_block.filter_net_*", "*_attention_block.so3_conv_*"]
-    if module.long_range is not None:  # heads that the reference makes even where it has no use
+    if (
+        module.long_range is not None
+    ):  # The reference makes these heads even where it does not use them.
         ignore += ["zbl_*"] if not module.long_range.zbl else []
         ignore += ["partial_*"] if module.long_range.electrostatic_scale is None else []
         ignore += ["hirshfeld_*"] if module.long_range.dispersion_scale is None else []
     return module, translate(module, state, _table(module), ignore)
 
 
-# The terms behind `long_range`, and what carries nothing of its own: it begins or steers training,
-# stands in the state dict too, or belongs to sums with a cutoff or a mesh.
+# The first are the options behind `long_range`. The others change nothing: they begin or steer
+# training, stand in the state dict too, or belong to sums with a cutoff or a mesh.
 _LONG_RANGE = (
     "zbl_repulsion_bool", "electrostatic_energy_bool", "electrostatic_energy_scale",
     "dispersion_energy_bool", "dispersion_energy_scale", "r_max_lr", "use_pme",
@@ -396,7 +399,9 @@ def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> L
     )
     cut = config.get("r_max_lr", 12.0) is not None or config.get("use_pme")
     if terms.every_pair and cut:
-        raise InputError("long-range terms with a cutoff or a mesh are not ported: r_max_lr=None")
+        raise InputError(
+            "long-range terms with a cutoff or a mesh are not ported: expected r_max_lr=None"
+        )
     return terms
 
 
@@ -487,7 +492,7 @@ CARDS = {
 
 
 def load(name: str) -> Encoder:
-    """SO3LR, trained on organic molecules and their dimers; from the wheel of so3krates-torch.
+    """Return SO3LR, trained on organic molecules and dimers, from the wheel of so3krates-torch.
 
     Raises:
         FileError: the wheel is not installed, or its file is not the published one.
@@ -504,7 +509,7 @@ def load(name: str) -> Encoder:
 
 
 def long_range_table(module: LongRange) -> dict[str, Source]:
-    """Our paths and the reference's names, for `weights.translate`."""
+    """Return the reference's name of each of our arrays of long-range terms."""
     table: dict[str, Source] = {}
     if module.zbl:
         table |= {f"params/long_range/zbl/{k}": f"zbl_repulsion.{k}_raw" for k in _ZBL}

@@ -36,7 +36,7 @@ from cpdjax.models.weights.translate import Source, State, dense, options, trans
 
 Scalars = Float[Array, "atom channel"]
 Vectors = Float[Array, "atom m channel"]
-"""Harmonics of degree 1 and up, m side by side."""
+"""Spherical harmonics of degree 1 and up, with all m side by side."""
 Pairs = Float[Array, "atom neighbour channel"]
 
 _Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
@@ -44,12 +44,12 @@ _Linear = partial(_Dense, use_bias=False)
 
 
 class Edges(NamedTuple):
-    """The neighbours of every atom, itself in front."""
+    """Hold the neighbours of every atom, with the atom itself in front."""
 
     distances: Float[Array, "atom neighbour"]
-    """Å; zero to the atom itself."""
+    """Distances (Å); zero to the atom itself."""
     directions: Float[Array, "atom neighbour m"]
-    """Harmonics of directions, of norm 1 for each degree; zero to itself and to no neighbour."""
+    """Harmonics of directions, of norm 1 for each degree; zero for the atom itself and padding."""
     envelope: Float[Array, "atom neighbour"]
     """The cutoff function, zero where there is no neighbour."""
     mask: Bool[Array, "atom neighbour"]
@@ -58,17 +58,17 @@ class Edges(NamedTuple):
     def gather(
         self, atoms: Float[Array, "atom *channel"]
     ) -> Float[Array, "atom neighbour *channel"]:
-        """The values of the atom itself and of its neighbours."""
+        """Return the values of the atom itself and of its neighbours."""
         return jnp.concatenate([atoms[:, None], self.graph.gather(atoms)], axis=1)
 
 
 class ViSNet(nn.Module):
-    """Atoms' parts of a scalar."""
+    """Compute atoms' parts of a scalar."""
 
     lmax: int = 1
-    """1 or 2."""
+    """Largest degree of the harmonics, 1 or 2."""
     vecnorm_type: str | None = None
-    """"max_min": the norms of an atom's vectors are scaled to [0, 1] before each block."""
+    """With "max_min", the norms of an atom's vectors are scaled to [0, 1] before each block."""
     trainable_vecnorm: bool = False
     num_heads: int = 8
     num_layers: int = 6
@@ -77,33 +77,33 @@ class ViSNet(nn.Module):
     trainable_rbf: bool = False
     max_z: int = 100
     cutoff: float = 5.0
-    """Å."""
+    """Cutoff of the neighbour list (Å)."""
     vertex: bool = False
     """Whether pairs also see two rejections of one atom's vectors (the reference's choice)."""
     reduce_op: Literal["sum", "mean"] = "sum"
     mean: float = 0.0
-    """Added to a molecule's output."""
+    """Value added to a molecule's output."""
     std: float = 1.0
-    """By which atoms' parts are multiplied before their element's value is added."""
+    """Factor of the atoms' parts, before their element's value is added."""
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """The embedding has a row for each."""
+        """Return the elements for which the embedding has a row."""
         return tuple(range(1, self.max_z))
 
     @property
     def periodic(self) -> bool:
-        """Images are neighbours like any other."""
+        """Return True: images of atoms in other cells are neighbours like any other."""
         return True
 
     @property
     def parity(self) -> bool:
-        """Vectors are sums of harmonics of directions."""
+        """Return True: vectors are sums of harmonics of directions."""
         return True
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         f = self.hidden_channels
         blocks = [f"interaction_{i}" for i in range(self.num_layers)]
         return {
@@ -116,7 +116,7 @@ class ViSNet(nn.Module):
         return Irreps([(channels, (degree, (-1) ** degree)) for degree in range(self.lmax + 1)])
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Scalars of every pair, filters, and neighbours' vectors."""
+        """Count the scalars of every pair, the filters, and the neighbours' vectors."""
         width = (self.lmax + 1) ** 2
         return atoms * (neighbours + 4) * (8 + 2 * width) * self.hidden_channels
 
@@ -143,7 +143,7 @@ class ViSNet(nn.Module):
         return layers, self._output(x[:, 0], graph)
 
     def _edges(self, graph: Graph) -> Edges:
-        """The graph's neighbours behind the atom itself."""
+        """Return the atom itself and the graph's neighbours behind it."""
         harmonics = e3nn_jax.sh(list(range(1, self.lmax + 1)), graph.vectors, True, "norm")
         harmonics = jnp.where(graph.edge_mask[..., None], harmonics, 0)
         r = jnp.pad(graph.distances, ((0, 0), (1, 0)))
@@ -172,13 +172,13 @@ class ViSNet(nn.Module):
 
 
 def _flat(x: Scalars, vec: Vectors) -> Float[Array, "atom irreps"]:
-    """Scalars and harmonics in one axis, in e3nn-jax's order."""
+    """Return scalars and harmonics in one axis, in e3nn-jax's order."""
     degrees = [vec[:, start:stop] for start, stop in ((0, 3), (3, 8)) if start < vec.shape[1]]
     return jnp.hstack([x, *(part.swapaxes(1, 2).reshape(len(x), -1) for part in degrees)])
 
 
 class RadialBasis(nn.Module):
-    """Gaussians of exp(−5r / cutoff), times the cutoff function; a checkpoint holds them."""
+    """Expand distances in Gaussians of exp(−5r / cutoff), times the cutoff function."""
 
     count: int
     cutoff: float
@@ -202,7 +202,7 @@ def _weight(module: nn.Module, name: str, trainable: bool, first: np.ndarray) ->
 
 
 class Embedding(nn.Module):
-    """The element, beside a sum over the neighbours' elements with filters of the distance."""
+    """Combine the element and a sum of the neighbours' elements with filters of the distance."""
 
     elements: int
     channels: int
@@ -218,7 +218,7 @@ class Embedding(nn.Module):
 
 
 class VectorNorm(nn.Module):
-    """Each channel times a weight, for "max_min" after scaling each degree's norms to [0, 1].
+    """Multiply each channel by a weight, for "max_min" after scaling each degree's norms to [0, 1].
 
     Where symmetry makes vectors vanish, as at the carbon of CH4, float32 leaves rounding
     errors above the least norm, which "max_min" scales to 1, in the reference as here: such atoms
@@ -245,7 +245,7 @@ def _max_min(vec: Vectors) -> Vectors:
 
 
 class Interaction(nn.Module):
-    """Attention between scalars, messages to vectors, and what vectors tell scalars and pairs.
+    """Attend between scalars, send messages to vectors, let vectors act on scalars and pairs.
 
     Before the first block all vectors are zero, and after the last nothing reads the pairs: what
     only these would need is not there.
@@ -280,7 +280,7 @@ class Interaction(nn.Module):
         return x + (v1 * v2).sum(1) * o2 + o3, vec + change, pairs
 
     def _attend(self, x: Scalars, pairs: Pairs, edges: Edges) -> Pairs:
-        """The neighbours' values, by attention of each head."""
+        """Return the neighbours' values, weighed by the attention of each head."""
         f, heads = x.shape[-1], self.of.num_heads
         q, k, v = (_Dense(f, name=name)(x) for name in ("q", "k", "v"))
         dk, dv = (jax.nn.silu(_Dense(f, name=name)(pairs)) for name in ("dk", "dv"))
@@ -292,7 +292,7 @@ class Interaction(nn.Module):
         return edges.gather(v) * dv * jnp.repeat(alpha, f // heads, axis=-1)
 
     def _update(self, vec: Vectors, pairs: Pairs, edges: Edges) -> Pairs:
-        """Inner products of what is left of two atoms' vectors normal to their direction."""
+        """Return inner products of the parts of two atoms' vectors normal to their direction."""
         f = vec.shape[-1]
         gates = jax.nn.silu(_Dense(2 * f if self.of.vertex else f, name="f")(pairs))
         target, source = (_Linear(f, name=name)(vec) for name in ("w_target", "w_source"))
@@ -314,7 +314,10 @@ def _rejected(
     j: Callable[[Scalars], Pairs],
     d: Float[Array, "atom neighbour m"],
 ) -> Pairs:
-    """(aᵢ − (aᵢ·d)d)·(bⱼ − (bⱼ·d)d) = aᵢ·bⱼ − (2 − d·d)(aᵢ·d)(bⱼ·d); d·d = lmax unless d = 0."""
+    """Return (aᵢ − (aᵢ·d)d)·(bⱼ − (bⱼ·d)d) = aᵢ·bⱼ − (2 − d·d)(aᵢ·d)(bⱼ·d).
+
+    Here d·d is lmax, unless d is zero.
+    """
     m = range(d.shape[-1])
     of_a, of_b, of_d = (
         [i(a[:, k]) for k in m],
@@ -331,11 +334,11 @@ def _inner(a: list[Array], b: list[Array]) -> Array:
 
 
 class GatedBlock(nn.Module):
-    """Scalars from scalars and norms of mixed vectors; vectors by gates of these scalars."""
+    """Make scalars from scalars and norms of mixed vectors; gate the vectors by these scalars."""
 
     channels: int
     activated: bool
-    """Whether scalars pass an activation and vectors are made at all: not in the last block."""
+    """Whether scalars pass an activation and vectors are made; False in the last block."""
 
     @nn.compact
     def __call__(self, x: Scalars, vec: Vectors) -> tuple[Scalars, Vectors]:
@@ -354,7 +357,7 @@ class GatedBlock(nn.Module):
 def from_state_dict(
     config: Mapping[str, Any], state: State
 ) -> tuple[ViSNet, dict[str, Any], Literal["sum", "mean"]]:
-    """From the arguments and the state dict of `torch_geometric.nn.models.ViSNet`.
+    """Return module and variables from torch_geometric's arguments and state dict of a ViSNet.
 
     Of `config`, `max_num_neighbors`, `derivative` (use `jax.grad`) and `atomref` (it is in the
     state dict) change nothing.
@@ -384,8 +387,8 @@ def from_state_dict(
     return module, translate(module, state, _table(module), _UNREAD), module.reduce_op
 
 
-# The values that atomref begins training with; vectors that the last block makes for nothing;
-# what the first block does with vectors that are zero.
+# These weights change nothing: atomref begins training with the first, the second make vectors that
+# nothing reads, and the others act on the first block's vectors, which are zero.
 _UNREAD = (
     "prior_model.initial_atomref",
     "output_model.output_network.1.vec2_proj.weight",
@@ -395,7 +398,7 @@ _UNREAD = (
 
 
 def _table(module: ViSNet) -> dict[str, Source]:
-    """Ours -> the checkpoint's."""
+    """Return the checkpoint's name of each of our arrays."""
     body, out = "representation_model", "output_model.output_network"
     table: dict[str, Source] = {
         "params/embedding/element/embedding": f"{body}.embedding.weight",

@@ -20,7 +20,7 @@ Activation = Callable[[Array], Array]
 
 
 def shifted_softplus(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """log(1 + eˣ) − log 2, zero at zero.
+    """Return log(1 + eˣ) − log 2, which is zero at zero.
 
     Written as max(x, 0) + log(½ + ½ e^−|x|): half the time of `log1p`, forwards and backwards.
     """
@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "identity": lambda x: x,
 }
-"""By the names that references share, as torch computes them."""
+"""Activations by the names that references share, as torch computes them."""
 
 # Roots of the second moment of f(z), z normal, as e3nn (torch) computes them: by sampling, so that
 # they differ from the integral in the fourth digit. Weights were trained with these.
@@ -51,10 +51,10 @@ _MOMENTS: dict[str, tuple[float, Activation]] = {
 
 
 def normalized(name: str) -> Activation:
-    """An activation scaled as e3nn (torch) scales it, for weights trained there.
+    """Return an activation scaled as e3nn (torch) scales it, for weights trained there.
 
     Raises:
-        UnknownNameError: one whose scale is not known.
+        UnknownNameError: the scale of this activation is not known.
     """
     if name not in _MOMENTS:
         raise UnknownNameError("activation", name, _MOMENTS)
@@ -63,15 +63,16 @@ def normalized(name: str) -> Activation:
 
 
 def cosine_cutoff(r: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
-    """½ (cos πr/c + 1), zero beyond the cutoff."""
+    """Return ½ (cos πr/c + 1), and zero beyond the cutoff c."""
     return jnp.where(r < cutoff, 0.5 * (jnp.cos(r * (np.pi / cutoff)) + 1), 0)
 
 
 def polynomial_cutoff(
     r: Float[Array, "*n"], cutoff: float | Float[Array, "*n"], p: int = 6
 ) -> Float[Array, "*n"]:
-    """DimeNet's envelope 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2), x = r / cutoff.
+    """Return DimeNet's envelope, and zero beyond the cutoff.
 
+    With x = r / cutoff, the envelope is 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2).
     Computed as (1 − x)³ Σ_k<p (k+1)(k+2)/2 x^k, whose terms are positive: the powers above cancel
     near the cutoff, which cost float32 a digit of every feature behind it.
     """
@@ -83,7 +84,7 @@ def polynomial_cutoff(
 
 
 class Perceptron(nn.Module):
-    """e3nn's fully connected network: no biases, weights over the root of the inputs."""
+    """Apply e3nn's fully connected network: no biases, weights over the root of the inputs."""
 
     widths: tuple[int, ...]
     activation: str
@@ -92,7 +93,7 @@ class Perceptron(nn.Module):
     def __call__(
         self, x: Float[Array, "*n in"]
     ) -> tuple[Float[Array, "*n hidden"], Float[Array, "*n out"]]:
-        """The last hidden layer and the output."""
+        """Return the last hidden layer and the output."""
         hidden = x
         for i, width in enumerate(self.widths):
             hidden = x if i == 0 else normalized(self.activation)(x)
@@ -103,10 +104,10 @@ class Perceptron(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Channels of mean 0 and variance 1, scaled and shifted; Flax's own needs type promotion."""
+    """Scale and shift channels of mean 0 and variance 1; Flax's own needs type promotion."""
 
     epsilon: float = 1e-5
-    """Added to the variance; torch's default."""
+    """Value added to the variance, by default torch's."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n channel"]) -> Float[Array, "*n channel"]:

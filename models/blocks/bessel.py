@@ -18,7 +18,7 @@ from cpdjax.models.blocks.basics import polynomial_cutoff
 def spherical_bessel(
     order: Int[Array, ""], x: Float[Array, "*n"], highest: int
 ) -> Float[Array, "*n"]:
-    """j_order(x) for x ≥ 0 and an order up to `highest`, which need not be known to the compiler.
+    """Return j_order(x) for x ≥ 0 and an order ≤ `highest`, which may be traced.
 
     To a few units of the last digit of the largest value up to x. A power series up to
     x = order + ½, where the recurrence from sin x / x and the closed forms lose everything: 10
@@ -30,7 +30,7 @@ def spherical_bessel(
 
 
 def _series(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> Float[Array, "*n"]:
-    """x^l / (2l+1)!! Σ_k (−x²/2)^k / (k! (2l+3)(2l+5)…(2l+2k+1)), for x ≤ l + ½."""
+    """Return x^l / (2l+1)!! Σ_k (−x²/2)^k / (k! (2l+3)(2l+5)…(2l+2k+1)), for x ≤ l + ½."""
     twice, total = 2 * order.astype(x.dtype), jnp.ones_like(x)
     for k in reversed(range(1, _terms(highest))):
         total = 1 - x * x * total / (2 * k * (twice + 2 * k + 1))
@@ -40,7 +40,7 @@ def _series(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> Float
 
 
 def _terms(order: int) -> int:
-    """How many terms the series has at x = order + ½ until they vanish in float64."""
+    """Return how many terms the series has at x = order + ½ until they vanish in float64."""
     term, count = 1.0, 1
     while term > 1e-17:
         term *= (order + 0.5) ** 2 / 2 / (count * (2 * order + 2 * count + 1))
@@ -49,7 +49,7 @@ def _terms(order: int) -> int:
 
 
 def _recurrence(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> Float[Array, "*n"]:
-    """j_{k+1} = (2k+1)/x j_k − j_{k−1}, for x > order."""
+    """Return j_order by j_{k+1} = (2k+1)/x j_k − j_{k−1}, for x > order."""
     last, value = jnp.cos(x) / x, jnp.sin(x) / x
     for k in range(highest):
         following = (2 * k + 1) / x * value - last
@@ -59,7 +59,7 @@ def _recurrence(order: Int[Array, ""], x: Float[Array, "*n"], highest: int) -> F
 
 @lru_cache
 def zeros(orders: int, count: int) -> Float[np.ndarray, "order zero"]:
-    """The first `count` positive zeros of j_0 to j_{orders−1}.
+    """Return the first `count` positive zeros of j_0 to j_{orders−1}.
 
     Zeros of one order lie between those of the order below, so that bisection finds them all.
     """
@@ -78,7 +78,7 @@ def zeros(orders: int, count: int) -> Float[np.ndarray, "order zero"]:
 
 
 def _beyond(order: int, x: Float[np.ndarray, " argument"]) -> Float[np.ndarray, " argument"]:
-    """j_order(x) for x > order, outside JAX: constants are made in float64 whatever its flags."""
+    """Return j_order(x) for x > order, outside JAX, so that constants are made in float64."""
     last, value = np.cos(x) / x, np.sin(x) / x
     for k in range(order):
         last, value = value, (2 * k + 1) / x * value - last
@@ -88,7 +88,7 @@ def _beyond(order: int, x: Float[np.ndarray, " argument"]) -> Float[np.ndarray, 
 def spherical_basis(
     r: Float[Array, "*n"], orders: int, count: int, cutoff: float, power: int
 ) -> Float[Array, "order *n radial"]:
-    """Radial parts of the waves in a sphere, of norm 1 in it, times an envelope u(x)/x.
+    """Return the radial parts of the waves in a sphere, of norm 1 in it, times an envelope u(x)/x.
 
     √2 / |j_{l+1}(z_ln)| · j_l(z_ln x), x = r / cutoff, with z_ln the n-th zero of j_l and u
     `polynomial_cutoff`.

@@ -25,7 +25,7 @@ Blocks = list[Array]
 
 
 class Path(NamedTuple):
-    """A product of an entry of the features with an entry of the harmonics, and what it gives."""
+    """Describe the product of an entry of the features and one of the harmonics."""
 
     feature: int
     harmonic: int
@@ -33,7 +33,7 @@ class Path(NamedTuple):
 
 
 def read_irreps(text: str) -> Irreps:
-    """Irreps as a configuration writes them.
+    """Read irreps as a configuration writes them.
 
     Raises:
         InputError: the text is none.
@@ -45,17 +45,17 @@ def read_irreps(text: str) -> Irreps:
 
 
 def harmonic_irreps(lmax: int, odd: bool = True) -> Irreps:
-    """0e, 1o, 2e, …; all even unless `odd`."""
+    """Return 0e, 1o, 2e, …; all even unless `odd`."""
     return Irreps([(1, (degree, (-1) ** (degree * odd))) for degree in range(lmax + 1)])
 
 
 def torch_order(ir: Irrep) -> tuple[int, int]:
-    """The key by which e3nn (torch) sorts irreps: 0o, 0e, 1o, 1e, 2o, 2e."""
+    """Return the key by which e3nn (torch) sorts irreps: 0o, 0e, 1o, 1e, 2o, 2e."""
     return ir.l, ir.p
 
 
 def product_paths(irreps: Irreps, harmonics: Irreps, kept: Irreps) -> list[Path]:
-    """All paths to an irrep in `kept`: by feature, then harmonic, then degree."""
+    """Return all paths to an irrep in `kept`, sorted by feature, then harmonic, then degree."""
     wanted = {ir for _, ir in kept}
     return [
         Path(i, j, ir)
@@ -67,12 +67,12 @@ def product_paths(irreps: Irreps, harmonics: Irreps, kept: Irreps) -> list[Path]
 
 
 def sorted_order(paths: Sequence[Path]) -> list[int]:
-    """The order in which the paths' weights and outputs stand: by irrep, otherwise as made."""
+    """Return the order of the paths' weights and outputs: by irrep, otherwise as made."""
     return sorted(range(len(paths)), key=lambda p: torch_order(paths[p].ir))
 
 
 def product_irreps(irreps: Irreps, paths: Sequence[Path]) -> Irreps:
-    """What the paths give together, every irrep once, in torch's order."""
+    """Return the irreps that the paths give together, every irrep once, in torch's order."""
     counts: dict[Irrep, int] = {}
     for path in (paths[p] for p in sorted_order(paths)):
         counts[path.ir] = counts.get(path.ir, 0) + irreps[path.feature].mul
@@ -80,7 +80,7 @@ def product_irreps(irreps: Irreps, paths: Sequence[Path]) -> Irreps:
 
 
 class Convolution(nn.Module):
-    """Messages of all neighbours: features times harmonics times a weight per edge, summed.
+    """Sum the messages of all neighbours: features times harmonics times weights of the edge.
 
     For each path, m₃ and channel u, Σ_slot w(slot, u) Σ_m₁m₂ C(m₁, m₂, m₃) x(m₁, u) Y(m₂), with C
     the Wigner 3j symbol times √(2l₃ + 1).
@@ -98,7 +98,7 @@ class Convolution(nn.Module):
         weights: Float[Array, "atom neighbour weight"],
         graph: Graph,
     ) -> Blocks:
-        """Blocks of `product_irreps`, before any normalisation.
+        """Return blocks of `product_irreps`, before any normalisation.
 
         Args:
             x: blocks of `irreps`, (atom, m1, channel).
@@ -136,13 +136,13 @@ class Convolution(nn.Module):
 
 
 def wigner_3j(l1: int, l2: int, l3: int) -> Float[np.ndarray, "m1 m2 m3"]:
-    """Real Wigner 3j symbols in e3nn's basis, signs as in e3nn ≥ 0.6, of norm 1."""
+    """Return real Wigner 3j symbols in e3nn's basis, signs as in e3nn ≥ 0.6, of norm 1."""
     symbol = np.asarray(e3nn_jax.clebsch_gordan(l1, l2, l3))
     return symbol / np.linalg.norm(symbol)
 
 
 class BlockLinear(nn.Module):
-    """An equivariant linear map, `e3nn.o3.Linear` with its flat weight and its normalisation.
+    """Apply the linear map of `e3nn.o3.Linear`, with its flat weight and its normalisation.
 
     `weight` holds, for every input irrep and every equal output irrep, in that order of loops, a
     matrix (channels in, channels out), divided by the root of all channels that reach the output.
@@ -175,7 +175,7 @@ class BlockLinear(nn.Module):
 
 
 def linear_paths(irreps: Irreps, irreps_out: Irreps) -> list[tuple[int, int]]:
-    """Pairs of equal irreps in the order of an equivariant linear map's weights."""
+    """Return pairs of equal irreps in the order of an equivariant linear map's weights."""
     return [
         (i, o)
         for i, (_, first) in enumerate(irreps)
@@ -185,7 +185,7 @@ def linear_paths(irreps: Irreps, irreps_out: Irreps) -> list[tuple[int, int]]:
 
 
 class Embedding(nn.Module):
-    """A linear map of the one-hot element, divided by the root of the number of elements."""
+    """Map the one-hot element linearly, over the root of the number of elements."""
 
     elements: int
     channels: int
@@ -203,7 +203,7 @@ class Embedding(nn.Module):
 
 
 class ElementLinear(nn.Module):
-    """A linear map of each element's own: e3nn's full tensor product with the one-hot element."""
+    """Apply each element's own linear map: e3nn's tensor product with the one-hot element."""
 
     irreps: Irreps
     irreps_out: Irreps
@@ -227,16 +227,16 @@ class ElementLinear(nn.Module):
 
 
 class ElementGroups(NamedTuple):
-    """Atoms in groups of one size and one element each, so that a group shares one matrix.
+    """Hold atoms in groups of one size and one element each, so that a group shares a matrix.
 
     A matrix gathered for every atom would be read from memory once for every atom.
     """
 
     rows: Int[Array, "group member"]
-    """The atom of each place; any atom where the place is empty."""
+    """Atom at each place; any atom where the place is empty."""
     elements: Int[Array, " group"]
     places: Int[Array, " atom"]
-    """Where each atom stands, counted through all groups."""
+    """Place of each atom, counted through all groups."""
 
     @classmethod
     def of(cls, species: Int[Array, " atom"], elements: int, size: int = 16) -> ElementGroups:
@@ -259,7 +259,7 @@ class ElementGroups(NamedTuple):
     def multiply(
         self, x: Float[Array, "atom m in"], matrices: Float[Array, "element in out"]
     ) -> Float[Array, "atom m out"]:
-        """Every atom's features by its element's matrix."""
+        """Multiply every atom's features by its element's matrix."""
         groups, size = self.rows.shape
         stacked = x[self.rows].reshape(groups, size * x.shape[1], x.shape[2])
         out = stacked @ matrices[self.elements]
@@ -267,7 +267,7 @@ class ElementGroups(NamedTuple):
 
 
 def gate_irreps(irreps: Irreps) -> Irreps:
-    """What `gate` needs to give `irreps`: a further scalar 0e for every channel of l > 0."""
+    """Return the irreps that `gate` needs: a further scalar 0e for every channel of l > 0."""
     counts = {Irrep("0e"): sum(mul for mul, ir in irreps if ir.l > 0)}
     for mul, ir in irreps:
         counts[ir] = counts.get(ir, 0) + mul
@@ -281,7 +281,7 @@ def gate(
     odd: Callable[[Array], Array],
     gates: Callable[[Array], Array],
 ) -> Blocks:
-    """Blocks of `irreps` from blocks of `gate_irreps(irreps)`: scalars activated, the rest gated.
+    """Activate scalars and gate all else: blocks of `gate_irreps(irreps)` become those of `irreps`.
 
     The gates are the last scalars 0e, in the order of the blocks that they multiply. Every irrep
     may stand only once in `irreps`.
@@ -302,19 +302,19 @@ def gate(
 
 
 def spherical_harmonics(graph: Graph, lmax: int, unit_vectors: bool) -> list[Array]:
-    """Component-normalised harmonics (atom, neighbour, m) by degree, zero where no neighbour is."""
+    """Return component-normalised harmonics (atom, neighbour, m) by degree, zero at padding."""
     harmonics = e3nn_jax.sh(list(range(lmax + 1)), graph.vectors, unit_vectors, "component")
     harmonics = jnp.where(graph.edge_mask[:, :, None], harmonics, 0)
     return [harmonics[:, :, degree**2 : (degree + 1) ** 2] for degree in range(lmax + 1)]
 
 
 def to_irreps_array(irreps: Irreps, blocks: Blocks) -> IrrepsArray:
-    """Features as others see them: sorted as e3nn-jax sorts, channels before m."""
+    """Return features as others see them: sorted as e3nn-jax sorts, channels before m."""
     order = sorted(range(len(irreps)), key=lambda i: irreps[i].ir)
     flat = [jnp.swapaxes(blocks[i], -1, -2).reshape(*blocks[i].shape[:-2], -1) for i in order]
     return IrrepsArray(visible_irreps(irreps), jnp.concatenate(flat, axis=-1))
 
 
 def visible_irreps(irreps: Irreps) -> Irreps:
-    """The irreps of `to_irreps_array`."""
+    """Return the irreps of `to_irreps_array`."""
     return Irreps(sorted(irreps, key=lambda entry: entry.ir))

@@ -1,4 +1,4 @@
-"""What SO3LR adds to its network's energy: nuclear repulsion, point charges, dispersion.
+"""Terms that SO3LR adds to its network's energy: nuclear repulsion, point charges, dispersion.
 
 Source: Kabylda et al., J. Am. Chem. Soc. 147, 33723 (2025). Reference: so3krates-torch 0.2.1,
 `blocks/physical_potentials.py` and `blocks/output_block.py`, without a long-range cutoff: every
@@ -17,32 +17,32 @@ from cpdjax.models.blocks.basics import ACTIVATIONS
 from cpdjax.models.graph import Graph
 
 COULOMB = 14.399645351950548
-"""e² / 4πε₀, eV Å."""
+"""Coulomb constant e² / 4πε₀ (eV Å)."""
 BOHR = 0.5291772105638411
-"""Å."""
+"""Bohr radius (Å)."""
 HARTREE = 27.211386245988
-"""eV."""
+"""Hartree energy (eV)."""
 FINE_STRUCTURE = 0.0072973525693
-_ROWS = 100  # of the tables of elements, by atomic number
+_ROWS = 100  # The tables of elements have a row for each atomic number below this.
 
 Pairs = Float[Array, "molecule i j"]
 
 
 class LongRange(nn.Module):
-    """Atoms' parts of the energy beyond the network's own."""
+    """Compute atoms' parts of the energy beyond the network's own."""
 
     width: int | None
-    """Of the hidden layer of charges; half of it, of volume ratios; None: no hidden layer."""
+    """Width of the hidden layer of charges, twice that of volume ratios; None: no hidden layer."""
     activation: str
     zbl: bool
     electrostatic_scale: float | None
-    """Å, within which charges are smeared; None: no electrostatics."""
+    """Distance (Å) within which charges are smeared; None: no electrostatics."""
     dispersion_scale: float | None
-    """Of the damping radius; None: no dispersion."""
+    """Scale of the damping radius; None: no dispersion."""
 
     @property
     def every_pair(self) -> bool:
-        """Whether a term sums over all pairs of a molecule, not only over neighbours."""
+        """Return whether a term sums over all pairs of a molecule, not only over neighbours."""
         return self.electrostatic_scale is not None or self.dispersion_scale is not None
 
     @nn.compact
@@ -67,7 +67,7 @@ class LongRange(nn.Module):
 
 
 def pair_distances(graph: Graph) -> tuple[Pairs, Bool[Array, "molecule i j"]]:
-    """Distances of all pairs of a molecule, 1 where there is none, and where there is one."""
+    """Return the distances of all pairs of a molecule, 1 where there is none, and a mask."""
     positions = graph.positions.reshape(*graph.mask.shape, 3)
     vectors = positions[:, :, None] - positions[:, None]
     pair = graph.mask[:, :, None] & graph.mask[:, None]
@@ -76,7 +76,7 @@ def pair_distances(graph: Graph) -> tuple[Pairs, Bool[Array, "molecule i j"]]:
 
 
 class Charges(nn.Module):
-    """Partial charges (e): a guess for each atom, shifted to sum to the total charge."""
+    """Compute partial charges (e): a guess for each atom, shifted to sum to the total charge."""
 
     width: int | None
     activation: str
@@ -92,7 +92,7 @@ class Charges(nn.Module):
 
 
 class Ratios(nn.Module):
-    """Volumes of atoms in molecules beside free atoms (Hirshfeld)."""
+    """Compute volumes of atoms in molecules relative to free atoms (Hirshfeld)."""
 
     width: int | None
     activation: str
@@ -111,7 +111,7 @@ class Ratios(nn.Module):
 def coulomb(
     charges: Float[Array, "molecule i"], r: Pairs, pair: Bool[Array, "molecule i j"], scale: float
 ) -> Float[Array, " atom"]:
-    """½ k qᵢ qⱼ erf(r/σ)/r, summed over j."""
+    """Return ½ k qᵢ qⱼ erf(r/σ)/r, summed over j."""
     potential = jnp.where(pair, jax.lax.erf(r / scale) / r, 0)
     return (0.5 * COULOMB * charges * jnp.einsum("mij,mj->mi", potential, charges)).reshape(-1)
 
@@ -123,7 +123,7 @@ def dispersion(
     pair: Bool[Array, "molecule i j"],
     scale: float,
 ) -> Float[Array, " atom"]:
-    """Damped dipole, quadrupole and octupole terms of quantum Drude oscillators, summed over j.
+    """Return the dipole, quadrupole and octupole terms of quantum Drude oscillators, damped.
 
     Source: Khabibrakhmanov, Fedorov, Tkatchenko, J. Chem. Theory Comput. 19, 7895 (2023).
     """
@@ -146,7 +146,7 @@ def dispersion(
 
 
 class Repulsion(nn.Module):
-    """Ziegler-Biersack-Littmark repulsion of nuclei, switched off at 1.5 Å."""
+    """Compute the Ziegler-Biersack-Littmark repulsion of nuclei, switched off at 1.5 Å."""
 
     @nn.compact
     def __call__(
@@ -172,7 +172,7 @@ class Repulsion(nn.Module):
 
 
 def _switch(c: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Smoothly from 1 at 0 to 0 at 1."""
+    """Return a smooth step from 1 at 0 to 0 at 1."""
 
     def bump(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
         inside = x > 0

@@ -23,7 +23,7 @@ _BOHR = 0.529  # Å
 
 
 class AgnesiTransform(nn.Module):
-    """Distances mapped to (0, 1), on a scale of the mean of two atoms' covalent radii."""
+    """Map distances to (0, 1), on the scale of the mean of two atoms' covalent radii."""
 
     @nn.compact
     def __call__(
@@ -36,14 +36,14 @@ class AgnesiTransform(nn.Module):
 
 
 class Repulsion(nn.Module):
-    """The screened repulsion of nuclei, with an envelope that ends at the sum of covalent radii."""
+    """Compute the screened repulsion of nuclei, which ends at the sum of covalent radii."""
 
     power: int
-    """Of the envelope."""
+    """Power of the envelope."""
 
     @nn.compact
     def __call__(self, graph: Graph, numbers: Int[Array, " atom"]) -> Float[Array, " atom"]:
-        """Half of every pair's energy in eV, at each of its atoms."""
+        """Return half of every pair's energy in eV at each of its atoms."""
         c, exponent, factor = (_constant(self, name, value, graph) for name, value in ZBL.items())
         radii = covalent_radii(self, graph)[numbers]
         z = numbers.astype(graph.dtype)
@@ -57,7 +57,7 @@ class Repulsion(nn.Module):
 
 
 def covalent_radii(module: nn.Module, graph: Graph) -> Float[Array, " number"]:
-    """Å, by atomic number: a constant of the module."""
+    """Return the covalent radii (Å) by atomic number, a constant of the module."""
     return _constant(module, "covalent_radii", ase.data.covalent_radii, graph)
 
 

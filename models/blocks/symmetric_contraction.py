@@ -25,22 +25,22 @@ from cpdjax.models.blocks.convolution import Blocks, wigner_3j
 
 
 class SymmetricContraction(nn.Module):
-    """Σ over polynomials of a weight per element and channel times the polynomial of the channel.
+    """Sum polynomials of each channel, with weights for each element and channel.
 
     Written out term by term: of a hundred products of three components about one has a non-zero
     coefficient, and XLA fuses what remains into one loop that stores nothing in between.
     """
 
     lmax: int
-    """The features are 0e, 1o, … up to this degree."""
+    """Largest degree of the features, which are 0e, 1o, …"""
     degrees_out: tuple[int, ...]
     correlation: int
-    """The largest degree of the polynomials."""
+    """Largest degree of the polynomials."""
     elements: int
 
     @nn.compact
     def __call__(self, x: Blocks, species: Int[Array, " atom"]) -> Blocks:
-        """Blocks (atom, 2l + 1, channel) for each of `degrees_out`."""
+        """Return a block (atom, 2l + 1, channel) for each of `degrees_out`."""
         components = [block[:, m] for block in x for m in range(block.shape[1])]
         monomials = Monomials({(k,): component for k, component in enumerate(components)})
         out = []
@@ -61,19 +61,19 @@ class SymmetricContraction(nn.Module):
 
 
 def weight_name(l_out: int, degree: int) -> str:
-    """The parameter with the weights of one degree's polynomials."""
+    """Return the name of the parameter with the weights of one degree's polynomials."""
     return f"l{l_out}_degree{degree}"
 
 
 class Monomials(dict[tuple[int, ...], Array]):
-    """Products of components, each computed once."""
+    """Hold products of components, each computed once."""
 
     def __missing__(self, key: tuple[int, ...]) -> Array:
         self[key] = product = self[key[:-1]] * self[key[-1:]]
         return product
 
     def sum(self, terms: Terms) -> Array:
-        """Σ coefficient × monomial."""
+        """Return Σ coefficient × monomial."""
         (first, key), *others = terms
         total = first * self[key]
         for coefficient, key in others:
@@ -86,7 +86,7 @@ Terms = list[tuple[float, tuple[int, ...]]]
 
 @cache
 def polynomials(lmax: int, degree: int, l_out: int) -> list[list[Terms]]:
-    """The non-zero terms of every polynomial of `groups`, per component m."""
+    """Return the non-zero terms of every polynomial of `groups`, for each component m."""
     return [
         [
             [
@@ -102,7 +102,7 @@ def polynomials(lmax: int, degree: int, l_out: int) -> list[list[Terms]]:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Polynomials homogeneous in the same degrees l₁ ≤ l₂ ≤ …, such as A₁A₂A₂."""
+    """Hold polynomials homogeneous in the same degrees l₁ ≤ l₂ ≤ …, such as A₁A₂A₂."""
 
     monomials: Int[np.ndarray, "monomial factor"]
     """Components l² + l + m of the features, ascending along each row."""
@@ -112,7 +112,7 @@ class Group:
 
 @cache
 def groups(lmax: int, degree: int, l_out: int) -> tuple[Group, ...]:
-    """All equivariant polynomials of one degree, from irreps 0e, 1o, … `lmax` to degree `l_out`."""
+    """Return the equivariant polynomials of one degree from irreps 0e, 1o, … `lmax` to `l_out`."""
     found = []
     for degrees in combinations_with_replacement(range(lmax + 1), degree):
         if (sum(degrees) + l_out) % 2:  # parity
@@ -125,7 +125,7 @@ def groups(lmax: int, degree: int, l_out: int) -> tuple[Group, ...]:
 
 
 def _couplings(degrees: tuple[int, ...], l_out: int) -> Iterator[Float[np.ndarray, "m *factor"]]:
-    """Tensors from l₁ ⊗ l₂ ⊗ … to l_out, one for each chain of intermediate degrees."""
+    """Yield tensors from l₁ ⊗ l₂ ⊗ … to l_out, one for each chain of intermediate degrees."""
     *before, last = degrees
     if not before:
         if last == l_out:
@@ -138,7 +138,7 @@ def _couplings(degrees: tuple[int, ...], l_out: int) -> Iterator[Float[np.ndarra
 
 
 def _components(degrees: tuple[int, ...]) -> Int[np.ndarray, "entry factor"]:
-    """The components that each entry of a tensor on l₁ ⊗ l₂ ⊗ … multiplies, in C order."""
+    """Return the components that each entry of a tensor on l₁ ⊗ l₂ ⊗ … multiplies, in C order."""
     ranges = [np.arange(degree**2, (degree + 1) ** 2) for degree in degrees]
     return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, len(degrees))
 
@@ -146,7 +146,7 @@ def _components(degrees: tuple[int, ...]) -> Int[np.ndarray, "entry factor"]:
 def collect(
     components: Int[np.ndarray, "entry factor"], tensors: Float[np.ndarray, "tensor m *factor"]
 ) -> tuple[Int[np.ndarray, "monomial factor"], Float[np.ndarray, "monomial tensor m"]]:
-    """Monomials and their coefficients in the polynomials that tensors stand for."""
+    """Return monomials and their coefficients in the polynomials that tensors stand for."""
     monomials, where = np.unique(np.sort(components, axis=1), axis=0, return_inverse=True)
     entries = tensors.reshape(*tensors.shape[:2], -1)
     rows = np.zeros((len(monomials), *entries.shape[:2]))
@@ -155,7 +155,7 @@ def collect(
 
 
 def _orthonormal(rows: Float[np.ndarray, "monomial tensor m"]) -> Float[np.ndarray, "monomial q m"]:
-    """The span of the polynomials, each new one without its part along those before."""
+    """Return an orthonormal basis of the polynomials, by Gram-Schmidt."""
     kept: list[np.ndarray] = []
     for tensor in np.moveaxis(rows, 1, 0):
         size = np.linalg.norm(tensor)
@@ -174,12 +174,13 @@ def from_coupling(
     degree: int,
     l_out: int,
 ) -> Float[np.ndarray, "element polynomial channel"]:
-    """The reference's weights of one degree, of its coupling tensor U, as weights of `groups`.
+    """Return weights of `groups` from the reference's weights of one degree and its tensor U.
 
-    Signs and order of the reference's paths differ between versions of e3nn; U has them.
+    The signs and the order of the reference's paths differ between versions of e3nn; they are
+    read from U.
 
     Raises:
-        InputError: the tensor is of another shape, or not of equivariant polynomials.
+        InputError: the tensor has another shape, or its polynomials are not equivariant.
     """
     width, paths = (lmax + 1) ** 2, weights.shape[1]
     if coupling.size != (2 * l_out + 1) * width**degree * paths:

@@ -23,7 +23,7 @@ from cpdjax.models.interface import Card
 
 @dataclass(frozen=True)
 class Radial:
-    """Gaussians of the distance to one neighbour; lengths in Å, `eta` in Å⁻²."""
+    """Hold constants of Gaussians of the distance to a neighbour; lengths in Å, `eta` in Å⁻²."""
 
     start: float
     cutoff: float
@@ -33,7 +33,7 @@ class Radial:
 
 @dataclass(frozen=True)
 class Angular:
-    """Gaussians of the mean distance to two neighbours times bumps of the angle between them."""
+    """Hold the constants of Gaussians of two neighbours' mean distance, times bumps of an angle."""
 
     start: float
     cutoff: float
@@ -46,7 +46,7 @@ class Angular:
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class AEV:
-    """An atomic environment vector as a model without weights, of three layers (all scalars):
+    """Compute atomic environment vectors: a model without weights, of three layers of scalars:
 
     - `radial`: per neighbour element, then shift (7 × 16 = 112 for ANI-2x);
     - `angular`: per pair of neighbour elements, shift, section (28 × 8 × 4 = 896);
@@ -79,7 +79,7 @@ class AEV:
 
     @property
     def irreps(self) -> dict[str, Irreps]:
-        """Irreps of the three layers."""
+        """Return the irreps of the three layers."""
         elements = len(self.elements)
         radial = elements * self.radial.shifts
         angular = elements * (elements + 1) // 2 * self.angular.shifts * self.angular.sections
@@ -87,13 +87,13 @@ class AEV:
         return {layer: Irreps(f"{dim}x0e") for layer, dim in dims.items()}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Numbers kept at once for one molecule: the angular terms, and the result."""
+        """Count the numbers kept at once for one molecule: the angular terms, and the result."""
         terms = atoms * atoms * (atoms - 1) // 2 * self.angular.shifts * self.angular.sections
         return terms + 2 * atoms * self.irreps["aev"].dim
 
     @jax.jit
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
-        """Layers of a batch, each (molecule, atom, irreps.dim); finite gradients in positions."""
+        """Return the layers of a batch, each (molecule, atom, irreps.dim); gradients are finite."""
         positions = jnp.asarray(batch.positions)
         mask = jnp.asarray(batch.mask)
         species = jnp.asarray(lookup(self.elements))[batch.numbers]
@@ -123,7 +123,7 @@ CARDS = {"ani-2x-aev": Card("descriptor (AEV)", "Apache-2.0", "none")}
 
 
 def load(name: str) -> AEV:
-    """The one model of this file."""
+    """Return the one model of this file."""
     return ANI_2X
 
 
@@ -142,7 +142,7 @@ def _radial(
 def radial_terms(
     config: Radial, distances: Float[Array, "atom other"]
 ) -> Float[Array, "atom other shift"]:
-    """Equation 3 before its sum; zero at distances beyond the cutoff."""
+    """Return the terms of equation 3 before its sum; zero at distances beyond the cutoff."""
     shifts = _grid(config.start, config.cutoff, config.shifts)
     eta, shifts = _single(distances.dtype, config.eta, shifts)
     gauss = 0.25 * jnp.exp(-eta * (distances[:, :, None] - shifts[None, None, :]) ** 2)
@@ -174,7 +174,7 @@ def angular_terms(
     vectors: Float[Array, "atom other 3"],
     distances: Float[Array, "atom other"],
 ) -> Float[Array, "atom shift*section jk"]:
-    """Equation 4 before its sum, for the pairs j < k in the order of `np.triu_indices`."""
+    """Return the terms of equation 4 before its sum, for pairs j < k as `np.triu_indices` sorts."""
     atoms, others = distances.shape
     j, k = np.triu_indices(others, 1)
     half = np.pi / config.sections / 2
@@ -204,7 +204,7 @@ def angular_terms(
 def _pairs(
     positions: Float[Array, "atom 3"], mask: Bool[Array, " atom"]
 ) -> tuple[Float[Array, "atom atom 3"], Float[Array, "atom atom"]]:
-    """Vectors and distances between atoms; distance `FAR` where there is no pair."""
+    """Return vectors and distances between atoms; distance `FAR` where there is no pair."""
     real = mask[:, None] & mask[None, :] & ~np.eye(len(mask), dtype=bool)
     vectors = positions[None, :, :] - positions[:, None, :]
     squares = (vectors**2).sum(-1)
@@ -218,12 +218,12 @@ def _cutoff(distances: Float[Array, "atom atom"], cutoff: float) -> Float[Array,
 
 
 def _grid(start: float, stop: float, steps: int) -> Float[np.ndarray, " step"]:
-    """`steps` equal steps from `start`, without `stop`."""
+    """Return `steps` equal steps from `start`, without `stop`."""
     return start + (stop - start) / steps * np.arange(steps)
 
 
 def _single(dtype, *constants):
-    """Constants in `dtype`, rounded to float32 first: torchani stores them so, in any precision."""
+    """Return constants in `dtype`, rounded to float32 first, as torchani always stores them."""
     return [np.asarray(np.float32(c), dtype) for c in constants]
 
 
@@ -234,7 +234,7 @@ def same_grids(
     angular_shifts: np.ndarray,
     sections: np.ndarray,
 ) -> bool:
-    """Whether these are, in float32, the shifts that the constants stand for."""
+    """Return whether these are, in float32, the shifts that the constants stand for."""
     half = np.pi / angular.sections / 2
     grids = (
         (_grid(radial.start, radial.cutoff, radial.shifts), radial_shifts),
@@ -245,14 +245,14 @@ def same_grids(
 
 
 def lookup(elements: tuple[int, ...]) -> Int[np.ndarray, " number"]:
-    """Index of an element by atomic number, -1 (no column of a one-hot) for any other."""
+    """Return elements' indices by atomic number; -1 (no column of a one-hot) for any other."""
     found = np.full(119, -1)
     found[list(elements)] = np.arange(len(elements))
     return found
 
 
 def pair_kinds(elements: int) -> Int[np.ndarray, "element element"]:
-    """Index of an unordered pair of elements in the order of an upper triangle's rows."""
+    """Return the index of every unordered pair of elements, by rows of an upper triangle."""
     first, second = np.triu_indices(elements)
     kinds = np.empty((elements, elements), int)
     kinds[first, second] = kinds[second, first] = np.arange(len(first))

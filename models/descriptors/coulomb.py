@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 from cpdjax.models.interface import Card
 
 BOHR = 0.529177210903
-"""Å (CODATA 2018)."""
+"""Bohr radius (Å), CODATA 2018."""
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class CoulombSpectrum:
-    """Eigenvalues of M, M_ii = 0.5 Z_i^2.4 and M_ij = Z_i Z_j / |r_i - r_j| (hartree, bohr).
+    """Compute the eigenvalues of the Coulomb matrix M of a molecule.
 
-    One layer, `spectrum`: sorted by decreasing absolute value and followed by zeros up to
-    `max_atoms` columns (29: the largest molecule of QM9). It belongs to the molecule as a whole,
-    so pooling does not apply.
+    In hartree and bohr, M_ii = 0.5 Z_i^2.4 and M_ij = Z_i Z_j / |r_i - r_j|. The one layer,
+    `spectrum`, is sorted by decreasing absolute value and followed by zeros up to `max_atoms`
+    columns (29: the largest molecule of QM9). The spectrum belongs to the molecule as a whole, so
+    pooling does not apply.
 
     >>> import numpy as np
     >>> from cpdjax.data.structures import Batch
@@ -49,16 +50,16 @@ class CoulombSpectrum:
 
     @property
     def irreps(self) -> dict[str, Irreps]:
-        """Irreps of the one layer."""
+        """Return the irreps of the one layer."""
         return {"spectrum": Irreps(f"{self.max_atoms}x0e")}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Numbers kept at once for one molecule: its matrix, a few times."""
+        """Count the numbers kept at once for one molecule: its matrix, a few times."""
         return 8 * atoms * atoms
 
     @jax.jit
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
-        """The layer of a batch, (molecule, max_atoms); larger molecules lose eigenvalues."""
+        """Return the layer of a batch, (molecule, max_atoms); larger molecules lose eigenvalues."""
         positions = jnp.asarray(batch.positions) / BOHR
         values = jax.vmap(_spectrum)(batch.numbers, positions, jnp.asarray(batch.mask))
         missing = max(self.max_atoms - values.shape[1], 0)
@@ -73,12 +74,12 @@ CARDS = {"coulomb-spectrum": Card("descriptor (Coulomb matrix)", "Apache-2.0", "
 
 
 def load(name: str) -> CoulombSpectrum:
-    """The one model of this file."""
+    """Return the one model of this file."""
     return SPECTRUM
 
 
 def _spectrum(numbers, positions, mask):
-    """All eigenvalues of one padded molecule; padding adds zeros, which sort last."""
+    """Return all eigenvalues of one padded molecule; padding adds zeros, which sort last."""
     charges = numbers.astype(positions.dtype)
     itself = np.eye(len(mask), dtype=bool)
     squares = ((positions[:, None, :] - positions[None, :, :]) ** 2).sum(-1)

@@ -1,4 +1,4 @@
-"""What composition alone predicts: the error that a trained model must beat."""
+"""Errors of predicting from composition alone, which a trained model must beat."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from cpdjax.data.structures import Structures
 
 
 def baselines(train: Structures, test: Structures, target: str) -> dict[str, float]:
-    """Mean absolute errors on `test` of two predictors fitted on `train`.
+    """Return the mean absolute errors on `test` of two predictors fitted on `train`.
 
     Returns:
-        `mean_mae`, of the training mean; `composition_mae`, of Ridge (α = 1) on element counts.
+        `mean_mae`, the error of the training mean, and `composition_mae`, that of ridge regression
+        (α = 1) on element counts.
     """
     y, expected = train.target(target), test.target(target)
     columns = elements(train)

@@ -17,7 +17,7 @@ from cpdjax.data.structures import Structures
 
 
 class Labelled(NamedTuple):
-    """A batch and the target of its molecules."""
+    """Hold a batch and the target of its molecules."""
 
     batch: Batch
     values: Float[np.ndarray, " molecule"]
@@ -25,7 +25,7 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Molecules in buckets of similar size; a batch is of one bucket, so little of it is padding.
+    """Hold molecules in buckets of similar size; a batch comes from one, so little is padding.
 
     Rows of neighbours are as long as the bucket's most crowded atom needs.
     """
@@ -36,7 +36,7 @@ class Batches:
     def of(
         cls, structures: Structures, values: Float[np.ndarray, " molecule"], cutoff: float
     ) -> Batches:
-        """Pad all molecules, in float32."""
+        """Pad all molecules and store them in float32."""
         sizes = structures.sizes
         bounds = bucket_sizes(sizes)
         bucket_of = np.searchsorted(bounds, sizes)
@@ -48,15 +48,15 @@ class Batches:
         return cls(tuple(buckets))
 
     def __len__(self) -> int:
-        """The number of molecules."""
+        """Return the number of molecules."""
         return sum(len(bucket.values) for bucket in self.buckets)
 
     def steps(self, size: int) -> int:
-        """Full batches of an epoch."""
+        """Return the number of full batches in an epoch."""
         return sum(len(bucket.values) // size for bucket in self.buckets)
 
     def shuffled(self, size: int, seed: tuple[int, ...]) -> Iterator[Labelled]:
-        """An epoch: full batches of shuffled molecules, those that remain left out."""
+        """Yield an epoch's full batches of shuffled molecules; those that remain are left out."""
         rng = np.random.default_rng(seed)
         chosen = []
         for number, bucket in enumerate(self.buckets):
@@ -68,7 +68,7 @@ class Batches:
             yield _select(self.buckets[number], rows)
 
     def all(self, size: int) -> Iterator[tuple[Labelled, int]]:
-        """Every molecule once, in batches of one size, and how many of the batch count."""
+        """Yield every molecule once, in batches of one size, each with the number that count."""
         for bucket in self.buckets:
             for start in range(0, len(bucket.values), size):
                 rows = np.arange(start, start + size)
@@ -77,7 +77,7 @@ class Batches:
 
 
 def _compact(batch: Batch) -> Batch:
-    """float32, and no more room for neighbours than used."""
+    """Return a batch in float32 with no more room for neighbours than is used."""
     if batch.edges is None:
         raise ValueError("the batch has no edges; make them with neighbours.with_edges")
     neighbours, offsets, mask, back = batch.edges

@@ -11,7 +11,7 @@ from cpdjax.files import atomic
 
 
 def plot(rows: Sequence[Mapping[str, str]], unit: str, path: str | Path) -> None:
-    """Training loss and validation error by molecules seen, from the rows of a run's log."""
+    """Plot training loss and validation error by molecules seen, from the rows of a run's log."""
     seen = [int(row["molecules"]) for row in rows]
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     left = figure.subplots()

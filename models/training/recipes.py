@@ -1,4 +1,4 @@
-"""What to train, on what, how long: the settings of a training run, and the zoo's own."""
+"""Settings of a training run: what is trained, on which molecules, for how long."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cpdjax.models import registry
 from cpdjax.models.interface import Training
 from cpdjax.models.zoo import PROBE
 
-_FOREIGN = ("split",)  # what a run's config.json holds beside its recipe
+_FOREIGN = ("split",)  # A run's config.json holds this beside its recipe.
 _ALIASES = {"energy": "u0_atom"}
 _EXTENSIVE = {target.name for target in TARGETS if target.extensive}
 
 
 class Recipe(BaseModel):
-    """Settings of a training run; with the data, all that decides its weights."""
+    """Hold the settings of a training run: with the data, they decide its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,9 +33,9 @@ class Recipe(BaseModel):
     target: str
     """A scalar target of the data."""
     readout: Literal["mean", "sum"]
-    """Of the atoms' parts: "mean" for intensive targets, "sum" for extensive ones."""
+    """How atoms' parts make the output: "mean" for intensive targets, "sum" for extensive ones."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the architecture that differ from the zoo's."""
+    """Fields of the architecture that differ from its `TRAINING`."""
     train: Annotated[int, Field(ge=1)] = 20_000
     """Number of molecules to train on."""
     validation: Annotated[int, Field(ge=1)] = 2_000
@@ -43,32 +43,34 @@ class Recipe(BaseModel):
     held_out: Annotated[int, Field(ge=1)] = PROBE
     """Number of molecules that the training never sees: the model is tested and probed on them."""
     split_seed: Annotated[int, Field(ge=0)] = 0
+    """Random seed of the split."""
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """Number of molecules in a step."""
     learning_rate: Annotated[float, Field(gt=0)]
-    """At its highest."""
+    """Peak learning rate."""
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Share of the steps."""
+    """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     clip: Annotated[float, Field(gt=0)] = 10.0
     """Largest norm of a step's gradient."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of weights."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the first weights and the order of molecules."""
+    """Random seed of the first weights and of the order of molecules."""
     dataset: str = "qm9"
 
     @property
     def name(self) -> str:
-        """Architecture, data, target: "painn-qm9-gap"."""
+        """Return the name of architecture, data and target, such as "painn-qm9-gap"."""
         aliases = {full: short for short, full in _ALIASES.items()}
         return f"{self.architecture}-{self.dataset}-{aliases.get(self.target, self.target)}"
 
     def network(self, elements: tuple[int, ...]) -> nn.Module:
-        """The architecture's Flax module.
+        """Return the architecture's Flax module.
 
         Raises:
-            UnknownNameError: an option that it does not have.
+            UnknownNameError: the architecture has no such option.
         """
         made: Any = registry.class_of(self.architecture)
         fields = set(made.__dataclass_fields__) - {"parent", "name"}
@@ -123,11 +125,13 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipe(**values: Any) -> Recipe:
-    """A recipe, its gaps filled: "energy" is U0's atomization energy, the readout as it must be.
+    """Return a recipe, with the readout and the peak learning rate filled in.
+
+    The target "energy" stands for the atomization energy of U0.
 
     Raises:
-        UnknownNameError: no such setting or architecture.
-        InputError: a value that does not fit.
+        UnknownNameError: there is no such setting or architecture.
+        InputError: a value does not fit.
 
     >>> recipe(architecture="painn", target="energy").readout
     'sum'
@@ -143,10 +147,10 @@ def recipe(**values: Any) -> Recipe:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The settings in a TOML file, or in the `config.json` of a run.
+    """Read the settings in a TOML file, or in the `config.json` of a run.
 
     Raises:
-        FileError: it cannot be read.
+        FileError: the file cannot be read.
     """
     path = Path(path)
     if path.suffix != ".json":

@@ -40,14 +40,14 @@ from cpdjax.models.weights.translate import example
 from cpdjax.models.zoo import CARD, MODEL, SPLIT
 
 _CONFIG, _LOG, _FIGURE, _CHECKPOINTS = "config.json", "log.csv", "loss.png", "checkpoints"
-_EVALUATED = 128  # molecules a call
+_EVALUATED = 128  # Molecules that are evaluated in one call.
 COLUMNS = ("epoch", "step", "molecules", "learning_rate", "train_loss", "validation_mae", "seconds")
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """All that the next step depends on, beside the data and the recipe."""
+    """Hold all that the next step depends on, beside the data and the recipe."""
 
     params: Any
     ema: Any
@@ -66,22 +66,22 @@ def train(
     progress: bool = False,
     checkpoint_seconds: float = 60.0,
 ) -> Encoder:
-    """Train a model into the folder `out`; interrupted and called again, it goes on there.
+    """Train a model into the folder `out`; after an interruption, call again to go on.
 
-    The same losses, to the bit, with or without interruption on the same machine.
+    On the same machine, losses are the same to the bit with or without an interruption.
 
     Args:
-        recipe: what to train, on what, how long.
-        structures: molecules with the recipe's target.
-        progress: show a progress bar on standard error.
-        checkpoint_seconds: how much work an interruption may lose.
+        recipe: the settings of the run.
+        structures: the molecules, with the recipe's target.
+        progress: whether to show a progress bar on standard error.
+        checkpoint_seconds: seconds between checkpoints; an interruption loses as much work.
 
     Returns:
         The trained model, its weights the moving average of the run.
 
     Raises:
-        UnknownNameError: no such target or option of the architecture.
-        InputError: fewer molecules than the recipe asks for; a loss that is not finite.
+        UnknownNameError: there is no such target or option of the architecture.
+        InputError: there are fewer molecules than the recipe asks for, or the loss is not finite.
         FileError: `out` holds another run, or something else.
     """
     out = Path(out)
@@ -143,7 +143,7 @@ def _loop(
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A recipe with its data: what `train` works on."""
+    """Hold a recipe and its data, which `train` works on."""
 
     recipe: Recipe
     structures: Structures
@@ -151,7 +151,7 @@ class Run:
     module: Standardized
     constants: Mapping[str, np.ndarray]
     spread: float
-    """The unit of the loss: what references leave of the target."""
+    """Unit of the loss: the standard deviation that references leave of the target."""
     train: Batches
     validation: Batches
 
@@ -177,12 +177,12 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """Return the number of steps of the whole run."""
         return self.recipe.epochs * self.train.steps(self.recipe.batch_size)
 
     @cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        """AdamW behind clipping by the global norm."""
+        """Return AdamW behind clipping by the global norm."""
         return optax.chain(
             optax.clip_by_global_norm(self.recipe.clip),
             optax.adamw(self.schedule, weight_decay=self.recipe.weight_decay),
@@ -190,32 +190,32 @@ class Run:
 
     @property
     def schedule(self) -> optax.Schedule:
-        """Linear warm-up, then half a cosine down to a hundredth."""
+        """Return a linear warm-up, then half a cosine down to a hundredth of the peak."""
         peak = self.recipe.learning_rate
         warmup = max(round(self.recipe.warmup * self.steps), 1)
         return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, self.steps, peak / 100)
 
     @cached_property
     def fixed(self) -> dict[str, Any]:
-        """Variables that are not trained."""
+        """Return the variables that are not trained."""
         variables = dict(self.module.init(jax.random.key(self.recipe.seed), example()))
         del variables["params"]
         own = {k: jnp.asarray(v, jnp.float32) for k, v in self.constants.items()}
         return {**variables, "constants": {**variables.get("constants", {}), **own}}
 
     def first(self) -> State:
-        """Before the first step."""
+        """Return the state before the first step."""
         params = self.module.init(jax.random.key(self.recipe.seed), example())["params"]
         zero = jnp.zeros((), jnp.float32)
         return State(params, params, self.optimizer.init(params), jnp.zeros((), jnp.int32), zero)
 
     def encoder(self, params: Any) -> Encoder:
-        """The model with these weights."""
+        """Return the model with these weights."""
         variables = {"params": params, **self.fixed}
         return Encoder(self.recipe.name, self.module, variables, self.recipe.readout)
 
     def step(self, state: State, labelled: Labelled) -> State:
-        """One batch further."""
+        """Return the state after one more batch."""
         return self._step(state, self.fixed, labelled)
 
     @cached_property
@@ -239,7 +239,7 @@ class Run:
         return step
 
     def error(self, params: Any, batches: Batches) -> float:
-        """Mean absolute error in the target's units."""
+        """Return the mean absolute error in the target's units."""
         encoder, total = self.encoder(params), 0.0
         for labelled, count in batches.all(_EVALUATED):
             found = np.asarray(encoder.output(labelled.batch)) - labelled.values
@@ -248,7 +248,7 @@ class Run:
 
 
 class Log:
-    """The CSV of a run: a line an epoch, without those that a resumed run makes again."""
+    """Hold the rows of a run's CSV, one for each epoch that is not repeated on resuming."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path, self.began = path, time.monotonic()
@@ -257,7 +257,7 @@ class Log:
         self.before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
     def write(self, run: Run, epoch: int, state: State, loss: float, error: float) -> None:
-        """Add an epoch."""
+        """Add the row of an epoch."""
         step = int(state.step)
         values = {
             "epoch": epoch,
@@ -290,7 +290,7 @@ def _restored(manager: ocp.CheckpointManager, first: State) -> State:
 
 
 def _claim(out: Path, run: Run) -> None:
-    """Make the folder a run's, or make sure that it is this one's."""
+    """Claim the folder for this run, or refuse one that holds anything else."""
     facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
     if (out / _CONFIG).exists():
         known = renamed(json.loads((out / _CONFIG).read_text()))

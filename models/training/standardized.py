@@ -18,39 +18,39 @@ from cpdjax.models.interface import Layers
 
 
 class Standardized(nn.Module):
-    """Atoms' parts of `network`, scaled; plus, for extensive targets, references per element.
+    """Scale the atoms' parts of `network`, and add each element's reference.
 
-    A mean over atoms (intensive targets) of parts · scale + shift, or a sum (extensive) of
-    parts · scale + reference(element). The constants come from training molecules: `fit`.
+    The output is a mean over atoms of parts · scale + shift (intensive targets), or a sum of
+    parts · scale + reference(element) (extensive targets). The constants come from `fit`.
     """
 
     network: Any
     """The Flax module of an architecture."""
     elements: tuple[int, ...]
-    """Atomic numbers that training has seen; the weights of others mean nothing."""
+    """Atomic numbers of the training molecules; the weights of other elements mean nothing."""
 
     @property
     def cutoff(self) -> float:
-        """Å, of the neighbour list."""
+        """Return the cutoff of the neighbour list (Å)."""
         return self.network.cutoff
 
     @property
     def periodic(self) -> bool:
-        """As the network."""
+        """Return whether the network knows periodic cells."""
         return self.network.periodic
 
     @property
     def parity(self) -> bool:
-        """As the network."""
+        """Return whether the parities of the network's irreps are true."""
         return self.network.parity
 
     @property
     def irreps(self) -> Mapping[str, Irreps]:
-        """Irreps of every layer."""
+        """Return the irreps of every layer."""
         return self.network.irreps
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """As the network."""
+        """Return about how many numbers of the network are kept in memory at once."""
         return self.network.memory(atoms, neighbours)
 
     @nn.compact
@@ -67,11 +67,11 @@ class Standardized(nn.Module):
 def fit(
     structures: Structures, values: Float[np.ndarray, " molecule"], readout: Literal["mean", "sum"]
 ) -> tuple[dict[str, np.ndarray], float]:
-    """The constants of `Standardized` from training molecules, and the target's spread about them.
+    """Fit the constants of `Standardized` to training molecules.
 
     For "mean", every reference is the targets' mean and the scale their standard deviation. For
     "sum", references are the least-squares energies of elements, and the scale is the standard
-    deviation of what they leave, an atom: divided by the root of the mean number of atoms.
+    deviation of what they leave, divided by the root of the mean number of atoms.
 
     Returns:
         scale () and references (element,), and the standard deviation of what they leave.

@@ -19,13 +19,13 @@ from cpdjax.models.weights.torch_files import Module
 _KINDS = ("mace.modules.models.MACE", "mace.modules.models.ScaleShiftMACE")
 _TRUSTED = ("mace", "e3nn", "torch")
 _BASES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
-# What the records of another version, or of a damaged file, can raise.
+# The records of another version, or of a damaged file, can raise these.
 _UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 _TRANSFORMS = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Configuration and state dict, for `cpdjax.models.from_state_dict("mace", …)`.
+    """Read configuration and state dict, for `cpdjax.models.from_state_dict("mace", …)`.
 
     Raises:
         FileError: the file cannot be read, or holds anything but one of the two models.
@@ -47,7 +47,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def config_of(model: Module) -> dict[str, Any]:
-    """The arguments of the constructor; what older versions did not know has its default."""
+    """Return the constructor's arguments; what older versions did not know has its default."""
     interactions, products = _items(model.interactions), _items(model.products)
     embedding = model.radial_embedding
     config: dict[str, Any] = {
@@ -85,7 +85,7 @@ def config_of(model: Module) -> dict[str, Any]:
 
 
 def _readout(model: Module, heads: int) -> dict[str, Any]:
-    """Of the last readout, where it has a hidden layer; otherwise what stands for none."""
+    """Return the arguments of the last readout; without a hidden layer, those that say so."""
     readout = _items(model.readouts)[-1]
     name = _class(readout)
     if name == "LinearReadoutBlock":
@@ -106,7 +106,7 @@ def _correlation(product: Module) -> int:
 
 
 def _items(modules: Module) -> list[Any]:
-    """The members of a `ModuleList`."""
+    """Return the members of a `ModuleList`."""
     return list(modules.attributes["_modules"].values())
 
 
@@ -115,7 +115,7 @@ def _class(module: Module) -> str:
 
 
 def _irreps(record: Any) -> list[tuple[int, int, int]]:
-    """(multiplicity, degree, parity) of a record of e3nn's `Irreps`: nested tuples of numbers."""
+    """Return (multiplicity, degree, parity) of a record of e3nn's `Irreps`, nested tuples."""
     (entries,) = record.arguments
     found = []
     for entry in entries:

@@ -39,23 +39,23 @@ _DTYPES = {
     *("float64", "float32", "float16", "bfloat16", "complex128", "complex64"),
     *("int64", "int32", "int16", "int8", "uint8", "bool"),
 }
-"""Of torch, as attributes of its modules."""
+"""Names of torch's dtypes, as attributes of its module."""
 _CODES = {
     *("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"),
     *("f2", "f4", "f8", "c8", "c16"),
 }
-"""Of NumPy's booleans and numbers."""
+"""Codes of NumPy's booleans and numbers."""
 
 
 def read(path: str | Path, trusted: tuple[str, ...] = ()) -> Any:
-    """The object in a file that `torch.save` wrote, tensors as NumPy arrays.
+    """Read the object in a file that `torch.save` wrote, tensors as NumPy arrays.
 
     Args:
         trusted: packages whose classes may appear, as inert records; their code is not run, nor
             are they imported.
 
     Raises:
-        FileError: no such file, truncated, of another format, or holding anything not allowed.
+        FileError: the file is missing, truncated or of another format, or holds anything else.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -75,7 +75,7 @@ def read(path: str | Path, trusted: tuple[str, ...] = ()) -> Any:
 
 
 class Module:
-    """A record of an object whose class was not imported: its class's name and its attributes."""
+    """Hold the class's name and the attributes of an object whose class was not imported."""
 
     path = ""
 
@@ -104,7 +104,7 @@ class Module:
 
 
 def state_dict(module: Module, prefix: str = "") -> dict[str, np.ndarray]:
-    """Parameters and buffers by their dotted names, as torch's method of this name."""
+    """Return parameters and buffers by their dotted names, as torch's method of this name."""
     found = {}
     for group in ("_parameters", "_buffers"):
         for name, array in module.attributes.get(group, {}).items():
@@ -140,7 +140,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Dtype:
-    """In place of `np.dtype`: one of `_CODES`, and of what it is told later the byte order."""
+    """Stand in for `np.dtype`: hold one of `_CODES`, and take only the byte order later."""
 
     dtype: np.dtype
 
@@ -154,7 +154,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array that takes its content once, and only as bytes of numbers."""
+    """Hold an array that takes its content once, and only as bytes of numbers."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, raw = state
@@ -167,7 +167,7 @@ class _Array(np.ndarray):
 
 
 def _array(*_: Any) -> _Array:
-    """Empty, until its `__setstate__`."""
+    """Return an array that is empty until its `__setstate__`."""
     return _Array(0)
 
 
@@ -178,7 +178,7 @@ def _scalar(kind: Any, raw: Any) -> Any:
 
 
 def _counts(*numbers: Any) -> bool:
-    """Whether all are plain integers, which do not overflow, from zero up."""
+    """Return whether all are plain integers, which do not overflow, from zero up."""
     return all(type(n) is int and n >= 0 for n in numbers)
 
 
@@ -196,7 +196,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.nd
 
 
 def _member(owner: Any, name: str) -> str:
-    """In place of `getattr`, which pickle writes for torch's built-in functions: the name alone."""
+    """Return the name alone for `getattr`, which pickle writes for torch's built-in functions."""
     if not (isinstance(owner, type) and issubclass(owner, Module) and isinstance(name, str)):
         raise FileError(
             "it holds builtins.getattr, which is neither a tensor nor a plain container"
@@ -227,9 +227,9 @@ _ALLOWED: dict[str, Any] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "_codecs.encode": _latin1,
-    "__builtin__.bytes": lambda: b"",  # the one case that is not encoded
+    "__builtin__.bytes": lambda: b"",  # Pickle writes only the empty bytes so.
     "numpy.dtype": _Dtype,
-    "numpy.ndarray": "numpy.ndarray",  # an argument of the next, which heeds none
+    "numpy.ndarray": "numpy.ndarray",  # An argument of the next two, which ignore it.
     "numpy.core.multiarray._reconstruct": _array,
     "numpy._core.multiarray._reconstruct": _array,
     "numpy.core.multiarray.scalar": _scalar,

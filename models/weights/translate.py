@@ -1,4 +1,4 @@
-"""Weights from elsewhere: reference state dicts into Flax variables, files inside wheels.
+"""Translate the state dicts of references into Flax variables.
 
 Nothing here imports the package whose weights it reads.
 """
@@ -18,12 +18,12 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.graph import Graph
 
 State = Mapping[str, np.ndarray]
-#: Where one of our arrays comes from: a reference name, or that and how to reshape its array.
+#: Says where one of our arrays comes from: a reference's name, alone or with a change of its array.
 Source = str | tuple[str, Callable[[np.ndarray], Any]]
 
 
 def transpose(kernel: np.ndarray) -> np.ndarray:
-    """A torch `Linear` weight (out, in) as a Flax kernel (in, out)."""
+    """Return a torch `Linear` weight (out, in) as a Flax kernel (in, out)."""
     return kernel.T
 
 
@@ -43,7 +43,7 @@ def only(
         unread: patterns of names that change neither features nor output.
 
     Raises:
-        UnknownNameError: an option that `what` does not have.
+        UnknownNameError: there is an option that `what` does not have.
     """
     for name in config:
         if name not in known and not any(fnmatchcase(name, pattern) for pattern in unread):
@@ -56,7 +56,7 @@ def options(
     also: Sequence[str] = (),
     own: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The hyperparameters that are fields of `module`.
+    """Return the hyperparameters that are fields of `module`.
 
     Args:
         also: further names of the reference's, which the caller reads or which change neither
@@ -64,7 +64,7 @@ def options(
         own: fields that are no options of the reference's.
 
     Raises:
-        UnknownNameError: any other name.
+        UnknownNameError: there is any other name.
     """
     fields = set(module.__dataclass_fields__) - {"parent", "name", *own}
     only(module.__name__, config, [*fields, *also])
@@ -72,19 +72,19 @@ def options(
 
 
 def rows(state: State, name: str, what: str) -> int:
-    """How many elements an embedding has.
+    """Return how many elements an embedding has.
 
     Raises:
         InputError: there is no such embedding, so the state dict is not one of `what`.
     """
     table = state.get(name)
     if table is None or table.ndim != 2 or not len(table):
-        raise InputError(f"the state dict has no matrix {name!r}: no {what}")
+        raise InputError(f"the state dict has no matrix {name!r}: it is no {what}")
     return len(table)
 
 
 def dense(ours: str, theirs: str, bias: bool = True, separator: str = "/") -> dict[str, Source]:
-    """Of a torch `Linear`: entries of the table that `translate` takes."""
+    """Return the entries of a torch `Linear` in the table that `translate` takes."""
     table: dict[str, Source] = {f"params/{ours}{separator}kernel": (f"{theirs}.weight", transpose)}
     return table | ({f"params/{ours}{separator}bias": f"{theirs}.bias"} if bias else {})
 
@@ -92,7 +92,7 @@ def dense(ours: str, theirs: str, bias: bool = True, separator: str = "/") -> di
 def translate(
     module: nn.Module, state: State, table: Mapping[str, Source], ignore: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Flax variables of `module` from a reference's state dict.
+    """Return Flax variables of `module` from a reference's state dict.
 
     Args:
         table: our path, such as "params/embedding/embedding", to the reference's name, or to
@@ -100,7 +100,8 @@ def translate(
         ignore: patterns of reference names that carry nothing of their own.
 
     Raises:
-        InputError: a name that the state dict lacks, one that nothing reads, a wrong shape.
+        InputError: the state dict lacks a name or has one that nothing reads, or an array has
+            another shape.
     """
     sources = {ours: s if isinstance(s, tuple) else (s, np.asarray) for ours, s in table.items()}
     names = {name for name, _ in sources.values()}
@@ -130,10 +131,10 @@ def translate(
 
 
 def changed(state: State, name: str, change: Callable[[np.ndarray], Any]) -> np.ndarray:
-    """An array of the state dict in another form.
+    """Return an array of the state dict in another form.
 
     Raises:
-        InputError: it has no such form, for it is of the wrong shape.
+        InputError: the array has a shape that does not fit.
     """
     try:
         return np.asarray(change(state[name]))
@@ -146,12 +147,12 @@ def changed(state: State, name: str, change: Callable[[np.ndarray], Any]) -> np.
 
 
 def shapes(module: nn.Module) -> dict[str, Any]:
-    """Shapes and dtypes of the module's variables, without computing any."""
+    """Return shapes and dtypes of the module's variables, without computing any."""
     return jax.eval_shape(module.init, jax.random.key(0), example())
 
 
 def example() -> Graph:
-    """A graph of two hydrogen atoms, for `init`."""
+    """Return a graph of two hydrogen atoms, for `init`."""
     return Graph(
         numbers=jax.numpy.array([1, 1], np.int32),
         mask=jax.numpy.ones((1, 2), bool),

@@ -1,4 +1,4 @@
-"""Weights inside installed wheels, which are read and never imported."""
+"""Find weights inside installed wheels, which are read and never imported."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from cpdjax.errors import FileError
 from cpdjax.hashing import hash_file
 
-#: The wheels that carry weights; without their dependencies, so torch stays out.
+#: Installs the wheels that carry weights, without their dependencies, so that torch stays out.
 INSTALL = (
     "pip install --no-deps sevenn==0.13.0 so3krates-torch==0.2.1 chgnet==0.4.2 torchani==2.2.4"
 )
 
 
 def packaged(package: str, file: str, sha256: str) -> Path:
-    """The path of a file inside an installed distribution, its content checked.
+    """Return the path of a file inside an installed distribution, its content checked.
 
     Raises:
-        FileError: the distribution or the file is not there, or the content is not what it was.
+        FileError: the distribution or the file is missing, or the content is not the published one.
     """
     try:
         path = Path(str(distribution(package).locate_file(file)))

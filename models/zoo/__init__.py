@@ -23,12 +23,12 @@ PROBE = 10_000
 
 
 def names() -> tuple[str, ...]:
-    """Names of the models that come with the package."""
+    """Return the names of the models that come with the package."""
     return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}")))
 
 
 def folder(name: str | Path) -> Path | None:
-    """The folder of a trained model, by its name in the zoo or its path; None: no such model."""
+    """Return the folder of a trained model, by its name in the zoo or its path, or None."""
     for place in (ZOO / name, Path(name)):
         if (place / CARD).is_file():
             return place
@@ -36,13 +36,13 @@ def folder(name: str | Path) -> Path | None:
 
 
 def card(name: str | Path) -> dict[str, Any]:
-    """What is known of a trained model: data, budget, errors; see `cpdjax.models.training`."""
+    """Return what a run noted of its model: data, budget, errors; empty without such a model."""
     place = folder(name)
     return json.loads((place / CARD).read_text()) if place else {}
 
 
 def split(name: str | Path) -> Split | None:
-    """What a trained model has seen; None where it is no trained model.
+    """Return which molecules a trained model has seen; None where it is no trained model.
 
     Raises:
         FileError: the record is missing or damaged.
