@@ -16,7 +16,7 @@ from cpdjax.data.qm9 import TARGETS
 from cpdjax.errors import FileError, UnknownNameError
 from cpdjax.models import registry
 from cpdjax.models.interface import Training
-from cpdjax.models.zoo import PROBE
+from cpdjax.models.zoo import HELD_OUT
 
 _FOREIGN = ("split",)  # A run's config.json holds this beside its recipe.
 _ALIASES = {"energy": "u0_atom"}
@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     """Number of molecules to train on."""
     validation: Annotated[int, Field(ge=1)] = 2_000
     """Number of molecules that the training is watched on."""
-    held_out: Annotated[int, Field(ge=1)] = PROBE
+    held_out: Annotated[int, Field(ge=1)] = HELD_OUT
     """Number of molecules that the training never sees: the model is tested and probed on them."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Random seed of the split."""

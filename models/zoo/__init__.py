@@ -18,7 +18,7 @@ from cpdjax.data.structures import Structures
 
 ZOO = Path(__file__).parent
 CARD, SPLIT, MODEL = "card.json", "split.npz", "model"
-PROBE = 10_000
+HELD_OUT = 10_000
 """Number of held-out molecules of QM9, the same for every model of the zoo."""
 
 
