@@ -5,10 +5,9 @@ from cpdjax.checks.isomers import check_isomers
 from cpdjax.checks.leakage import check_leakage
 from cpdjax.checks.nonlinear import check_nonlinear
 from cpdjax.checks.planted import check_planted
-from cpdjax.checks.suite import DEFAULT_FEATURES, ChannelChecks, Checks, run
+from cpdjax.checks.suite import ChannelChecks, Checks, run
 
 __all__ = [
-    "DEFAULT_FEATURES",
     "ChannelChecks",
     "Checks",
     "check_compositional",

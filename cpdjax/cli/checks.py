@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cpdjax.checks import DEFAULT_FEATURES, run
+from cpdjax.checks.suite import DEFAULT_FEATURES, run
 from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
 from cpdjax.reports import checks
