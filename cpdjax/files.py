@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -37,6 +38,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         remove(temporary)
     remove(old)
+
+
+def write_figure(figure: Any, path: str | Path) -> Path:
+    """Write a Matplotlib figure, whole or not at all, and return its path."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    return Path(path)
 
 
 def remove(path: Path) -> None:

@@ -9,17 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cpdjax.files import atomic
+from cpdjax.files import write_figure
 
 
 def write(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
     """Write every figure into a folder, under its file name; return the paths."""
-    paths = []
-    for name, figure in figures.items():
-        with atomic(Path(folder) / name) as temporary:
-            figure.savefig(temporary, dpi=150)
-        paths.append(Path(folder) / name)
-    return paths
+    return [write_figure(figure, Path(folder) / name) for name, figure in figures.items()]
 
 
 def panels(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cpdjax.files import atomic
+from cpdjax.files import write_figure
 
 
 def plot(rows: Sequence[Mapping[str, str]], unit: str, path: str | Path) -> None:
@@ -23,5 +23,4 @@ def plot(rows: Sequence[Mapping[str, str]], unit: str, path: str | Path) -> None
     right.plot(seen, [float(row["validation_mae"]) for row in rows], "s--", color="C1")
     right.set_ylabel(f"validation MAE ({unit})", color="C1")
     right.set_yscale("log")
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_figure(figure, path)
