@@ -38,7 +38,7 @@ def test_every_permuted_target_has_the_kernels_own_score(scheme):
 def test_chunks_change_nothing(monkeypatch):
     y = RNG.normal(size=(N, 2))
     whole = permutation_test(X, C, y, permutations=10)
-    monkeypatch.setattr("cpdjax.uncertainty.permutation._CHUNK", y.size * 4)
+    monkeypatch.setattr("cpdjax.uncertainty.resampling._CHUNK", y.size * 4)
     np.testing.assert_allclose(permutation_test(X, C, y, permutations=10).null, whole.null)
 
 
