@@ -15,7 +15,7 @@ from helpers import call
 
 import cpdjax
 from cpdjax.cli import models as model_commands
-from cpdjax.errors import FileError
+from cpdjax.errors import FileError, InputError
 from cpdjax.models.architectures import so3krates
 from cpdjax.models.cards import card_of
 from cpdjax.sweeps import results
@@ -201,6 +201,20 @@ def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch):
     rows = listed()
     assert rows["so3lr"][-1] == "pip install --no-deps no-such-wheel==0.2.1"
     assert rows["coulomb-spectrum"][-1] == "[weights] are not what they were"
+
+
+@pytest.mark.parametrize("option", ["--probe", "--held-out"])
+def test_the_former_name_of_an_option_is_read_with_a_warning(option, monkeypatch):
+    def stop(chosen, *_, **__):
+        raise InputError(f"{chosen.held_out} held out")
+
+    monkeypatch.setattr(model_commands.training, "train", stop)
+    given = ("--model", "schnet", "--target", "gap", "--dataset", "qm9", option, 123)
+    status, printed, errors = call("train", *given)
+    *warned, said = errors.splitlines()
+    assert (status, printed, said) == (2, "", "cpdjax: 123 held out")
+    former = ["cpdjax: warning: --probe is called --held-out now"]
+    assert warned == (former if option == "--probe" else [])
 
 
 def test_help_without_arguments():
