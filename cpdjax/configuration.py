@@ -70,7 +70,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         FileError: if the file is missing, unreadable or not valid TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

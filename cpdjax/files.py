@@ -21,8 +21,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
     >>> with atomic(target) as temporary:
-    ...     _ = temporary.write_text("whole")
-    >>> target.read_text(), len(list(target.parent.iterdir()))
+    ...     _ = temporary.write_text("whole", encoding="utf-8")
+    >>> target.read_text(encoding="utf-8"), len(list(target.parent.iterdir()))
     ('whole', 1)
     """
     path = Path(path)

@@ -62,7 +62,9 @@ MODULES = dict(modules())
 def imported(path):
     """The modules of cpdjax that a file imports, each by the name of its file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cpdjax"):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import, which hides from these tests"
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("cpdjax"):
             for alias in node.names:
                 yield from _file_of(f"{node.module}.{alias.name}")
         elif isinstance(node, ast.Import):

@@ -90,15 +90,11 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
 
 def _option(name: str, field: Any, text: str) -> Parameter:
     """Return the option of one field; its default is shown, but given by the settings class."""
-    if field.default is None or isinstance(field.default, type(...)):
-        shown: Any = False
-    else:
-        shown = _as_text(field.default)
     kind: Any = str
     for candidate in (bool, int, Path):
         if candidate in (field.annotation, *get_args(field.annotation)):
             kind = candidate
-    option = typer.Option(help=text, show_default=shown)
+    option = typer.Option(help=text, show_default=_as_text(field.default))
     if name == "features":  # file names may hold commas
         kind = list[str]
     return Parameter(
@@ -106,7 +102,8 @@ def _option(name: str, field: Any, text: str) -> Parameter:
     )
 
 
-def _as_text(default: Any) -> Any:
+def _as_text(default: Any) -> str | Literal[False]:
+    """Return a default as it would be typed, or False where there is none to show."""
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return str(default) if isinstance(default, str | int | float | Path) else False

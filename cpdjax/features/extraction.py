@@ -19,9 +19,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.features.limits import check_features, check_overlap, check_structures
-from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
-from cpdjax.irreps import invariants as make_invariants
-from cpdjax.irreps import pool as pool_atoms
+from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants, pool
 from cpdjax.models import load
 from cpdjax.models.interface import Model
 from cpdjax.precision import float_dtype
@@ -220,9 +218,9 @@ def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int
     return batch if model.cutoff is None else with_edges(batch, structures, indices, model.cutoff)
 
 
-@partial(jax.jit, static_argnames=("layers", "pool", "how"))
+@partial(jax.jit, static_argnames=("layers", "pooling", "how"))
 def _pooled(
-    model: Model, batch: Batch, layers: tuple[str, ...], pool: str, how: str | None
+    model: Model, batch: Batch, layers: tuple[str, ...], pooling: str, how: str | None
 ) -> dict[str, Array]:
     """Return the model's layers, pooled and made into scalars as asked."""
     features = model.features(batch)
@@ -230,14 +228,14 @@ def _pooled(
     for layer in layers:
         array = features[layer]
         if how == "norm-then-pool":
-            scalars = make_invariants(array, how=how)
+            scalars = invariants(array, how=how)
             array = IrrepsArray(Irreps(f"{scalars.shape[-1]}x0e"), scalars)
         if model.level == "atom":
-            array = pool_atoms(array, batch.mask, pool)
+            array = pool(array, batch.mask, pooling)
         if how is None or how == "norm-then-pool":
             found[layer] = array.array
         else:
-            found[layer] = make_invariants(array, how=how)
+            found[layer] = invariants(array, how=how)
     return found
 
 

@@ -66,7 +66,7 @@ def save(checks: Checks, folder: str | Path) -> list[Path]:
     with atomic(folder / "checks.csv") as temporary:
         frame(checks).to_csv(temporary, index=False)
     with atomic(folder / "checks.md") as temporary:
-        temporary.write_text(to_markdown(sections(checks)))
+        temporary.write_text(to_markdown(sections(checks)), encoding="utf-8")
     return [folder / "checks.md", folder / "checks.csv", *written]
 
 

@@ -36,7 +36,7 @@ def save(found: Reproduction, folder: str | Path) -> list[Path]:
     page = sections(found)
     for name, text in {"report.md": to_markdown(page), "report.html": to_html(page)}.items():
         with atomic(folder / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
     return [folder / "report.md", folder / "report.html", *written]
 
 

@@ -31,7 +31,7 @@ class Checkpoint:
             _check_same(record, facts)
         else:
             with atomic(record) as temporary:
-                temporary.write_text(json.dumps(facts, indent=1, sort_keys=True))
+                temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a finished unit, or None where it is still to be computed."""
@@ -59,7 +59,7 @@ class Checkpoint:
 
 def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
     try:
-        known = json.loads(record.read_text())
+        known = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise FileError(f"cannot read {record}: remove {record.parent} to start anew") from None
     changed = sorted(_differences(json.loads(json.dumps(facts)), known))

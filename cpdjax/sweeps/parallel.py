@@ -22,7 +22,7 @@ def each(
     """Run `work` on every unit, one on each core, and return units and results as they finish."""
     if not units:
         return
-    with parallel(jax.default_backend() == "cpu") as pool, progress_bar(progress) as bar:
+    with parallel() as pool, progress_bar(progress) as bar:
         task = bar.add_task(doing, total=len(units))
         futures = {pool.submit(work, unit): unit for unit in units}
         try:
@@ -35,13 +35,14 @@ def each(
 
 
 @contextmanager
-def parallel(on_cpu: bool) -> Iterator[ThreadPoolExecutor]:
+def parallel() -> Iterator[ThreadPoolExecutor]:
     """Start one thread for each core, with single-threaded BLAS; one thread on an accelerator.
 
     Many small factorisations run faster side by side than each on all cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with one_blas_thread(), ThreadPoolExecutor(cores if on_cpu else 1) as pool:
+    threads = cores if jax.default_backend() == "cpu" else 1
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         yield pool
 
 

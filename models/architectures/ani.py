@@ -341,14 +341,18 @@ def load(name: str) -> Encoder:
         FileError: the wheel is not installed, or its files are not the published ones.
     """
     constants = packaged("torchani", *_CONSTANTS)
-    lines = (line.split("=") for line in constants.read_text().splitlines() if "=" in line)
+    lines = (
+        line.split("=")
+        for line in constants.read_text(encoding="utf-8").splitlines()
+        if "=" in line
+    )
     values = {key.strip(): value.strip(" []").split(",") for key, value in lines}
     symbols = values["Atyp"]
     state = {
         f"aev_computer.{key}": np.array(values[key], np.float32)
         for key in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
     }
-    energies = packaged("torchani", *_SELF_ENERGIES).read_text().split()
+    energies = packaged("torchani", *_SELF_ENERGIES).read_text(encoding="utf-8").split()
     state["energy_shifter.self_energies"] = np.array([float(e.split("=")[1]) for e in energies])
     state |= _networks(constants.parent, symbols)
     config = {"species": symbols, "Rcr": values["Rcr"][0], "Rca": values["Rca"][0]}

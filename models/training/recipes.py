@@ -156,7 +156,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if path.suffix != ".json":
         return read_toml(path)
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"cannot read {path}: {error}") from None
     return {name: value for name, value in values.items() if name not in _FOREIGN}

@@ -293,7 +293,7 @@ def _claim(out: Path, run: Run) -> None:
     """Claim the folder for this run, or refuse one that holds anything else."""
     facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
     if (out / _CONFIG).exists():
-        known = renamed(json.loads((out / _CONFIG).read_text()))
+        known = renamed(json.loads((out / _CONFIG).read_text(encoding="utf-8")))
         changed = [k for k in facts if known.get(k) != json.loads(json.dumps(facts[k]))]
         if changed:
             raise FileError(
@@ -305,7 +305,7 @@ def _claim(out: Path, run: Run) -> None:
     out.mkdir(parents=True, exist_ok=True)
     run.split.save(out / SPLIT)
     with atomic(out / _CONFIG) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1))
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
@@ -332,4 +332,4 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
     plot(log.rows, unit, out / _FIGURE)
     saved_models.save(out / MODEL, encoder, {"target": recipe.target, "split": split.hash})
     with atomic(out / CARD) as temporary:  # last: from now on the run is finished
-        temporary.write_text(json.dumps(card, indent=1) + "\n")
+        temporary.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

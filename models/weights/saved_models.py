@@ -82,7 +82,7 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
             text = json.dumps(record, indent=1, default=_described)
         except TypeError as error:
             raise InputError(f"{record['module']!r} cannot be saved: {error}") from None
-        (temporary / _RECORD).write_text(text)
+        (temporary / _RECORD).write_text(text, encoding="utf-8")
 
 
 def _described(module: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def load(folder: str | Path) -> Encoder:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / _RECORD).read_text())
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record["format"] > _FORMAT:
             raise FileError(f"{folder} was written by cpdjax {record['cpdjax']}, newer than this")
         if hash_file(folder / _WEIGHTS) != record["sha256"]:

@@ -38,7 +38,7 @@ def folder(name: str | Path) -> Path | None:
 def card(name: str | Path) -> dict[str, Any]:
     """Return what a run noted of its model: data, budget, errors; empty without such a model."""
     place = folder(name)
-    return json.loads((place / CARD).read_text()) if place else {}
+    return json.loads((place / CARD).read_text(encoding="utf-8")) if place else {}
 
 
 def split(name: str | Path) -> Split | None:
