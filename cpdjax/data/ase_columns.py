@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 
 from cpdjax.errors import InputError, UnknownNameError
@@ -24,7 +23,7 @@ def with_results(frame: Atoms) -> dict[str, Any]:
 def result_units(frames: Sequence[Atoms], targets: Any) -> dict[str, str]:
     """Return the units of calculator results, except of names that the user's own entries have."""
     own = {key for frame in frames for key in (*frame.info, *frame.arrays)}
-    if isinstance(targets, (Mapping, pd.DataFrame)):
+    if isinstance(targets, Mapping):
         own |= set(targets)
     return {k: unit for k, unit in (_RESULTS | _ATOM_RESULTS).items() if k not in own}
 

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
@@ -29,6 +28,7 @@ from cpdjax.data.ase_columns import (
     with_results,
 )
 from cpdjax.data.batch import Batch
+from cpdjax.data.tables import Source, Table, is_table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
@@ -266,7 +266,7 @@ class Structures:
         cls,
         frames: Sequence[Atoms],
         name: str = "structures",
-        targets: Mapping[str, Any] | pd.DataFrame | Sequence[str] | None = None,
+        targets: Source | Table | Sequence[str] | None = None,
         units: Mapping[str, str] | None = None,
     ) -> Structures:
         """Return structures made from a list of `ase.Atoms`.
@@ -281,13 +281,20 @@ class Structures:
         Args:
             frames: the structures.
             name: the name of the set.
-            targets: further targets, one row per structure, as a mapping or DataFrame; or the names
-                of the `info` entries to take instead of all of them.
+            targets: further targets as a CSV or Parquet file, a DataFrame or a mapping of columns;
+                or the names of the `info` entries to take instead of all of them. A table has one
+                row per structure, in their order; where it has a column `id` and every structure
+                has an `id` in `info`, rows are matched by it. Columns of numbers become targets,
+                and a column `smiles` becomes the SMILES.
             units: the units of targets by name.
 
         Raises:
-            InputError: if `Structures` refuses the arrays, or a structure lacks a target that
-                `targets` names.
+            FileError: if a table cannot be read.
+            InputError: if `Structures` refuses the arrays, a structure lacks a target that
+                `targets` names, or rows and structures disagree.
+
+        Warns:
+            LeftOutWarning: if columns or rows of a table are left out.
         """
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
@@ -296,10 +303,16 @@ class Structures:
         electronic = {
             k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if is_whole(k, found)
         }
-        if targets is not None and not isinstance(targets, (Mapping, pd.DataFrame)):
-            found = {key: named_column(key, found, info) for key in targets}
+        ids = strings("id", info) if in_all("id", info) else None
+        texts = {} if ids is None else {"id": ids}
+        texts |= {"smiles": strings("smiles", info)} if in_all("smiles", info) else {}
+        if is_table(targets):
+            table = read_table(targets).matched(ids, len(frames))
+            say_left_out(f"targets in {table.name!r}", table.left_out)
+            found, texts = found | table.numbers, texts | table.texts
+            targets = table.numbers
         elif targets is not None:
-            found |= {str(key): np.asarray(column) for key, column in dict(targets).items()}
+            found = {key: named_column(key, found, info) for key in targets}
         periodic = any(frame.pbc.any() for frame in frames)
         return cls(
             name=name,
@@ -311,8 +324,8 @@ class Structures:
             targets=found,
             units=result_units(frames, targets) | dict(units or {}),
             atom_targets=atom_columns(frames),
-            ids=strings("id", info) if in_all("id", info) else np.empty(0, str),
-            smiles=strings("smiles", info) if in_all("smiles", info) else None,
+            ids=texts.get("id", np.empty(0, str)),
+            smiles=texts.get("smiles"),
             **electronic,
         )
 

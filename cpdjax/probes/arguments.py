@@ -25,7 +25,7 @@ from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import centred, default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
-from cpdjax.validation import check_finite
+from cpdjax.validation import check_finite, is_real, real_array
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Arguments:
         Args:
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
-        x, c, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, C, Y))
+        x, c, y = (real_array(name, a) for name, a in (("X", X), ("C", C), ("Y", Y)))
         y = y[:, None] if y.ndim == 1 else y
         for name, a in (("X", x), ("C", c), ("Y", y)):
             _check_shape(name, a, len(x) if x.ndim else 0)
@@ -128,9 +128,7 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
         )
     if a.shape[1] == 0:
         raise InputError(f"{name} has no columns, got shape {a.shape}")
-    if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
-        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
-    if np.issubdtype(a.dtype, np.complexfloating):
+    if not is_real(a.dtype):
         raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import ArrayLike, Float, Int
@@ -103,7 +102,7 @@ def matched(X: Any, Y: Any) -> tuple[Any, Any]:
         raise InputError("X and Y must both be an IrrepsArray, or both arrays of one irrep")
     if isinstance(Y, IrrepsArray):
         return _channels_of_target(X, Y)
-    x, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, Y))
+    x, y = real_array("X", X), real_array("Y", Y)
     y = y[:, None] if y.ndim == 2 else y
     if x.ndim != 3 or y.ndim != 3 or x.shape[::2] != y.shape[::2]:
         raise InputError(
