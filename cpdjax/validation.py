@@ -17,7 +17,7 @@ from cpdjax.errors import InputError
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
 _ROW_LABELS = re.compile(
     r"|unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
-    r"|names?|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
+    r"|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
     r"|.*_(ids?|idx|uu?id)"
     r"|(mol|molecule|struct|structure|sample|frame|conf|conformer|compound|crystal|system|entry"
     r"|record|data|dataset|df|orig|original|old|global|gdb|qm9)_?(index|no|nr|num|number)"
@@ -134,11 +134,11 @@ def _plain(name: str, array: np.ndarray) -> np.ndarray:
 
 def _check_mask(name: str, array: np.ndarray) -> None:
     """Refuse an array with masked values, since what lies under a mask means nothing."""
-    masked = np.argwhere(np.ma.getmaskarray(array)) if np.ma.is_masked(array) else ()
-    if len(masked):
+    if np.ma.is_masked(array):
+        masked = np.argwhere(np.ma.getmaskarray(array))
         raise InputError(
-            f"{name} has {len(masked)} masked values, the first at {tuple(map(int, masked[0]))}; "
-            "remove or impute them"
+            f"{name} has {len(masked)} masked values, the first at {masked[0].tolist()}; remove or "
+            "impute them"
         )
 
 

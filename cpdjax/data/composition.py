@@ -17,7 +17,7 @@ from ase.formula import Formula
 from jaxtyping import Float
 
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import Table
+from cpdjax.data.tables.table import Table
 from cpdjax.data.texts import count_smiles, count_texts
 from cpdjax.errors import InputError, UnknownNameError
 

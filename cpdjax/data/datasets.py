@@ -19,7 +19,7 @@ from cpdjax.data.cache import cache_folder, load, save
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import Source, Table
+from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
 
 __all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]

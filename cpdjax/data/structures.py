@@ -28,7 +28,7 @@ from cpdjax.data.ase_columns import (
     with_results,
 )
 from cpdjax.data.batch import Batch
-from cpdjax.data.tables import Source, Table, is_table, read_table, say_left_out
+from cpdjax.data.tables.table import TABLES, Source, Table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
@@ -306,7 +306,7 @@ class Structures:
         ids = strings("id", info) if in_all("id", info) else None
         texts = {} if ids is None else {"id": ids}
         texts |= {"smiles": strings("smiles", info)} if in_all("smiles", info) else {}
-        if is_table(targets):
+        if isinstance(targets, TABLES):
             table = read_table(targets).matched(ids, len(frames))
             say_left_out(f"targets in {table.name!r}", table.left_out)
             found, texts = found | table.numbers, texts | table.texts

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cpdjax.data.bounds import check_size
+from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.validation import is_real
 

@@ -15,7 +15,7 @@ from e3nn_jax import IrrepsArray
 from cpdjax import models
 from cpdjax.data.composition import composition_of, hill
 from cpdjax.data.datasets import read
-from cpdjax.data.tables import Source, read_table, say_left_out
+from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, why_no_layer
 from cpdjax.features.features import Features
@@ -26,7 +26,9 @@ from cpdjax.validation import real_array
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
 _TABLES = (".csv", ".parquet", ".pq")
 #: Arrays that stand beside features everywhere, and whose leaving out is no news.
-_QUIET = frozenset({"ids", "id", "smiles", "formula", "formulas", "name", "names"})
+_QUIET = frozenset(
+    {"id", "ids", "smiles", "formula", "formulas", "name", "names", "molecule", "molecules"}
+)
 
 
 def read_layers(name: str, source: Any, pool: str) -> Features:

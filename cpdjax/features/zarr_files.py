@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from e3nn_jax import Irrep, IrrepsArray
 
-from cpdjax.data.bounds import check_size
+from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer
 from cpdjax.validation import real_array

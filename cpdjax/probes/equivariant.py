@@ -32,6 +32,7 @@ from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.validation import real_array
 
 
 @takes_choices(without=["projection"])

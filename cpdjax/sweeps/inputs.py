@@ -7,7 +7,7 @@ from typing import Any
 
 from cpdjax.data.datasets import qm9, read
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import is_table, read_table
+from cpdjax.data.tables.table import TABLES, read_table
 from cpdjax.errors import InputError
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -31,7 +31,7 @@ def load(
     kind = KINDS[settings.probe]
     if isinstance(targets, str) and not Path(targets).suffix:
         targets = [targets]  # one target's name
-    beside = is_table(targets)
+    beside = isinstance(targets, TABLES)
     is_qm9 = isinstance(dataset, str) and dataset in _QM9
     if n is not None and (beside or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from cpdjax.data.composition import composition, composition_of, elements, formulas, hill
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import Source, Table, read_table, say_left_out
+from cpdjax.data.tables.table import Source, Table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 from cpdjax.probes.atoms import one_hot

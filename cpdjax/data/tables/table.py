@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from cpdjax.data.columns import numbers_of, texts_of
-from cpdjax.data.table_files import read_columns
+from cpdjax.data.tables.columns import numbers_of, texts_of
+from cpdjax.data.tables.files import read_columns
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
 from cpdjax.validation import labels_rows, real_array
 
@@ -30,7 +30,7 @@ _IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id
 _QUIET = frozenset({*_TEXTS, "name", "names"})
 _LISTED = 20  # names in one warning
 
-Source = str | Path | pd.DataFrame | Mapping[str, Any]
+Source: TypeAlias = str | Path | pd.DataFrame | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,8 @@ class Table:
         return self.select(row)
 
 
-def is_table(value: Any) -> bool:
-    """Return whether a value stands for a table, and not for names of targets."""
-    return isinstance(value, str | Path | pd.DataFrame | Mapping | Table)
+TABLES = (str, Path, pd.DataFrame, Mapping, Table)
+"""Hold the types of what stands for a table, and not for names of targets."""
 
 
 def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Table:

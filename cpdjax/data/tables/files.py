@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from cpdjax.data.bounds import check_columns, check_size
+from cpdjax.bounds import check_columns, check_size
 from cpdjax.errors import FileError
 
 _LINE = 2**24  # bytes: no line of a CSV file may be longer
