@@ -101,6 +101,7 @@ def channels(
         for kind in (*([ALL] if len(kinds) > 1 else []), *kinds):
             scalars = f.scalars(layer, None if kind == ALL else kind, how)
             matrix = np.asarray(scalars, np.float64)
+            check_finite(f"scalars of features {f.model!r}, layer {layer!r},", matrix)
             varying = (matrix != matrix[:1]).any(0)
             kept = matrix[:, varying]
             found.append(Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity))
