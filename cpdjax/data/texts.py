@@ -106,7 +106,7 @@ def count_formula(text: str) -> Counter[str]:
     found["H"] += found.pop("D", 0) + found.pop("T", 0)
     if sum(found.values()) > _MOST:
         raise ValueError("more atoms than any formula has")
-    return found
+    return +found
 
 
 def _without_charge(part: str) -> str:
