@@ -74,7 +74,7 @@ def check_atoms(
         atom = np.argmax(bad)
         raise InputError(
             f"molecule '{owner(atom, offsets, ids)}' has atomic number {numbers[atom]}; "
-            "expected 1 to 118"
+            "expected 1 to 118; leave out ghost and dummy atoms"
         )
     bad = ~np.isfinite(positions).all(axis=1)
     if bad.any():

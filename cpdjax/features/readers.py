@@ -14,6 +14,7 @@ from e3nn_jax import Irrep, IrrepsArray
 
 from cpdjax import models
 from cpdjax.data.datasets import read
+from cpdjax.data.frames import located
 from cpdjax.data.tables import numeric_columns, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.features import Features
@@ -84,7 +85,7 @@ def _table_layers(frame: pd.DataFrame) -> Mapping[str, Any]:
 
 def _file_layers(path: Path, pool: str) -> Mapping[str, Any]:
     """Return the layers in a file, whose suffix decides how it is read."""
-    if not path.exists():
+    if not located(path)[0].exists():
         raise UnknownNameError("model or file", str(path), models.names())
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
