@@ -173,7 +173,7 @@ def _reason(error: Exception) -> str:
     if word in ("D", "T"):
         cure = "an isotope of hydrogen; write H, because models and counts know no isotopes"
     elif word.isdigit() and 0 < int(word[:9]) < len(chemical_symbols):
-        cure = f"a number; write {chemical_symbols[int(word)]}, or call the column Z instead of species"
+        cure = f"a number; write {chemical_symbols[int(word)]}, or call the column Z, not species"
     elif element != word and element in chemical_symbols[1:]:
         cure = f"a label; write the element's symbol, {element}"
     else:

@@ -20,14 +20,17 @@ from cpdjax.data.arrays import check_atoms, check_cells, check_offsets, check_sh
 from cpdjax.data.ase_columns import (
     atom_columns,
     columns_of,
+    electrons_of,
     in_all,
-    is_whole,
     named_column,
     result_units,
     strings,
+    warn_left_out,
+    warn_of_initial_charges,
     with_results,
 )
 from cpdjax.data.batch import Batch
+from cpdjax.data.frames import check_frames
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
@@ -84,7 +87,7 @@ class Structures:
         check_offsets(self.name, self.offsets)
         molecules, atoms = len(self), int(self.offsets[-1])
         if not len(self.ids):
-            object.__setattr__(self, "ids", [f"{self.name}_{i}" for i in range(molecules)])
+            object.__setattr__(self, "ids", _default_ids(self.name, molecules))
         self._set("ids", (molecules,), str)
         self._set("numbers", (atoms,), np.int32)
         self._set("positions", (atoms, 3), np.float64)
@@ -265,9 +268,15 @@ class Structures:
         Targets are the numeric entries of `atoms.info` (scalars, or vectors of one length) that
         every structure has, and the energy (eV) and dipole (e·Å) that a single-point calculator
         stores. Numeric per-atom arrays become atom_targets, as do a calculator's forces (eV/Å),
-        charges (e) and magmoms (μB). The entries `info["id"]`, `info["smiles"]`, `info["charge"]`
-        (total, e) and `info["unpaired"]` (electrons) are used where every structure has them.
-        Charge and unpaired must be whole numbers; otherwise they are targets like any other.
+        charges (e) and magmoms (μB). Numbers that only some structures have are left out with a
+        warning. The entries `info["id"]` and `info["smiles"]` are used where every structure has
+        them.
+
+        The total charge (e) and the number of unpaired electrons are read from `info["charge"]` and
+        `info["unpaired"]`, or under the names that other programs give them: `total_charge`, `q`,
+        `uhf`, `nupdown`, `multiplicity`, `spin_multiplicity`. They must be whole. Structures that
+        lack them beside others that have them are neutral and closed-shell, with a warning. A
+        `spin` is used where it cannot mean two things.
 
         Args:
             frames: the structures.
@@ -277,20 +286,26 @@ class Structures:
             units: the units of targets by name.
 
         Raises:
-            InputError: if `Structures` refuses the arrays, or a structure lacks a target that
-                `targets` names.
+            InputError: if `Structures` refuses the arrays, a structure lacks a target that
+                `targets` names, a charge is no whole number or contradicts another, or a site is
+                partly occupied.
         """
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [with_results(frame) for frame in frames]
-        found = columns_of(info, skip=("id", "smiles"))
-        electronic = {
-            k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if is_whole(k, found)
-        }
-        if targets is not None and not isinstance(targets, (Mapping, pd.DataFrame)):
-            found = {key: named_column(key, found, info) for key in targets}
-        elif targets is not None:
-            found |= {str(key): np.asarray(column) for key, column in dict(targets).items()}
+        ids = strings("id", info) if in_all("id", info) else _default_ids(name, len(frames))
+        check_frames(frames, ids)
+        electrons, used = electrons_of(info, ids)
+        if "charge" not in electrons:
+            warn_of_initial_charges(frames, ids)
+        if targets is None or isinstance(targets, (Mapping, pd.DataFrame)):
+            found, lacking = columns_of(info, skip={"id", "smiles", "occupancy", *used})
+            warn_left_out("entries", lacking, len(frames))
+            given = {} if targets is None else dict(targets)
+            found |= {str(key): np.asarray(column) for key, column in given.items()}
+        else:
+            columns, _ = columns_of(info, skip=())
+            found = {key: named_column(key, columns, info) for key in targets}
         periodic = any(frame.pbc.any() for frame in frames)
         return cls(
             name=name,
@@ -302,9 +317,9 @@ class Structures:
             targets=found,
             units=result_units(frames, targets) | dict(units or {}),
             atom_targets=atom_columns(frames),
-            ids=strings("id", info) if in_all("id", info) else np.empty(0, str),
+            ids=ids,
             smiles=strings("smiles", info) if in_all("smiles", info) else None,
-            **electronic,
+            **electrons,
         )
 
     def _index(self, indices: Any) -> np.ndarray:
@@ -324,6 +339,11 @@ class Structures:
         offsets = np.concatenate([[0], np.cumsum(self.sizes[index])])
         shift = self.offsets[index] - offsets[:-1]
         return np.arange(offsets[-1]) + np.repeat(shift, np.diff(offsets)), offsets
+
+
+def _default_ids(name: str, molecules: int) -> np.ndarray:
+    """Return the ids of molecules that have no other."""
+    return np.array([f"{name}_{i}" for i in range(molecules)])
 
 
 def _rows(array: np.ndarray | None, index: Any) -> Any:
