@@ -33,7 +33,10 @@ _MEANINGS: dict[str, tuple[str, Callable[[float], tuple[float, ...]]]] = {
     "multiplicity": ("unpaired", lambda m: (m - 1,)),
     "spin": ("unpaired", lambda s: (s, 2 * s, s - 1)),
 }
-_NEUTRAL = {"charge": "neutral", "unpaired": "without unpaired electrons"}
+_NEUTRAL = {
+    "charge": ("total charge", "neutral"),
+    "unpaired": ("number of unpaired electrons", "closed-shell"),
+}
 _MANY = 1000  # no molecule has such a charge (our choice)
 # The arrays that ASE itself keeps of atoms, which nobody wrote as targets.
 _OWN_ARRAYS = {
@@ -66,42 +69,48 @@ def strings(key: str, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
 
 
 def electrons_of(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str]
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], table: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], set[str]]:
     """Return each structure's charge and unpaired electrons where entries give them, and the keys.
 
     A structure without such an entry beside others that have one is taken as neutral, or as without
     unpaired electrons, with a warning. A spin that can be S, 2S or 2S + 1 is left out with a
-    warning.
+    warning. Columns of a table of targets count as entries where all their values are whole.
 
     Raises:
         InputError: if an entry is no whole number, or two entries contradict each other; the error
             names the structure.
     """
-    found: dict[str, list[int | None]] = {}
-    used, unclear = set(), []
-    for i, row in enumerate(rows):
-        entries = [key for key in row if _kind(key) and np.size(row[key]) == 1]
-        for quantity in _NEUTRAL:
-            keys = [k for k in entries if _MEANINGS[_kind(k)][0] == quantity]
-            if not keys:
-                continue
-            meanings = _common(keys, row, quantity, names[i])
-            if len(meanings) == 1:
-                found.setdefault(quantity, [None] * len(rows))[i] = meanings.pop()
-                used.update(keys)
-            else:
-                unclear.append((i, keys[0]))
-    if unclear:
-        i, key = unclear[0]
-        used -= {key for _, key in unclear}
-        warnings.warn(
-            f"{key!r} of structure '{names[i]}' ({rows[i][key]}) can mean S, 2S or 2S + 1 and is "
-            f"left out in {len(unclear)} of {len(rows)} structures: name it 'unpaired' or "
-            "'multiplicity'",
-            stacklevel=4,
-        )
-    return {q: _complete(q, values, names) for q, values in found.items()}, used
+    whole = {k: v.tolist() for k, v in table.items() if _kind(k) and _is_whole(v, len(rows))}
+    if whole:
+        rows = [{**row, **{k: v[i] for k, v in whole.items()}} for i, row in enumerate(rows)]
+    known = [key for key in dict.fromkeys(key for row in rows for key in row) if _kind(key)]
+    found, used = {}, set()
+    for quantity in _NEUTRAL:
+        keys = [key for key in known if _MEANINGS[_kind(key)][0] == quantity]
+        given = {}
+        for i, row in enumerate(rows if keys else ()):
+            entries = {k: row[k] for k in keys if k in row and np.size(row[k]) == 1}
+            if entries:
+                given[i] = _common(entries, quantity, names[i])
+        clear = {i: meanings.pop() for i, meanings in given.items() if len(meanings) == 1}
+        if len(clear) == len(given):
+            used.update(key for i in given for key in keys if key in rows[i])
+        else:
+            first = next(i for i in given if i not in clear)
+            _warn_unclear(names[first], len(given) - len(clear), len(rows))
+        if clear:
+            found[quantity] = _complete(quantity, clear, names)
+    return found, used
+
+
+def _warn_unclear(name: str, unclear: int, rows: int) -> None:
+    """Warn that spins are left out that can mean several things."""
+    warnings.warn(
+        f"the spin of structure '{name}' can mean S, 2S or 2S + 1 and is left out in {unclear} of "
+        f"{rows} structures: name the entry 'unpaired' or 'multiplicity'",
+        stacklevel=5,
+    )
 
 
 def warn_of_initial_charges(frames: Sequence[Atoms], names: Sequence[str]) -> None:
@@ -122,25 +131,30 @@ def _kind(key: Any) -> str:
     return _ELECTRONIC.get(re.sub("[ _-]", "", str(key)).lower(), "")
 
 
-def _common(keys: Sequence[str], row: Mapping[str, Any], quantity: str, name: str) -> set[int]:
+def _is_whole(column: np.ndarray, rows: int) -> bool:
+    """Return whether a column holds one whole number for each row."""
+    numeric = column.shape == (rows,) and column.dtype.kind in "iuf"
+    return numeric and bool((column == np.rint(column)).all())
+
+
+def _common(entries: Mapping[str, Any], quantity: str, name: str) -> set[int]:
     """Return the values of a quantity that all its entries in one structure allow."""
-    allowed: set[int] | None = None
-    for key in keys:
-        number = _number(row[key])
-        possible = _MEANINGS[_kind(key)][1](number)
+    allowed: set[int] = set()
+    for key, value in entries.items():
+        possible = _MEANINGS[_kind(key)][1](_number(value))
         whole = {int(x) for x in possible if abs(x) < _MANY and x == int(x)}
         whole = {x for x in whole if quantity == "charge" or x >= 0}
         if not whole:
             raise InputError(
-                f"structure '{name}' has {key}={row[key]}; expected a whole number for its "
-                f"{'total charge' if quantity == 'charge' else 'spin'}: correct it, or give the "
-                "entry another name if it is something else"
+                f"structure '{name}' has {key}={value}; expected a whole number for its "
+                f"{_NEUTRAL[quantity][0]}: correct it, or give the entry another name if it is "
+                "something else"
             )
-        if allowed is not None and not allowed & whole:
-            said = " and ".join(f"{k}={row[k]}" for k in keys)
+        if allowed and not allowed & whole:
+            said = " and ".join(f"{k}={v}" for k, v in entries.items())
             raise InputError(f"structure '{name}' has {said}, which contradict: keep the right one")
-        allowed = whole if allowed is None else allowed & whole
-    return allowed or set()
+        allowed = allowed & whole if allowed else whole
+    return allowed
 
 
 def _number(value: Any) -> float:
@@ -153,16 +167,19 @@ def _number(value: Any) -> float:
         return np.nan
 
 
-def _complete(quantity: str, values: Sequence[int | None], names: Sequence[str]) -> np.ndarray:
+def _complete(quantity: str, given: Mapping[int, int], names: Sequence[str]) -> np.ndarray:
     """Return whole numbers, with 0 and a warning where structures lack one."""
-    lacking = [i for i, value in enumerate(values) if value is None]
-    if lacking:
+    values = np.zeros(len(names), np.int32)
+    values[list(given)] = list(given.values())
+    if len(given) < len(names):
+        what, zero = _NEUTRAL[quantity]
+        first = next(i for i in range(len(names)) if i not in given)
         warnings.warn(
-            f"{len(lacking)} of {len(values)} structures have no {quantity}, the first "
-            f"'{names[lacking[0]]}': they are taken as {_NEUTRAL[quantity]}",
+            f"{len(names) - len(given)} of {len(names)} structures have no {what}, the first "
+            f"'{names[first]}': they are taken as {zero}",
             stacklevel=5,
         )
-    return np.array([value or 0 for value in values], np.int32)
+    return values
 
 
 def columns_of(

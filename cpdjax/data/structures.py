@@ -295,14 +295,15 @@ class Structures:
         info = [with_results(frame) for frame in frames]
         ids = strings("id", info) if in_all("id", info) else _default_ids(name, len(frames))
         check_frames(frames, ids)
-        electrons, used = electrons_of(info, ids)
+        is_table = isinstance(targets, (Mapping, pd.DataFrame))
+        given = {str(k): np.asarray(v) for k, v in dict(targets).items()} if is_table else {}
+        electrons, used = electrons_of(info, ids, given)
         if "charge" not in electrons:
             warn_of_initial_charges(frames, ids)
-        if targets is None or isinstance(targets, (Mapping, pd.DataFrame)):
+        if targets is None or is_table:
             found, lacking = columns_of(info, skip={"id", "smiles", "occupancy", *used})
             warn_left_out("entries", lacking, len(frames))
-            given = {} if targets is None else dict(targets)
-            found |= {str(key): np.asarray(column) for key, column in given.items()}
+            found |= given
         else:
             columns, _ = columns_of(info, skip=())
             found = {key: named_column(key, columns, info) for key in targets}
