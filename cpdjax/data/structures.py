@@ -6,6 +6,7 @@ a subset is taken with one vectorised gather.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,15 @@ import pandas as pd
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from cpdjax.data.arrays import check_atoms, check_cells, check_offsets, check_shape, read_only
+from cpdjax.data.arrays import (
+    CLOSEST,
+    check_atoms,
+    check_cells,
+    check_offsets,
+    check_shape,
+    closest_atoms,
+    read_only,
+)
 from cpdjax.data.ase_columns import (
     atom_columns,
     columns_of,
@@ -158,6 +167,19 @@ class Structures:
             **{f"targets/{k}": self.targets[k] for k in sorted(self.targets)},
         }
         return hash_arrays((key, value) for key, value in arrays.items() if value is not None)
+
+    @cached_property
+    def overlap(self) -> str | None:
+        """Say which two atoms are closer than any bond, and the cure; None if there are none."""
+        found = closest_atoms(self.positions, self.offsets, self.cells, self.pbc)
+        if found is None:
+            return None
+        molecule, first, second, distance = found
+        return (
+            f"molecule '{self.ids[molecule]}' has atoms {first} and {second} at {distance:.2g} Å, "
+            f"closer than any bond ({CLOSEST:g} Å): a CIF with rounded positions, such as 0.3333 "
+            "for 1/3, gives atoms twice; write more digits, or leave out what is double"
+        )
 
     def target(self, name: str) -> np.ndarray:
         """Return one target, (molecule,) or (molecule, component), in the unit `units[name]`.
@@ -308,7 +330,7 @@ class Structures:
             columns, _ = columns_of(info, skip=())
             found = {key: named_column(key, columns, info) for key in targets}
         periodic = any(frame.pbc.any() for frame in frames)
-        return cls(
+        structures = cls(
             name=name,
             numbers=np.concatenate([frame.numbers for frame in frames]),
             positions=np.concatenate([frame.positions for frame in frames]),
@@ -322,6 +344,9 @@ class Structures:
             smiles=strings("smiles", info) if in_all("smiles", info) else None,
             **electrons,
         )
+        if structures.overlap is not None:
+            warnings.warn(structures.overlap, stacklevel=2)
+        return structures
 
     def _index(self, indices: Any) -> np.ndarray:
         """Return integers for anything that selects molecules."""

@@ -165,8 +165,8 @@ def _angular(
     pairs = elements * (elements + 1) // 2
     kinds = jnp.asarray(pair_kinds(elements))[species[j], species[k]]
     onehot = jax.nn.one_hot(kinds, pairs, dtype=distances.dtype)
-    sums = jnp.dot(terms.reshape(-1, len(j)), onehot, precision="highest")
-    return sums.reshape(atoms, -1, pairs).swapaxes(1, 2).reshape(atoms, -1)
+    sums = jnp.einsum("isj,jp->ips", terms, onehot, precision="highest")
+    return sums.reshape(atoms, -1)
 
 
 def angular_terms(
