@@ -81,9 +81,7 @@ def electrons_of(
         InputError: if an entry is no whole number, or two entries contradict each other; the error
             names the structure.
     """
-    whole = {k: v.tolist() for k, v in table.items() if _kind(k) and _is_whole(v, len(rows))}
-    if whole:
-        rows = [{**row, **{k: v[i] for k, v in whole.items()}} for i, row in enumerate(rows)]
+    rows = _with_table(rows, names, table)
     known = [key for key in dict.fromkeys(key for row in rows for key in row) if _kind(key)]
     found, used = {}, set()
     for quantity in _NEUTRAL:
@@ -102,6 +100,23 @@ def electrons_of(
         if clear:
             found[quantity] = _complete(quantity, clear, names)
     return found, used
+
+
+def _with_table(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], table: Mapping[str, np.ndarray]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the structures' entries with the whole numbers of a table that speak of electrons."""
+    whole = {k: v.tolist() for k, v in table.items() if _kind(k) and _is_whole(v, len(rows))}
+    for key, column in whole.items():
+        for name, row, value in zip(names, rows, column, strict=True):
+            if key in row and _number(row[key]) != value:
+                raise InputError(
+                    f"structure '{name}' has {key}={row[key]}, and the table of targets "
+                    f"{key}={value:g}, which contradict: keep the right one"
+                )
+    if not whole:
+        return rows
+    return [{**row, **{k: v[i] for k, v in whole.items()}} for i, row in enumerate(rows)]
 
 
 def _warn_unclear(name: str, unclear: int, rows: int) -> None:
