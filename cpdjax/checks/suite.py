@@ -12,14 +12,15 @@ arrays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
-from rich.console import Console
 
+from cpdjax.characters import printable
 from cpdjax.checks.compositional import Compositional, check_compositional
 from cpdjax.checks.isomers import Isomers, check_isomers
 from cpdjax.checks.leakage import Leakage, check_leakage
@@ -124,7 +125,7 @@ def run(
         checked = {}
         for channel in chosen:
             if progress:
-                Console(stderr=True).print(f"checking {channel.label}", markup=False)
+                print(printable(f"checking {channel.label}"), file=sys.stderr)
             checked[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
     return Checks(molecules.name, len(molecules), planted, checked)
 

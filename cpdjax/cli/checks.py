@@ -9,7 +9,7 @@ import typer
 
 from cpdjax.checks.suite import DEFAULT_FEATURES, run
 from cpdjax.cli import options
-from cpdjax.cli.shared import show, show_progress
+from cpdjax.cli.terminal import show, show_progress
 from cpdjax.reports import checks
 
 

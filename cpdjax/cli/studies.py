@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.cli import options
-from cpdjax.cli.shared import show, show_progress
+from cpdjax.cli.terminal import put, show, show_progress
 from cpdjax.errors import InputError
 from cpdjax.reports import findings
+from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 from cpdjax.studies import recommendation, reproduction
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
@@ -44,7 +44,8 @@ def reproduce(
     )
     table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
     for line in found.findings:
-        table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
+        cells = (line.name, line.paper, line.ours, line.verdict)
+        table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
     show(table, saved=findings.save(found, out))
 
 
@@ -92,8 +93,8 @@ def recommend(
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
     for name in names:
         choices = recommendation.recommend(tables, name, most)
-        table = Table(*recommendation.HEAD, title=escape(name), box=SIMPLE_HEAD)
+        table = Table(*recommendation.HEAD, title=for_terminal(name), box=SIMPLE_HEAD)
         for choice in choices:
-            table.add_row(*map(escape, choice.cells))
+            table.add_row(*map(for_terminal, choice.cells))
         show(table)
-        print(recommendation.advice(choices, name))
+        put(recommendation.advice(choices, name))

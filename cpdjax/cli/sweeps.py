@@ -10,7 +10,7 @@ import xarray as xr
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.shared import console, folder_of, show, show_progress
+from cpdjax.cli.terminal import console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
 from cpdjax.features.sources import collect
 from cpdjax.reports import figures, scores, significance
