@@ -22,7 +22,7 @@ def toy(structures, parity=True, rows=None):
     parts[1][:, 3:6] += dipole
     parts[3][:, 5:10] += 2 * quadrupole
     layer = IrrepsArray(IRREPS, np.concatenate(parts, axis=1))
-    return Features({"first": layer}, "toy", "mean", structures.hash, parity=parity)
+    return Features({"first": layer}, "toy", "mean", structures.geometry_hash, parity=parity)
 
 
 SETTINGS = {"sizes": [10, 20], "repeats": 2, "folds": 2, "alphas": [0.1, 3.0], "seed": 4}

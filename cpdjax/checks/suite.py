@@ -34,6 +34,7 @@ from cpdjax.features.features import Features
 from cpdjax.features.sources import collect
 from cpdjax.sweeps import inputs
 from cpdjax.sweeps.channels import ALL, Channel, channels
+from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.targets import Targets
 from cpdjax.threads import one_blas_thread
@@ -119,7 +120,7 @@ def run(
         targets = DEFAULT_TARGETS
     structures, molecules = inputs.load(dataset, targets, n, Settings(seed=seed))
     sets = collect(features, structures, layers=layers, progress=progress)
-    chosen = [c for f in sets for c in _channels(f, len(molecules), layers)]
+    chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
     with one_blas_thread():
         planted = check_planted(molecules.counts, folds=folds, seed=seed)
         checked = {}

@@ -17,6 +17,7 @@ from cpdjax.reports import figures, scores, significance
 from cpdjax.reports.ladder import text_table
 from cpdjax.sweeps import results
 from cpdjax.sweeps.differences import LAST
+from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Config
 from cpdjax.sweeps.targets import Targets
 
@@ -107,6 +108,7 @@ def ladder(
     }
     predicted = Targets.from_structures(structures, options.listed(targets))
     [features] = collect(model, structures, layers=None if layer is None else [layer])
+    features = paired(features, predicted)
     last = list(features)[-1]
     found = cpdjax.ladder(
         features.scalars(last),

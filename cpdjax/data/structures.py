@@ -6,6 +6,7 @@ a subset is taken with one vectorised gather.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,7 @@ from cpdjax.data.batch import Batch
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
+_GEOMETRY = ("numbers", "positions", "offsets", "cells", "pbc", "charge", "unpaired")
 _OPTIONAL = ("cells", "pbc", "smiles", "charge", "unpaired")  # one row a molecule, or None
 
 
@@ -137,6 +139,12 @@ class Structures:
         """Return the number of atoms of each molecule."""
         return np.diff(self.offsets)
 
+    @property
+    def has_names(self) -> bool:
+        """Return whether somebody named the molecules: not all ids are `<name>_<i>`."""
+        made_up = re.compile(rf"{re.escape(self.name)}_\d+")
+        return not all(made_up.fullmatch(name) for name in self.ids.tolist())
+
     @cached_property
     def hash(self) -> str:
         """Return the SHA-256 (hex) of the molecules and their targets, the same on every platform.
@@ -144,16 +152,17 @@ class Structures:
         Numbers, positions, offsets, cells, pbc, charge, unpaired and targets are hashed; names,
         units and the order of the targets are not.
         """
-        arrays = {
-            "numbers": self.numbers,
-            "positions": self.positions,
-            "offsets": self.offsets,
-            "cells": self.cells,
-            "pbc": self.pbc,
-            "charge": self.charge,
-            "unpaired": self.unpaired,
-            **{f"targets/{k}": self.targets[k] for k in sorted(self.targets)},
-        }
+        return self._hash(*(f"targets/{k}" for k in sorted(self.targets)))
+
+    @cached_property
+    def geometry_hash(self) -> str:
+        """Return the SHA-256 (hex) of all that an encoder sees: `hash` without the targets."""
+        return self._hash()
+
+    def _hash(self, *targets: str) -> str:
+        """Return the hash of the molecules and of the targets that are named."""
+        arrays = {key: getattr(self, key) for key in _GEOMETRY}
+        arrays |= {key: self.targets[key.partition("/")[2]] for key in targets}
         return hash_arrays((key, value) for key, value in arrays.items() if value is not None)
 
     def target(self, name: str) -> np.ndarray:

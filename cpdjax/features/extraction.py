@@ -13,6 +13,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Int
 
 from cpdjax.data.batch import Batch
+from cpdjax.data.composition import formulas
 from cpdjax.data.neighbours import most_neighbours, with_edges
 from cpdjax.data.padding import bucket_sizes
 from cpdjax.data.structures import Structures
@@ -135,9 +136,12 @@ class Extraction:
             {layer: IrrepsArray(self.irreps[layer], array) for layer, array in arrays.items()},
             model=self.model.name,
             pool=self.pool if self.model.level == "atom" else "none",
-            structures_hash=self.structures.hash,
+            structures_hash=self.structures.geometry_hash,
             origins=self.origins,
             parity=self.model.parity,
+            invariants=self.how or "",
+            ids=self.structures.ids,
+            formulas=formulas(self.structures),
         )
 
     def rows(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
-from cpdjax.irreps import Blocks, invariants
+from cpdjax.irreps import INVARIANTS, Blocks, invariants
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,14 +40,23 @@ class Features(Mapping[str, IrrepsArray]):
     pool: str
     """Is "mean", "sum" or "atom", or "none" for a model whose features belong to the molecule."""
     structures_hash: str
-    """Hold the `Structures.hash` of the structures that they were computed from, or ""."""
+    """Hold the `Structures.geometry_hash` of what they were computed from, or ""."""
     origins: Mapping[str, Blocks] = field(default_factory=dict)
     """Hold, for layers that were made into scalars, each irrep and its number of columns."""
     parity: bool = True
     """Say whether the parities of the irreps are true; if not, labels hold for rotations only."""
+    invariants: str = ""
+    """Hold how scalars were made, one of `irreps.INVARIANTS`, or ""."""
+    ids: np.ndarray | None = None
+    """Hold the names of the molecules, (molecule,) of str; None where they are unknown."""
+    formulas: np.ndarray | None = None
+    """Hold the formulas of the molecules, (molecule,) of str; None where they are unknown."""
 
     def __post_init__(self) -> None:
         rows = {layer: array.shape[0] for layer, array in self.layers.items()}
+        if self.pool != "atom":
+            known = {"ids": self.ids, "formulas": self.formulas}
+            rows |= {name: len(labels) for name, labels in known.items() if labels is not None}
         if len(set(rows.values())) > 1:
             raise InputError(f"layers of {self.model!r} disagree in their molecules: {rows}")
 
@@ -82,15 +91,29 @@ class Features(Mapping[str, IrrepsArray]):
         return f"Features({self.model!r}, {molecules=}, pool={self.pool!r}, layers={irreps})"
 
     def scalars(
-        self, layer: str, irrep: str | None = None, how: str = "pool-then-norm"
+        self, layer: str, irrep: str | None = None, how: str | None = None
     ) -> Float[np.ndarray, "molecule feature"]:
         """Return the invariant features of a layer, from one irrep or from all.
 
+        Args:
+            layer: the layer.
+            irrep: the irrep whose channels are used; all irreps by default.
+            how: one of `irreps.INVARIANTS`; by default the way in which the scalars were made, or
+                else "pool-then-norm".
+
         Raises:
             UnknownNameError: if the layer, the irrep or the way of making scalars is unknown.
-            InputError: if norms before pooling are asked of features that are already pooled.
+            InputError: if the layer was made into scalars in another way, or if norms before
+                pooling are asked of features that are already pooled.
         """
         array = self[layer]
+        made = self.invariants if layer in self.origins else ""
+        how = how or made or INVARIANTS[0]
+        if made and how != made:
+            raise InputError(
+                f"{self.model!r}, layer {layer!r}, holds scalars made by {made}, and {how} is "
+                f"asked for: leave `invariants` out, or extract the layer anew"
+            )
         if layer not in self.origins:
             if how == "norm-then-pool" and array.irreps.lmax > 0 and self.pool != "none":
                 raise InputError(

@@ -27,7 +27,7 @@ def collect(
     sources: Any,
     structures: Structures | None,
     *,
-    pool: str = "mean",
+    pool: str | None = None,
     layers: Sequence[str] | None = None,
     invariants: str | None = None,
     progress: bool = False,
@@ -38,14 +38,16 @@ def collect(
     of layer to array, a pandas or xarray object, or a path: `.npy`, `.npz` (layer by layer),
     `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled.
 
-    Sources without any of `layers` are left out. Where `invariants` is "norm-then-pool", models
-    make scalars of the features of atoms; all other features keep their irreps.
+    Sources without any of `layers` are left out. Models pool by `pool`, means by default; features
+    that are pooled already must have been pooled in that way, if one is named. Where `invariants`
+    is "norm-then-pool", models make scalars of the features of atoms; all other features keep
+    their irreps.
 
     Raises:
         UnknownNameError: if a name is neither a model nor a file, or no source has a layer.
         FileError: if a file cannot be read.
-        InputError: if a model has no structures to run on, or was trained on them; or if an array
-            has another shape.
+        InputError: if a model has no structures to run on, or was trained on them; if an array
+            has another shape; or if features were pooled in another way.
 
     >>> import numpy as np
     >>> [f] = collect({"mine": np.ones((4, 3))}, None)
@@ -59,7 +61,7 @@ def collect(
     else:
         named = [(_name(sources, 0), sources)]
     # All sources are opened before any model runs, so that mistakes show at once.
-    opened = [(name, _opened(name, source, pool)) for name, source in named]
+    opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
     for name, source in named:
         seen = zoo.split(source) if isinstance(source, str | Path) else None
         if seen is not None and structures is not None:
@@ -116,13 +118,14 @@ def _layer_names(source: Model | Features) -> list[str]:
 def _computed(
     source: Model | Features,
     structures: Structures | None,
-    pool: str,
+    pool: str | None,
     layers: Sequence[str],
     invariants: str | None,
     progress: bool,
 ) -> Features:
     """Return the features themselves, or those that a model computes of the structures."""
     if isinstance(source, Features):
+        _check_pooling(source, pool)
         return source
     if structures is None:
         raise InputError(
@@ -131,5 +134,20 @@ def _computed(
         )
     before = "norm-then-pool" if invariants == "norm-then-pool" else None
     return extract(
-        source, structures, pool=pool, layers=layers, invariants=before, progress=progress
+        source,
+        structures,
+        pool=pool or "mean",
+        layers=layers,
+        invariants=before,
+        progress=progress,
     )
+
+
+def _check_pooling(features: Features, pool: str | None) -> None:
+    """Refuse features that were pooled in another way than the one that is asked for."""
+    if pool not in (None, features.pool) and features.pool != "none":
+        words = {"atom": "one row an atom", "mean": "means over atoms", "sum": "sums over atoms"}
+        raise InputError(
+            f"features {features.model!r} are {words[features.pool]}, and {words[pool]} are asked "
+            "for: leave the pooling out, or extract them anew"
+        )

@@ -19,6 +19,7 @@ import numpy as np
 import zarr
 from e3nn_jax import Irreps, IrrepsArray
 
+from cpdjax.data.composition import formulas
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError
 from cpdjax.features.extraction import Extraction
@@ -100,7 +101,7 @@ def _facts(run: Extraction) -> dict[str, Any]:
         "invariants": run.how or "",
         "dtype": run.dtype.name,
         "dataset": run.structures.name,
-        "structures_hash": run.structures.hash,
+        "structures_hash": run.structures.geometry_hash,
         "molecules": len(run.structures),
         "cpdjax": version("cpdjax"),
     }
@@ -127,6 +128,8 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
     rows = len(structures.numbers) if run.per_atom else len(structures)
     try:
         root = zarr.create_group(path, attributes=facts)
+        for name, texts in (("ids", structures.ids), ("formulas", formulas(structures))):
+            root.create_array(name, data=_as_bytes(texts))
         if run.per_atom:
             root.create_array("offsets", data=structures.offsets)
         for layer in run.layers:
@@ -141,6 +144,16 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
     except BaseException:
         remove(path)
         raise
+
+
+def _as_bytes(texts: np.ndarray) -> np.ndarray:
+    """Return texts as the bytes of JSON, because format 3 of Zarr specifies no strings yet."""
+    return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
+
+
+def _texts(root: Any, name: str) -> np.ndarray | None:
+    """Return texts that `_as_bytes` wrote, or None in a store of before 0.2, which has none."""
+    return np.array(json.loads(root[name][...].tobytes()), str) if name in root else None
 
 
 def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
@@ -199,6 +212,9 @@ def read_features(path: str | Path) -> Features:
             structures_hash=facts["structures_hash"],
             origins={layer: origin for layer, (_, origin) in layers.items() if origin},
             parity=facts["parity"],
+            invariants=facts["invariants"],
+            ids=_texts(root, "ids"),
+            formulas=_texts(root, "formulas"),
         )
     except FileError:
         raise

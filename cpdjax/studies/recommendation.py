@@ -94,14 +94,14 @@ def recommend(
     tables = [tables] if isinstance(tables, xr.Dataset) else list(tables)
     if target not in tables[0].target.values:
         raise UnknownNameError("target", target, map(str, tables[0].target.values))
-    pooled = {str(model) for table in tables[1:] for model in table.model.values}
     choices = []
     for table in tables:
-        pool_of_table = json.loads(table.attrs["settings"])["pool"]
+        pools = json.loads(table.attrs.get("pool", "{}"))
         for model, layer, irrep, features, score in ranking(table, target):
-            pool = pool_of_table if len(tables) == 1 or model in pooled else "none"
             cost = cost_of(table, model, layer)
-            choices.append(Choice(model, layer, irrep, pool, features, score, cost))
+            choices.append(
+                Choice(model, layer, irrep, pools.get(model, "unknown"), features, score, cost)
+            )
     return sorted(choices, key=lambda c: -np.nan_to_num(c.r2_geom.low, nan=-np.inf))[:most]
 
 

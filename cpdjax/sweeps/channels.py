@@ -13,7 +13,7 @@ from jaxtyping import Float
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
-from cpdjax.irreps import components
+from cpdjax.irreps import INVARIANTS, components
 from cpdjax.validation import check_finite
 
 #: The name of the channel that holds all invariants of a layer together, in the place of an irrep.
@@ -36,6 +36,10 @@ class Channel:
     n_features: int
     #: Whether the parity of the irrep is true; if not, its label holds for rotations only.
     parity: bool = True
+    #: How the features of atoms were pooled; "none" where nothing was.
+    pool: str = "none"
+    #: How scalars were made of irreps; "" where they were not.
+    invariants: str = ""
 
     @property
     def label(self) -> str:
@@ -72,7 +76,7 @@ def channels(
     features: Sequence[Features],
     rows: int,
     irreps: Sequence[str] | None = None,
-    how: str = "pool-then-norm",
+    how: str | None = None,
     *,
     what: str = "molecules",
 ) -> list[Channel]:
@@ -81,7 +85,8 @@ def channels(
     Args:
         rows: how many rows the targets have.
         irreps: the irreps that are wanted; by default all.
-        how: one of `irreps.INVARIANTS`.
+        how: one of `irreps.INVARIANTS`; by default as stored scalars were made, or else
+            "pool-then-norm".
         what: what a row is called in complaints.
 
     Raises:
@@ -103,7 +108,10 @@ def channels(
             matrix = np.asarray(scalars, np.float64)
             varying = (matrix != matrix[:1]).any(0)
             kept = matrix[:, varying]
-            found.append(Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity))
+            made = how or f.invariants or INVARIANTS[0]
+            found.append(
+                Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity, f.pool, made)
+            )
     return _chosen(found, irreps)
 
 
@@ -138,7 +146,8 @@ def tensor_channels(
                 block, _ = components(f[layer], kind)
                 x = np.asarray(block, np.float64)
                 present = (x != 0).any((0, 2))
-                found.append(Channel(f.model, layer, kind, x[:, present], x.shape[1], f.parity))
+                kept = x[:, present]
+                found.append(Channel(f.model, layer, kind, kept, x.shape[1], f.parity, f.pool))
     if not found:
         raise InputError(
             f"no layer has channels of {' or '.join(sorted(targets))}, and no others turn as the "

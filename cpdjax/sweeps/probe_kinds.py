@@ -51,8 +51,8 @@ class MoleculeRows:
         """Read scalars by name; without names, all of them."""
         return Targets.from_structures(structures, names)
 
-    def pool(self, settings: Settings) -> str:
-        """Return how per-atom features become those of a row."""
+    def pool(self, settings: Settings) -> str | None:
+        """Return how per-atom features become those of a row; None: as they are, or by means."""
         return settings.pool
 
     def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
@@ -122,7 +122,7 @@ class ProbeKind(ABC):
 
     @abstractmethod
     def invariants(self, settings: Settings) -> str | None:
-        """Return how scalars are made from irreps; None: they are not."""
+        """Return the way of making scalars that is asked for; None: none is."""
 
     @abstractmethod
     def targets(self, structures: Structures, names: Sequence[str] | None = None) -> Targets:

@@ -50,6 +50,8 @@ def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]
         "rows": len(targets),
         "elements": list(targets.elements),
         "features": {c.label: c.hash for c in channels},
+        "pool": {c.model: c.pool for c in channels},
+        "invariants": {c.model: c.invariants for c in channels},
         "rotations_only": sorted({c.model for c in channels if not c.parity}),
         "packages": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),

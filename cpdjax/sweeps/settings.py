@@ -54,14 +54,15 @@ class Settings(Choices):
         "default each of them, and all.",
     ] = None
     pool: Annotated[
-        Literal["mean", "sum"],
-        "How the features of atoms become those of a molecule: mean or sum. Probes of atoms pool "
-        "nothing.",
-    ] = "mean"
+        Literal["mean", "sum"] | None,
+        "How the features of atoms become those of a molecule: mean or sum; by default mean, and "
+        "stored features as they were pooled. Probes of atoms pool nothing.",
+    ] = None
     invariants: Annotated[
-        Literal["pool-then-norm", "norm-then-pool", "power-spectrum"],
-        "How scalars are made from irreps: pool-then-norm, norm-then-pool or power-spectrum.",
-    ] = "pool-then-norm"
+        Literal["pool-then-norm", "norm-then-pool", "power-spectrum"] | None,
+        "How scalars are made from irreps: pool-then-norm, norm-then-pool or power-spectrum; by "
+        "default pool-then-norm, and stored scalars as they were made.",
+    ] = None
     sizes: Annotated[
         Several[Annotated[int, Field(ge=2)]] | None,
         "Increasing numbers of molecules; by default 50 to 2,000, as far as the data go.",
@@ -109,10 +110,14 @@ class Settings(Choices):
 
     @property
     def record(self) -> dict[str, Any]:
-        """Return what decides the numbers, ready for JSON, without draws that nobody asked for."""
+        """Return what decides the numbers, ready for JSON, without draws that nobody asked for.
+
+        How features were pooled and made into scalars is recorded with the features.
+        """
         unused = {"permutations": not self.permutations, "bootstrap": not self.bootstrap}
         unused |= dict.fromkeys(("adjust", "scheme", "permute_within"), not self.permutations)
         left_out = {name for name, is_unused in unused.items() if is_unused}
+        left_out |= {"pool", "invariants"}
         adapter = TypeAdapter(Settings)
         found: dict[str, Any] = adapter.dump_python(self, mode="json", exclude=left_out)
         return found

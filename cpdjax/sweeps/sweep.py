@@ -35,6 +35,7 @@ from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.sweeps import inputs, significance
 from cpdjax.sweeps.channels import Channel, stacks
 from cpdjax.sweeps.checkpoint import Checkpoint
+from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.parallel import each, fit_in_memory
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.results import assemble, provenance
@@ -108,6 +109,7 @@ def sweep(
         invariants=kind.invariants(chosen),
         progress=progress,
     )
+    collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
     layout = _layout(chosen, predicted)
     facts = provenance(chosen, predicted, found)

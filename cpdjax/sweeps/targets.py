@@ -44,6 +44,10 @@ class Targets:
     """The formula of every molecule, also where rows are atoms."""
     offsets: Int[np.ndarray, " offset"] | None = None
     """Where rows are atoms: the row at which each molecule starts."""
+    ids: np.ndarray | None = None
+    """The name of every molecule; None where nobody named them."""
+    structures_hashes: tuple[str, ...] = ()
+    """The hashes of the structures, without and with targets; none for a table of formulas."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -79,7 +83,9 @@ class Targets:
         targets = {name: _scalar(name, structures.target(name)) for name in names}
         counts, symbols = composition(structures), elements(structures)
         units = {name: structures.units.get(name, "") for name in names}
-        return cls._of_molecules(structures.name, counts, symbols, targets, units)
+        return cls._of_molecules(
+            structures.name, counts, symbols, targets, units, **_identity(structures)
+        )
 
     @classmethod
     def from_table(
@@ -158,6 +164,7 @@ class Targets:
             units={name: unit for name, (_, unit) in wanted.items()},
             formulas=formulas(structures),
             offsets=structures.offsets if of_atoms else None,
+            **_identity(structures),
         )
         for name, values in made.by_name.items():
             check_finite(f"target {name!r}", values.reshape(len(values), -1))
@@ -171,10 +178,11 @@ class Targets:
         symbols: tuple[str, ...],
         targets: dict[str, np.ndarray],
         units: dict[str, str],
+        **identity: Any,
     ) -> Targets:
         if not targets:
             raise InputError(f"{name!r} has no numeric target: name some, or give a table")
-        made = cls(name, counts, symbols, targets, units, hill(counts, symbols))
+        made = cls(name, counts, symbols, targets, units, hill(counts, symbols), **identity)
         check_finite("targets", made.y, list(targets))
         return made
 
@@ -194,6 +202,14 @@ class Targets:
         full = np.full((*values.shape[:-1], len(place)), empty, values.dtype)
         full[..., place] = values
         return full
+
+
+def _identity(structures: Structures) -> dict[str, Any]:
+    """Return what tells the molecules of structures from others."""
+    return {
+        "ids": structures.ids if structures.has_names else None,
+        "structures_hashes": (structures.geometry_hash, structures.hash),
+    }
 
 
 def _scalar(name: str, values: np.ndarray) -> np.ndarray:

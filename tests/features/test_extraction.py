@@ -42,7 +42,11 @@ def test_order_and_pooling(pool):
         np.testing.assert_allclose(feats["position"].array[i], expected, atol=1e-12)
         expected = reduce(structures.numbers[start:stop])
         np.testing.assert_allclose(feats["number"].array[i], [expected], rtol=1e-14)
-    assert (feats.pool, feats.model, feats.structures_hash) == (pool, "toy", structures.hash)
+    assert (feats.pool, feats.model, feats.structures_hash) == (
+        pool,
+        "toy",
+        structures.geometry_hash,
+    )
 
 
 def test_few_compilations_on_sizes_like_qm9s():

@@ -123,7 +123,7 @@ def test_attributes_say_what_it_is(tmp_path, structures):
     path = extract_to(tmp_path / "f.zarr", "coulomb-spectrum", structures)
     facts = zarr.open_group(path, mode="r").attrs.asdict()
     assert facts["model"] == "coulomb-spectrum"
-    assert facts["structures_hash"] == structures.hash
+    assert facts["structures_hash"] == structures.geometry_hash
     assert facts["irreps"] == {"spectrum": "29x0e"}
     assert len(facts["weights_hash"]) == 64
     assert {"pool", "dtype", "dataset", "cpdjax", "parity", "invariants"} <= facts.keys()

@@ -50,7 +50,7 @@ def molecules():
 
 def pooled(scores, pool):
     made = results_table(scores)
-    made.attrs["settings"] = json.dumps({"pool": pool})
+    made.attrs["pool"] = json.dumps({"m": pool, "whole": "none"})
     return made
 
 

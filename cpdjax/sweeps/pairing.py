@@ -1,0 +1,101 @@
+"""Pair features with targets: rows that belong together are checked, or joined by their ids."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cpdjax.errors import InputError
+from cpdjax.features.features import Features
+from cpdjax.sweeps.targets import Targets
+
+
+def paired(features: Features, targets: Targets) -> Features:
+    """Return features whose rows are those of the targets, as far as both know their molecules.
+
+    Features of the same structures, and features of which nothing is known, are returned as they
+    are. Features with ids are put into the order of the targets' ids.
+
+    Raises:
+        InputError: the features belong to other molecules, or to the same in another order; the
+            error says what differs.
+
+    Warns:
+        UserWarning: the features have molecules that the targets lack.
+    """
+    if features.structures_hash and targets.structures_hashes:
+        if features.structures_hash not in targets.structures_hashes:
+            raise InputError(
+                f"features {features.model!r} were computed from other molecules than "
+                f"{targets.name!r}: {_difference(features, targets)}; give the dataset, number and "
+                "random seed that they were extracted with, or extract them anew"
+            )
+        return features
+    if targets.offsets is not None or features.pool == "atom":
+        return features  # rows are atoms, and only structures know them
+    if features.ids is not None and targets.ids is not None:
+        features = _joined(features, features.ids, targets.ids)
+    _check_formulas(features, targets)
+    return features
+
+
+def _difference(features: Features, targets: Targets) -> str:
+    """Say in what the molecules of features and of targets differ."""
+    theirs, ours = features.ids, targets.ids
+    if theirs is None or ours is None:
+        return "their positions, elements, charges or order differ"
+    if len(theirs) != len(ours):
+        return f"{len(theirs)} instead of {len(ours)}"
+    differ = theirs != ours
+    if not differ.any():
+        return "the ids agree, but positions, elements, cells or charges differ"
+    row = int(differ.argmax())
+    first = f"row {row} is {str(theirs[row])!r} instead of {str(ours[row])!r}"
+    if sorted(theirs) == sorted(ours):
+        return f"they are in another order ({first})"
+    missing = int((~np.isin(ours, theirs)).sum())
+    return f"{missing} of {len(ours)} are missing ({first})"
+
+
+def _joined(features: Features, theirs: np.ndarray, ours: np.ndarray) -> Features:
+    """Return the rows of the features in the order of the targets' ids."""
+    for what, ids in ((f"features {features.model!r}", theirs), ("targets", ours)):
+        again = pd.Index(ids).duplicated()
+        if again.any():
+            raise InputError(f"the {what} have id {str(ids[again][0])!r} more than once")
+    rows = pd.Index(theirs).get_indexer(pd.Index(ours))
+    if (rows < 0).any():
+        raise InputError(
+            f"features {features.model!r} have no row for {np.sum(rows < 0)} of {len(ours)} "
+            f"molecules, the first {str(ours[np.argmin(rows)])!r}; expected its id in the column "
+            "'id'"
+        )
+    if len(theirs) > len(ours):
+        warnings.warn(
+            f"features {features.model!r}: {len(theirs) - len(ours)} of {len(theirs)} rows are "
+            "left out, because the targets lack their ids",
+            stacklevel=4,
+        )
+    labels = None if features.formulas is None else features.formulas[rows]
+    return replace(
+        features,
+        layers={layer: array[rows] for layer, array in features.items()},
+        ids=ours,
+        formulas=labels,
+    )
+
+
+def _check_formulas(features: Features, targets: Targets) -> None:
+    """Refuse features of molecules whose formulas are known and are not those of the targets."""
+    theirs, ours = features.formulas, targets.formulas
+    if theirs is None or len(theirs) != len(ours) or (theirs == ours).all():
+        return
+    row = int((theirs != ours).argmax())
+    raise InputError(
+        f"features {features.model!r} belong to other molecules than the targets: "
+        f"{np.sum(theirs != ours)} of {len(ours)} formulas differ, row {row} is {theirs[row]} "
+        f"instead of {ours[row]}; put both into one order, or give both a column 'id'"
+    )
