@@ -38,7 +38,7 @@ def check(
     found = run(
         names,
         dataset=dataset,
-        targets=options.named_or_file(targets),
+        targets=targets,
         n=n,
         layers=options.listed(layers),
         folds=folds,

@@ -12,6 +12,7 @@ import typer
 
 from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
+from cpdjax.sweeps import target_names
 
 Dataset = Annotated[
     str | None,
@@ -40,12 +41,7 @@ Targets = Annotated[
 
 def listed(text: str | None) -> list[str] | None:
     """Return the names in a text that separates them by commas; None stays None."""
-    return None if text is None else [p.strip() for p in text.split(",") if p.strip()]
-
-
-def named_or_file(text: str | None) -> str | list[str] | None:
-    """Return names of targets, or the path of a table as it is."""
-    return text if text is None or Path(text).suffix else listed(text)
+    return None if text is None else target_names.listed(text)
 
 
 def penalty(text: str) -> Any:
@@ -114,8 +110,8 @@ def _parsed(model: type, name: str, value: Any) -> Any:
     field = fields_of(model).get(name)
     if field is None or not isinstance(value, str) or value in _literals(field.annotation):
         return value
-    if name == "targets":
-        return named_or_file(value)
+    if name == "targets":  # names, or a table: `target_names` tells
+        return value
     return listed(value) if _holds_tuple(field.annotation) else value
 
 

@@ -82,7 +82,7 @@ def recommend(
         tables = recommendation.survey(
             options.listed(models),
             dataset=dataset,
-            targets=options.named_or_file(targets),
+            targets=targets,
             n=n,
             repeats=repeats,
             seed=seed,
