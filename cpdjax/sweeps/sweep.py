@@ -101,6 +101,7 @@ def sweep(
     kind.check(chosen)
     significance.check(chosen)
     structures, predicted = inputs.load(dataset, targets, n, chosen)
+    layout = _layout(chosen, predicted)  # before models run, which may take hours
     collected = collect(
         features,
         structures,
@@ -111,7 +112,6 @@ def sweep(
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
-    layout = _layout(chosen, predicted)
     facts = provenance(chosen, predicted, found)
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
