@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,20 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise InputError(f"{name} must be at least {least} and a whole number, got {value!r}")
     if value > MOST_COPIES:
         raise InputError(f"{name} must be at most {MOST_COPIES:,}, got {value:.3g}")
+
+
+def check_names(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that files of results cannot hold: with NUL, or bytes that are no text.
+
+    Raises:
+        InputError: if there is such a name; the error says what it names.
+    """
+    for name in names:
+        if "\0" in name or any("\ud800" <= c <= "\udfff" for c in name):
+            raise InputError(
+                f"{kind} {name!r} holds NUL or bytes that are no text, which files of results "
+                "cannot hold: rename it"
+            )
 
 
 def check_rows(what: str, rows: int) -> None:

@@ -28,6 +28,7 @@ from cpdjax.checks.nonlinear import Nonlinear, check_nonlinear
 from cpdjax.checks.outcome import Outcome, all_passed
 from cpdjax.checks.planted import Planted, check_planted
 from cpdjax.checks.procedures import Alpha
+from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
@@ -118,17 +119,19 @@ def run(
     """
     if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
         targets = DEFAULT_TARGETS
-    structures, molecules = inputs.load(dataset, targets, n, Settings(seed=seed))
+    structures, molecules = inputs.load(
+        dataset, targets, n, checked(Settings, {"seed": seed, "folds": folds})
+    )
     sets = collect(features, structures, layers=layers, progress=progress)
     chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
     with one_blas_thread():
         planted = check_planted(molecules.counts, folds=folds, seed=seed)
-        checked = {}
+        found = {}
         for channel in chosen:
             if progress:
                 print(printable(f"checking {channel.label}"), file=sys.stderr)
-            checked[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
-    return Checks(molecules.name, len(molecules), planted, checked)
+            found[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
+    return Checks(molecules.name, len(molecules), planted, found)
 
 
 def _channels(

@@ -21,6 +21,7 @@ from cpdjax.models.cards import card_of
 from cpdjax.models.training.recipes import read_config, recipe
 from cpdjax.models.weights.wheels import INSTALL
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 
 def list_models(context: typer.Context) -> None:
@@ -55,8 +56,13 @@ def extract(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
-    n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9; by default all.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the molecules drawn.")] = 0,
+    n: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_ROWS, help="Molecules drawn from QM9; by default all."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Random seed of the molecules drawn.")
+    ] = 0,
     layers: options.Layers = None,
     pool: Annotated[
         str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
@@ -68,7 +74,9 @@ def extract(
         ),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Molecules in one batch.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
+    ] = None,
 ) -> None:
     """Compute a model's features of every structure, into a Zarr store.
 

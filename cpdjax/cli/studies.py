@@ -11,10 +11,13 @@ from rich.table import Table
 
 from cpdjax.cli import options
 from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.configuration import checked
 from cpdjax.errors import InputError
 from cpdjax.reports import findings
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 from cpdjax.studies import recommendation, reproduction
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
+from cpdjax.validation import MOST_COPIES
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
 
@@ -22,7 +25,7 @@ _INSTALLED = "Names of models, separated by commas; by default all that are inst
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
     models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
-    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = 2000,
+    n: options.Molecules = DEFAULT_MOLECULES,
     sizes: Annotated[
         str | None, typer.Option(help="Numbers of molecules, separated by commas.")
     ] = None,
@@ -36,8 +39,8 @@ def reproduce(
     found = reproduction.reproduce(
         out,
         options.listed(models),
-        n=n,
-        sizes=None if sizes is None else [int(size) for size in options.listed(sizes) or ()],
+        n=n or DEFAULT_MOLECULES,
+        sizes=checked(Settings, {"sizes": options.listed(sizes)}).sizes,
         repeats=repeats,
         seed=seed,
         progress=show_progress(),
@@ -63,7 +66,9 @@ def recommend(
     n: options.Molecules = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
-    most: Annotated[int, typer.Option(help="Rows of the table.")] = recommendation.MOST,
+    most: Annotated[
+        int, typer.Option(min=1, max=MOST_COPIES, help="Rows of the table.")
+    ] = recommendation.MOST,
     out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
         "cpdjax-recommendation"
     ),

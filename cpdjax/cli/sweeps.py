@@ -94,7 +94,7 @@ def ladder(
     targets: Annotated[
         str, typer.Option(help="Names of targets, separated by commas.")
     ] = "gap,mu,alpha",
-    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = DEFAULT_MOLECULES,
+    n: options.Molecules = DEFAULT_MOLECULES,
     folds: options.Folds = 5,
     alpha: options.Penalty = "loo",
     seed: options.Seed = 0,
