@@ -19,7 +19,7 @@ from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
-from cpdjax.validation import check_count
+from cpdjax.validation import check_count, check_rows
 
 #: On an accelerator, the rows of all replicates in flight hold at most this many numbers: 2 GB.
 _GATHERED = 2**28
@@ -174,6 +174,7 @@ def redrawn(
     ((4, 2, 3), True)
     """
     index, rank, size = layout.index[0], layout.rank[0], layout.sizes[-1]
+    check_rows("all replicates", (1 + replicates) * index.size)
     filled = (rank < size).sum(-1)  # the first slots of every fold
     rng = np.random.default_rng((seed, 2))
     if groups is not None:

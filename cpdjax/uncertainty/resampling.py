@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import InputError
+from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
 #: caches of a CPU, and cost memory for nothing.
@@ -62,6 +63,7 @@ def in_chunks(
 
 def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:
     """Return the identity, then random permutations, within groups where there are some."""
+    check_rows("all permutations", (1 + permutations) * n)
     rng = np.random.default_rng((seed, 1))
     group = group_ids(groups, n)
     places = np.argsort(group, kind="stable")
