@@ -10,7 +10,7 @@ from helpers import ROOT
 import cpdjax
 
 ROOT_FILES = {
-    *("errors", "files", "hashing", "progress", "precision", "threads"),
+    *("errors", "files", "locks", "hashing", "checksums", "progress", "precision", "threads"),
     *("validation", "configuration", "irreps"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
