@@ -1,13 +1,13 @@
-"""Tell damage: what was written is recorded by size and SHA-256, and compared when it is read.
+"""Tell damage: what was written is recorded by its SHA-256, and compared when it is read.
 
-A folder has a record of its files, which was written last. A single file ends in a line that holds
-the hash of all before it; HDF5 and zip, the formats of such files, allow bytes after their end.
+A folder holds the hashes of its files in `SHA256SUMS`, which the command `sha256sum -c` reads too.
+A single file ends in a line with the hash of all before it; HDF5 and zip, the formats of such
+files, allow bytes after their end.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import re
 import warnings
@@ -18,18 +18,20 @@ from cpdjax.errors import FileError
 from cpdjax.files import PREFIX, atomic
 from cpdjax.hashing import hash_file
 
-RECORD = "cpdjax-checksums.json"
+RECORD = "SHA256SUMS"
+_LINE = re.compile("([0-9a-f]{64})  (.+)")
 _LAST_LINE = re.compile(rb"\n#cpdjax sha256 ([0-9a-f]{64})\n")
 _LENGTH = len("\n#cpdjax sha256 \n") + 64
 
-Entries = dict[str, list[int | str]]
+#: Hash by the name of the file in its folder.
+Hashes = dict[str, str]
 
 
 def seal(path: Path) -> None:
     """Record what a file or a folder holds, at the end of the file or in the folder."""
     if path.is_dir():
-        files = {p.relative_to(path).as_posix(): _entry(p) for p in files_of(path)}
-        (path / RECORD).write_text(_text(files), encoding="utf-8")
+        hashes = {_name(path, file): hash_file(file) for file in files_of(path)}
+        (path / RECORD).write_text(_text(hashes), encoding="utf-8", newline="\n")
     else:
         line = f"\n#cpdjax sha256 {hash_file(path)}\n"
         with path.open("ab") as stream:
@@ -41,29 +43,28 @@ def add(folder: Path, paths: Iterable[Path]) -> None:
 
     Of a folder that has a record of its own, the record is added.
     """
-    entries = entries_of(folder) or {}
-    for path in paths:
-        file = path / RECORD if path.is_dir() else path
-        entries[file.relative_to(folder).as_posix()] = _entry(file)
+    files = [path / RECORD if path.is_dir() else path for path in paths]
+    hashes = {**(recorded(folder) or {}), **{_name(folder, f): hash_file(f) for f in files}}
     with atomic(folder / RECORD) as temporary:
-        temporary.write_text(_text(entries), encoding="utf-8")
+        temporary.write_text(_text(hashes), encoding="utf-8", newline="\n")
 
 
-def entries_of(folder: Path) -> Entries | None:
-    """Return what the record of a folder says, or None without a record.
+def recorded(folder: Path) -> Hashes | None:
+    """Return the hashes in the record of a folder, or None without a record.
 
     Raises:
         FileError: the record is damaged.
     """
     try:
-        known: Entries = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if not all(len(entry) == 2 for entry in known.values()):
-            raise ValueError
+        lines = (folder / RECORD).read_bytes().decode().split("\n")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        raise FileError(f"{folder / RECORD} is damaged: remove {folder}, or restore it") from None
-    return known
+    except UnicodeDecodeError:
+        lines = [""]
+    found = [_LINE.fullmatch(line) for line in lines[:-1]]
+    if lines[-1] or None in found:
+        raise FileError(f"{folder / RECORD} is damaged: restore {folder} from a copy, or remove it")
+    return {match[2]: match[1] for match in found if match}
 
 
 def damaged(path: Path) -> list[str] | None:
@@ -73,18 +74,20 @@ def damaged(path: Path) -> list[str] | None:
         FileError: the record of a folder is damaged.
         OSError: a file cannot be read.
     """
-    if path.is_dir():
-        entries = entries_of(path)
-        return None if entries is None else [n for n, e in entries.items() if differs(path / n, e)]
-    known, found = _hashes(path)
-    return None if known is None else [path.name] * (known != found)
+    if not path.is_dir():
+        known, found = _hashes(path)
+        return None if known is None else [path.name] * (known != found)
+    hashes = recorded(path)
+    if hashes is None:
+        return None
+    # Zarr reads whatever lies in its folder.
+    more = {_name(path, f) for f in files_of(path)} - hashes.keys() if _is_zarr(path) else set()
+    return [name for name, known in hashes.items() if differs(path / name, known)] + sorted(more)
 
 
-def differs(path: Path, entry: list[int | str]) -> bool:
-    """Return whether a file is missing, or holds anything else than its record says."""
-    if not path.is_file() or path.stat().st_size != entry[0]:
-        return True
-    return [path.stat().st_size, hash_file(path)] != entry
+def differs(path: Path, known: str) -> bool:
+    """Return whether a file is missing, or has another hash than the known one."""
+    return not path.is_file() or hash_file(path) != known
 
 
 def check(path: Path) -> bool:
@@ -97,7 +100,7 @@ def check(path: Path) -> bool:
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise FileError(
-            f"{path} is damaged: {found[0]}{more} is missing or differs from what was written; "
+            f"{path} is damaged: {found[0]}{more} is missing, added or not what was written; "
             "restore it from a copy, or remove it and make it anew"
         )
     return found is not None
@@ -108,20 +111,24 @@ def warn_unrecorded(path: Path) -> None:
     warnings.warn(f"{path} has no checksums, so damage to it cannot be seen", stacklevel=3)
 
 
-def _entry(path: Path) -> list[int | str]:
-    return [path.stat().st_size, hash_file(path)]
-
-
-def _text(entries: Entries) -> str:
-    return json.dumps(entries, separators=(",", ":"), sort_keys=True)
-
-
 def files_of(folder: Path) -> Iterator[Path]:
-    """Return all files in a folder but its record and what is temporary."""
+    """Return all files in a folder but its record, what is temporary, and the notes of Finder."""
     for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and inside.name != RECORD and not inside.parts[0].startswith(PREFIX):
+        own = path.relative_to(folder).parts[0].startswith(PREFIX) or path.name == RECORD
+        if path.is_file() and not own and not path.name.startswith((".DS_Store", "._")):
             yield path
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _text(hashes: Hashes) -> str:
+    return "".join(f"{found}  {name}\n" for name, found in sorted(hashes.items()))
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix == ".zarr"
 
 
 def _hashes(path: Path) -> tuple[str | None, str]:

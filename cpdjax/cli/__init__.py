@@ -10,6 +10,7 @@ import typer
 
 from cpdjax.cli import checks, models, studies, sweeps
 from cpdjax.cli.shared import say
+from cpdjax.cli.verify import verify
 from cpdjax.errors import InputError
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
 for command in (
     *(sweeps.sweep, sweeps.report, sweeps.compare, sweeps.ladder),
     *(checks.check, studies.reproduce, studies.recommend),
-    *(models.extract, models.train),
+    *(models.extract, models.train, verify),
 ):
     app.command()(command)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from cpdjax import checksums
+from cpdjax.errors import FileError
 
 #: Columns of a table that goes to a file or a pipe. Rich would take these for 80 columns wide and
 #: cut the table short.
@@ -25,11 +29,17 @@ def show_progress() -> bool:
 
 
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
-    """Print tables, then the paths of files that were written."""
+    """Print tables, then the paths of files that were written; keep their checksums."""
     for table in tables:
         if table is not None:
             console().print(table)
-    for path in saved:
+    paths = list(saved)
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            checksums.add(folder, [path for path in paths if path.parent == folder])
+        except FileError as error:  # damaged, or somebody else's
+            warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
+    for path in paths:
         print(f"saved {path}")
 
 

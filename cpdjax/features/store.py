@@ -160,11 +160,11 @@ def _prepare(growing: Path, run: Extraction, facts: dict[str, Any]) -> int:
     if not growing.exists():
         _create(growing, run, facts)
         return 0
-    entries = checksums.entries_of(growing)
-    if entries is None and any(growing.iterdir()):
+    hashes = checksums.recorded(growing)
+    if hashes is None and any(growing.iterdir()):
         raise FileError(f"{growing} is in the way, and not of this program's making: rename it")
-    whole = {n for n, e in (entries or {}).items() if not checksums.differs(growing / n, e)}
-    lost = (entries or {}).keys() - whole
+    whole = {n for n, known in (hashes or {}).items() if not checksums.differs(growing / n, known)}
+    lost = (hashes or {}).keys() - whole
     if not whole or any(not _is_chunk(name) for name in lost):
         remove(growing)  # it was killed while it was created, or cannot be read
         _create(growing, run, facts)
@@ -221,11 +221,11 @@ def _finish(growing: Path, root: Any) -> None:
         # content of a folder, which consolidated metadata spare it.
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(growing)
-    recorded = checksums.entries_of(growing) or {}
-    for file in checksums.files_of(growing):
-        if file.relative_to(growing).as_posix() not in recorded:
-            file.unlink()  # what a killed process had half written
     checksums.add(growing, growing.rglob("zarr.json"))
+    known = checksums.recorded(growing) or {}
+    for file in checksums.files_of(growing):
+        if file.relative_to(growing).as_posix() not in known:
+            file.unlink()  # what a killed process had half written
     flush(growing)
 
 

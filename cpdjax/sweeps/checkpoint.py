@@ -37,6 +37,7 @@ class Checkpoint:
             _check_free(folder)
             with atomic(record) as temporary:
                 temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+            checksums.add(folder, [record])
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a finished unit, or None where it is still to be computed."""
