@@ -26,7 +26,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError
 from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
-from cpdjax.files import flush, remove
+from cpdjax.files import clean, flush, remove
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import Blocks
 from cpdjax.locks import sole_writer
@@ -160,6 +160,7 @@ def _prepare(growing: Path, run: Extraction, facts: dict[str, Any]) -> int:
     if not growing.exists():
         _create(growing, run, facts)
         return 0
+    clean(growing)
     hashes = checksums.recorded(growing)
     if hashes is None and any(growing.iterdir()):
         raise FileError(f"{growing} is in the way, and not of this program's making: rename it")
