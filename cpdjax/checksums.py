@@ -21,6 +21,7 @@ from cpdjax.hashing import hash_file
 RECORD = "SHA256SUMS"
 _LINE = re.compile("([0-9a-f]{64})  (.+)")
 _LAST_LINE = re.compile(rb"\n#cpdjax sha256 ([0-9a-f]{64})\n")
+_PART_OF_LINE = re.compile(rb"#cpdjax sha256|[0-9a-f]{64}\n$")
 _LENGTH = len("\n#cpdjax sha256 \n") + 64
 
 #: Hash by the name of the file in its folder.
@@ -133,12 +134,12 @@ def _is_zarr(path: Path) -> bool:
 
 def _hashes(path: Path) -> tuple[str | None, str]:
     """Return the hash that a file's last line tells, None without one, and that of the rest."""
-    size = path.stat().st_size
-    if size <= _LENGTH:
+    if path.stat().st_size <= _LENGTH:
         return None, ""
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        last = _LAST_LINE.fullmatch(whole[-_LENGTH:])
+        end = whole[-_LENGTH:]
+        last = _LAST_LINE.fullmatch(end)
         if last is None:
-            return None, ""
+            return ("" if _PART_OF_LINE.search(end) else None), "damaged"
         with memoryview(whole) as view, view[:-_LENGTH] as content:
             return last[1].decode(), hashlib.sha256(content).hexdigest()

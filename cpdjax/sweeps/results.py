@@ -112,7 +112,7 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
     writers = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": _write_csv}
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")
-    if path.is_dir() and not _holds_results(path):
+    if path.is_dir() and not holds_results(path):
         raise FileError(f"{path} holds something else than results: rename it, or remove it")
     with atomic(path) as temporary:
         writers[path.suffix](table, temporary)
@@ -137,7 +137,7 @@ def _write_csv(table: xr.Dataset, path: Path) -> None:
     to_long(table).to_csv(path, index=False)
 
 
-def _holds_results(path: Path) -> bool:
+def holds_results(path: Path) -> bool:
     """Return whether `save` wrote a folder, here or in version 0.1.0."""
     marks = {checksums.RECORD: ".zmetadata", ".zattrs": "settings"}
     for name, mark in marks.items():
