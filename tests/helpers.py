@@ -36,6 +36,20 @@ def call(*arguments):
     pytest.fail("main returns without a status")
 
 
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+#: What disks and copies do to a file: one bit, the second half, the whole.
+DAMAGES = (_flip, _cut, Path.unlink)
+
+
 def png_size(path):
     content = path.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"

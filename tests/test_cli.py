@@ -28,6 +28,7 @@ FORMULAS = ["CH4", "C2H6", "H2O", "CO2", "CH3OH", "NH3", "C2H4", "HCN", "N2", "C
 FORMULAS = [*FORMULAS, "CH2O"] * 5
 QUICK = ["--sizes", "30,60", "--repeats", "2", "--alphas", "0.1,10"]
 WRITTEN = [
+    "SHA256SUMS",
     "learning_curves.png",
     "r2_geom.png",
     "results.csv",
@@ -85,7 +86,7 @@ def test_a_sweep_prints_its_table_and_says_what_it_saved(finished):
     for word in ("gap", "mu", "first", "second", "R²_comp"):
         assert word in printed
     assert names(out) == WRITTEN
-    for name in WRITTEN[:4]:
+    for name in WRITTEN[1:5]:
         assert f"saved {out / name}" in printed.splitlines()
 
 
@@ -148,7 +149,7 @@ def test_report_shows_it_again(finished, tmp_path):
         assert (status, errors) == (0, "")
         assert again.splitlines()[0] in printed
         assert again.count("│ gap") == printed.count("│ gap") == 1
-        assert names(figures) == ["learning_curves.png", "r2_geom.png"]
+        assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png"]
 
 
 def test_report_draws_into_the_folder_by_default(finished):
@@ -257,7 +258,7 @@ def test_interrupted(finished, data, tmp_path, monkeypatch):
         status, printed, errors = call(*command)
     assert (status, printed) == (130, "")
     assert errors == "cpdjax: interrupted; the same command goes on where it stopped\n"
-    assert names(tmp_path / "out") == ["sweep.json"]
+    assert names(tmp_path / "out") == ["SHA256SUMS", "sweep.json"]
     assert call(*command)[0] == 0
     assert (tmp_path / "out/results.csv").read_bytes() == (finished[0] / "results.csv").read_bytes()
 

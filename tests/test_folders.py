@@ -10,8 +10,8 @@ from helpers import ROOT
 import cpdjax
 
 ROOT_FILES = {
-    *("characters", "errors", "files", "hashing", "progress", "precision", "threads"),
-    *("validation", "configuration", "irreps", "bounds"),
+    *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
+    *("threads", "validation", "configuration", "irreps", "bounds", "verification"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.
@@ -64,7 +64,7 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import, which hides from these tests"
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("cpdjax"):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "cpdjax":
             for alias in node.names:
                 yield from _file_of(f"{node.module}.{alias.name}")
         elif isinstance(node, ast.Import):

@@ -10,6 +10,7 @@ import typer
 from cpdjax.cli import checks, models, studies, sweeps
 from cpdjax.cli.failures import status_of
 from cpdjax.cli.terminal import say, show_all_characters
+from cpdjax.cli.verify import verify
 
 app = typer.Typer(
     help="What does an atomistic model know beyond composition, where, and in which channel?",
@@ -19,7 +20,7 @@ app = typer.Typer(
 for command in (
     *(sweeps.sweep, sweeps.report, sweeps.compare, sweeps.ladder),
     *(checks.check, studies.reproduce, studies.recommend),
-    *(models.extract, models.train),
+    *(models.extract, models.train, verify),
 ):
     app.command()(command)
 

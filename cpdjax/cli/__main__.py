@@ -1,6 +1,6 @@
 """`python -m cpdjax.cli` runs what `cpdjax` runs."""
 
-from cpdjax.cli import main
+from cpdjax_start import main
 
 if __name__ == "__main__":
     main()

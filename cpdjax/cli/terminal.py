@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from cpdjax import checksums
 from cpdjax.characters import printable, stand_in
+from cpdjax.errors import FileError
 
 #: Columns of a table that goes to a file or a pipe. Rich would take these for 80 columns wide and
 #: cut the table short.
@@ -42,11 +45,17 @@ def show_progress() -> bool:
 
 
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
-    """Print tables, then the paths of files that were written."""
+    """Print tables, then the paths of files that were written; keep their checksums."""
     for table in tables:
         if table is not None:
             console().print(table)
-    for path in saved:
+    paths = list(saved)
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            checksums.add(folder, [path for path in paths if path.parent == folder])
+        except FileError as error:  # damaged, or somebody else's
+            warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
+    for path in paths:
         put(f"saved {path}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from cpdjax import checksums
 from cpdjax.data.structures import Structures
 from cpdjax.files import atomic
 
@@ -36,6 +37,7 @@ def save(path: Path, structures: Structures) -> None:
     try:
         with atomic(path) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
+            checksums.seal(temporary)
     except OSError as error:
         warnings.warn(
             f"{structures.name} is parsed anew each time, because {path} cannot be written "
@@ -47,6 +49,8 @@ def save(path: Path, structures: Structures) -> None:
 def load(path: Path, name: str) -> Structures | None:
     """Return the structures in a cache file, or None where it does not exist or is damaged."""
     try:
+        if checksums.damaged(path):
+            return None
         with np.load(path, allow_pickle=False) as file:
             fields: dict[str, Any] = {key: file[key] for key in _ARRAYS}
             for group in _GROUPS:

@@ -15,10 +15,10 @@ import xarray as xr
 from cpdjax import models
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features.extraction import extract
+from cpdjax.features.extraction import Extraction, extract
 from cpdjax.features.features import Features
 from cpdjax.features.readers import read_layers
-from cpdjax.features.store import is_store, read_features
+from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import zoo
 from cpdjax.models.interface import Model
 
@@ -30,6 +30,7 @@ def collect(
     pool: str | None = None,
     layers: Sequence[str] | None = None,
     invariants: str | None = None,
+    keep: Path | None = None,
     progress: bool = False,
 ) -> list[Features]:
     """Return the features of one source, of a sequence of sources, or of named sources.
@@ -41,7 +42,8 @@ def collect(
     Sources without any of `layers` are left out. Models pool by `pool`, means by default; features
     that are pooled already must have been pooled in that way, if one is named. Where `invariants`
     is "norm-then-pool", models make scalars of the features of atoms; all other features keep
-    their irreps.
+    their irreps. What models compute is kept in stores in the folder `keep`, if it is given, and
+    read from them the next time.
 
     Raises:
         UnknownNameError: if a name is neither a model nor a file, or no source has a layer.
@@ -76,7 +78,7 @@ def collect(
     for name, source in opened:
         kept = [layer for layer in _layer_names(source) if layers is None or layer in layers]
         if kept:
-            features = _computed(source, structures, pool, kept, invariants, progress)
+            features = _computed(source, structures, pool, kept, invariants, keep, progress)
             own = {layer: features[layer] for layer in kept}
             origins = {k: v for k, v in features.origins.items() if k in own}
             found.append(replace(features, layers=own, model=name, origins=origins))
@@ -121,6 +123,7 @@ def _computed(
     pool: str | None,
     layers: Sequence[str],
     invariants: str | None,
+    keep: Path | None,
     progress: bool,
 ) -> Features:
     """Return the features themselves, or those that a model computes of the structures."""
@@ -133,6 +136,10 @@ def _computed(
             'only: give dataset="qm9" or a structure file'
         )
     before = "norm-then-pool" if invariants == "norm-then-pool" else None
+    if keep is not None:
+        return kept_features(
+            keep, Extraction.of(source, structures, layers, pool, before), progress
+        )
     return extract(
         source,
         structures,

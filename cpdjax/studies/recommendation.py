@@ -228,7 +228,8 @@ def save(tables: Sequence[xr.Dataset], folder: str | Path) -> None:
     for table, name in zip(tables, _FILES, strict=False):
         results.save(table, Path(folder) / name)
     for name in _FILES[len(tables) :]:
-        remove(Path(folder) / name)
+        if results.holds_results(Path(folder) / name):
+            remove(Path(folder) / name)
 
 
 def load(path: str | Path) -> list[xr.Dataset]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cpdjax import checksums
 from cpdjax.errors import FileError
-from cpdjax.files import atomic, remove
+from cpdjax.files import atomic, clean
 
 
 class Checkpoint:
@@ -19,19 +21,23 @@ class Checkpoint:
     Without a folder nothing is kept.
 
     Raises:
-        FileError: the folder holds the results of another configuration.
+        FileError: the folder holds the results of another configuration, or results that no sweep
+            in this folder made.
     """
 
     def __init__(self, folder: Path | None, facts: Mapping[str, Any]):
         self.folder = folder
         if folder is None:
             return
+        clean(folder / "units")
         record = folder / "sweep.json"
         if record.exists():
             _check_same(record, facts)
         else:
+            _check_free(folder)
             with atomic(record) as temporary:
                 temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+            checksums.add(folder, [record])
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a finished unit, or None where it is still to be computed."""
@@ -39,11 +45,13 @@ class Checkpoint:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
+            if not checksums.damaged(path):
+                with np.load(path, allow_pickle=False) as arrays:
+                    return {key: arrays[key] for key in arrays.files}
         except Exception:  # a damaged file can raise nearly anything
-            remove(path)  # the unit is computed again
-            return None
+            pass
+        warnings.warn(f"{path} is damaged: it is computed again", stacklevel=2)
+        return None
 
     def save(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a finished unit, whole or not at all; arrays that are None are left out."""
@@ -52,9 +60,20 @@ class Checkpoint:
             with atomic(path) as temporary:
                 kept: dict[str, Any] = {k: v for k, v in arrays.items() if v is not None}
                 np.savez(temporary, allow_pickle=False, **kept)
+                checksums.seal(temporary)
 
     def _path(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / "units" / f"{name}.npz"
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder whose own files a sweep would replace."""
+    for name in ("results.zarr", "results.nc", "results.csv", "units"):
+        if (folder / name).exists():
+            raise FileError(
+                f"{folder / name} exists, but no sweep.json that says what it is: choose another "
+                "folder, or remove it"
+            )
 
 
 def _check_same(record: Path, facts: Mapping[str, Any]) -> None:

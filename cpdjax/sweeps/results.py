@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cpdjax import checksums
 from cpdjax.errors import FileError
-from cpdjax.files import atomic, write_csv
+from cpdjax.files import atomic, clean, write_csv
 from cpdjax.kernel.scores import Scores
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
@@ -103,46 +104,82 @@ def assemble(
 def save(table: xr.Dataset, path: str | Path) -> Path:
     """Write results to `.zarr`, `.nc` or `.csv`, whole or not at all.
 
-    A CSV file is long: it has one row for each score.
+    A CSV file is long: it has one row for each score. The other two hold checksums, by which `load`
+    tells damage.
 
     Raises:
-        FileError: the path has another suffix.
+        FileError: the path has another suffix, or is a folder that holds something else.
     """
     path = Path(path)
-    writers = {
-        # Format 2: strings are not specified yet in format 3.
-        ".zarr": lambda p: table.to_zarr(p, mode="w", zarr_format=2),
-        ".nc": lambda p: table.to_netcdf(p, engine="h5netcdf"),
-        ".csv": lambda p: write_csv(to_long(table), p),
-    }
+    writers = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": _write_csv}
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")
+    if path.is_dir() and not holds_results(path):
+        raise FileError(f"{path} holds something else than results: rename it, or remove it")
     with atomic(path) as temporary:
-        writers[path.suffix](temporary)
+        writers[path.suffix](table, temporary)
     return path
+
+
+def _write_zarr(table: xr.Dataset, path: Path) -> None:
+    compressors = ({"id": "zstd", "level": 0, "checksum": True},)
+    # Format 2: strings are not specified yet in format 3.
+    encoding = {name: {"compressors": compressors} for name in table.variables}
+    table.to_zarr(path, mode="w", zarr_format=2, encoding=encoding)
+    checksums.seal(path)
+
+
+def _write_netcdf(table: xr.Dataset, path: Path) -> None:
+    # Written in memory first, because HDF5 cannot end in an orderly way on a full disk.
+    path.write_bytes(table.to_netcdf(engine="h5netcdf"))
+    checksums.seal(path)
+
+
+def _write_csv(table: xr.Dataset, path: Path) -> None:
+    write_csv(to_long(table), path)
+
+
+def holds_results(path: Path) -> bool:
+    """Return whether `save` wrote a folder, here or in version 0.1.0."""
+    marks = {checksums.RECORD: ".zmetadata", ".zattrs": "settings"}
+    for name, mark in marks.items():
+        file = path / name
+        if file.is_file() and mark.encode() in file.read_bytes():
+            return True
+    return False
 
 
 def load(path: str | Path) -> xr.Dataset:
     """Read results from a `.zarr`, a `.nc`, or the folder of a sweep.
 
     Raises:
-        FileError: they are missing, unreadable, truncated, or no results of a sweep.
+        FileError: they are missing, unreadable, truncated, damaged, or no results of a sweep.
+
+    Warns:
+        UserWarning: they hold no checksums, as those of version 0.1.0.
     """
     path = Path(path)
+    clean(path)  # puts back what a killed process had set aside
+    clean(path.parent)
     inside = [p for p in (path / "results.zarr", path / "results.nc") if p.exists()]
     path = inside[0] if inside else path
     if not path.exists() or (path.is_dir() and path.suffix != ".zarr"):
         raise FileError(f"no results at {path}: give a sweep's folder, a .zarr or a .nc")
     engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
     try:
+        recorded = checksums.check(path)
         with xr.open_dataset(path, engine=engine) as opened:
             table = opened.load()
+    except FileError:
+        raise
     except Exception as error:  # every backend has its own kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FileError(f"cannot read results from {path}: {reason}") from None
     missing = {"r2_geom", "r2_full", "r2_comp", "n_features"} - set(table)
     if missing:
         raise FileError(f"{path} holds no results of a sweep: {sorted(missing)} missing")
+    if not recorded:
+        checksums.warn_unrecorded(path)
     return table
 
 

@@ -29,6 +29,7 @@ from cpdjax.features.sources import collect
 from cpdjax.kernel.options import Choices, Options
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
+from cpdjax.locks import sole_writer
 from cpdjax.precision import default_batch_size
 from cpdjax.probes.arguments import compute
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
@@ -66,8 +67,8 @@ def sweep(
             Parquet file: with a column `formula` or `smiles`; or beside a file of structures, row
             by row or joined on `id`.
         n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
-        out: folder that keeps finished units while the sweep runs, so that it can be interrupted
-            and resumed. By default nothing is kept.
+        out: folder that keeps extracted features and finished units while the sweep runs, so that
+            it can be interrupted and resumed. By default nothing is kept.
         progress: show a progress bar on standard error.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
@@ -89,6 +90,7 @@ def sweep(
 
     Raises:
         InputError: data or settings cannot be used; a subclass says of which kind they are.
+        FileError: `out` holds another sweep, or another process is writing to it.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -101,8 +103,25 @@ def sweep(
     kind = KINDS[chosen.probe]
     kind.check(chosen)
     significance.check(chosen)
-    structures, predicted = inputs.load(dataset, targets, n, chosen)
-    check_names("target", predicted.by_name)
+    loaded = inputs.load(dataset, targets, n, chosen)
+    check_names("target", loaded[1].by_name)
+    if out is None:
+        return _swept(features, *loaded, chosen, None, progress)
+    folder = Path(out)
+    with sole_writer(folder, folder / ".lock"):
+        return _swept(features, *loaded, chosen, folder, progress)
+
+
+def _swept(
+    features: Any,
+    structures: Structures | None,
+    predicted: Targets,
+    chosen: Settings,
+    folder: Path | None,
+    progress: bool,
+) -> xr.Dataset:
+    """Return the results of a sweep that keeps its features and finished units in `folder`."""
+    kind = KINDS[chosen.probe]
     layout = _layout(chosen, predicted)  # before models run, which may take hours
     collected = collect(
         features,
@@ -110,13 +129,14 @@ def sweep(
         pool=kind.rows.pool(chosen),
         layers=chosen.layers,
         invariants=kind.invariants(chosen),
+        keep=None if folder is None else folder / "features",
         progress=progress,
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(chosen, predicted, found)
-    checkpoint = Checkpoint(None if out is None else Path(out), facts)
+    checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
     scores = _run(work, progress)
     table = assemble(work, scores, facts)

@@ -1,6 +1,6 @@
 """Training of an architecture on one target: AdamW, warm-up and cosine, EMA, exact resume.
 
-A run is a folder. While it trains: `config.json`, `split.npz`, `log.csv` and Orbax checkpoints of
+A run is a folder. While it trains: `config.json`, `split.npz`, `log.csv` and checkpoints of
 everything that the next step depends on; the order of the molecules follows from seed and epoch. At
 its end: the model as `cpdjax.models.save` writes it, and `card.json`.
 """
@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 from rich.console import Console
 from rich.progress import Progress
 
@@ -28,8 +27,10 @@ from cpdjax import models
 from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError, InputError
-from cpdjax.files import atomic
+from cpdjax.files import atomic, clean
+from cpdjax.locks import sole_writer
 from cpdjax.models.encoder import Encoder
+from cpdjax.models.training import checkpoints
 from cpdjax.models.training.baselines import baselines
 from cpdjax.models.training.batches import Batches, Labelled
 from cpdjax.models.training.loss_figure import plot
@@ -40,6 +41,7 @@ from cpdjax.models.weights.translate import example
 from cpdjax.models.zoo import CARD, MODEL, SPLIT
 
 _CONFIG, _LOG, _FIGURE, _CHECKPOINTS = "config.json", "log.csv", "loss.png", "checkpoints"
+_LOCK = ".lock"
 _EVALUATED = 128  # Molecules that are evaluated in one call.
 COLUMNS = ("epoch", "step", "molecules", "learning_rate", "train_loss", "validation_mae", "seconds")
 
@@ -82,27 +84,32 @@ def train(
     Raises:
         UnknownNameError: there is no such target or option of the architecture.
         InputError: there are fewer molecules than the recipe asks for, or the loss is not finite.
-        FileError: `out` holds another run, or something else.
+        FileError: `out` holds another run, or something else, or another process is training
+            there.
     """
     out = Path(out)
     run = Run.of(recipe, structures)
+    with sole_writer(out, out / _LOCK):
+        return _trained(run, out, progress, checkpoint_seconds)
+
+
+def _trained(run: Run, out: Path, progress: bool, checkpoint_seconds: float) -> Encoder:
+    """Train what is not trained yet, in a folder that no other process writes to."""
     _claim(out, run)
     if (out / CARD).exists():  # an earlier call has finished it
         trained: Any = models.load(out)
         return trained
-    checkpoints = (out / _CHECKPOINTS).resolve()
-    options = ocp.CheckpointManagerOptions(max_to_keep=1)
+    folder = out / _CHECKPOINTS
     with (
-        ocp.CheckpointManager(checkpoints, options=options) as manager,
         Progress(console=Console(stderr=True), disable=not progress) as bar,
         jax.enable_x64(False),
         jax.numpy_dtype_promotion("standard"),  # Optax needs it
         jax.default_matmul_precision("highest"),
     ):
-        state = _restored(manager, run.first())
+        state = checkpoints.restore(folder, run.first())
         log = Log(out / _LOG, int(state.step))
-        task = bar.add_task(recipe.name, total=run.steps, completed=int(state.step))
-        state = _loop(run, state, manager, log, lambda: bar.advance(task), checkpoint_seconds)
+        task = bar.add_task(run.recipe.name, total=run.steps, completed=int(state.step))
+        state = _loop(run, state, folder, log, lambda: bar.advance(task), checkpoint_seconds)
         encoder = run.encoder(state.ema)
         _finish(out, run, encoder, log)
     return encoder
@@ -111,7 +118,7 @@ def train(
 def _loop(
     run: Run,
     state: State,
-    manager: ocp.CheckpointManager,
+    folder: Path,
     log: Log,
     advance: Callable[[], Any],
     every: float,
@@ -127,7 +134,7 @@ def _loop(
             state = run.step(state, labelled)
             advance()
             if time.monotonic() - saved_at > every and number + 1 < per_epoch:
-                manager.save(int(state.step), args=ocp.args.StandardSave(state))
+                checkpoints.save(folder, int(state.step), state)
                 saved_at = time.monotonic()
         loss = float(state.loss) / per_epoch
         if not np.isfinite(loss):
@@ -137,7 +144,7 @@ def _loop(
             )
         log.write(run, epoch, state, loss, run.error(state.ema, run.validation))
         state = replace(state, loss=jnp.zeros_like(state.loss))
-        manager.save(int(state.step), args=ocp.args.StandardSave(state))
+        checkpoints.save(folder, int(state.step), state)
     return state
 
 
@@ -285,13 +292,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _restored(manager: ocp.CheckpointManager, first: State) -> State:
-    step = manager.latest_step()
-    if step is None:
-        return first
-    return manager.restore(step, args=ocp.args.StandardRestore(first))
-
-
 def _claim(out: Path, run: Run) -> None:
     """Claim the folder for this run, or refuse one that holds anything else."""
     facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
@@ -302,11 +302,19 @@ def _claim(out: Path, run: Run) -> None:
             raise FileError(
                 f"{out} holds another run (different: {', '.join(changed)}): choose another folder"
             )
-        return
-    if out.exists() and any(out.iterdir()):
+    else:
+        _claim_new(out, run, facts)
+    if not (out / CARD).exists():
+        run.split.save(out / SPLIT)  # whatever an interruption left of it
+
+
+def _claim_new(out: Path, run: Run, facts: Mapping[str, Any]) -> None:
+    """Write `config.json` into a folder that holds nothing, or the start of this run."""
+    clean(out)
+    if any(path.name not in (_LOCK, SPLIT) for path in out.iterdir()):
         raise FileError(f"{out} holds something else: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    run.split.save(out / SPLIT)
+    if (out / SPLIT).exists() and Split.load(out / SPLIT).hash != run.split.hash:
+        raise FileError(f"{out} holds the split of another run: choose another folder")
     with atomic(out / _CONFIG) as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 import zarr
 from ase.build import molecule
-from helpers import Toy, random_structures
+from helpers import DAMAGES, Toy, random_structures
 
-from cpdjax import models
+from cpdjax import checksums, models
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError
 from cpdjax.features import store
@@ -59,20 +60,28 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after", [0, 17, 40])
-def test_interrupted_and_resumed_is_bit_identical(tmp_path, structures, monkeypatch, after):
-    whole = extract_to(tmp_path / "whole.zarr", Toy(), structures, batch_size=4)
-    path, rows = tmp_path / "f.zarr", store.Extraction.rows
-    seen = []
+def interrupted(path, structures, monkeypatch, after, pool="mean"):
+    """The folder in which an extraction that was killed keeps its parts."""
+    rows = store.Extraction.rows
 
     def killed(self, indices, advance):
         if after in indices:
             raise Killed
         return rows(self, indices, advance)
 
-    monkeypatch.setattr(store.Extraction, "rows", killed)
-    with pytest.raises(Killed):
-        extract_to(path, Toy(), structures, batch_size=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Extraction, "rows", killed)
+        with pytest.raises(Killed):
+            extract_to(path, Toy(), structures, pool=pool, batch_size=4)
+    return path.with_name(f".{path.stem}-unfinished.zarr")
+
+
+@pytest.mark.parametrize("after", [0, 17, 40])
+def test_interrupted_and_resumed_is_bit_identical(tmp_path, structures, monkeypatch, after):
+    whole = extract_to(tmp_path / "whole.zarr", Toy(), structures, batch_size=4)
+    path, rows = tmp_path / "f.zarr", store.Extraction.rows
+    seen = []
+    interrupted(path, structures, monkeypatch, after)
     assert not path.exists()
 
     def counted(self, indices, advance):
@@ -94,13 +103,10 @@ def test_killed_while_the_store_is_created(tmp_path, structures, monkeypatch, ki
     with monkeypatch.context() as patch:
         owner = zarr if killed_at == "create_group" else zarr.Group
 
-        def killed(*arguments, **_):
-            if killed_at == "create_group":
-                arguments[0].mkdir()
+        def killed(*_, **__):
             raise Killed
 
         patch.setattr(owner, killed_at, killed)
-        patch.setattr(store, "remove", lambda path: None)  # which a SIGKILL does not wait for
         with pytest.raises(Killed):
             extract_to(path, Toy(), structures)
     assert [p.name for p in tmp_path.iterdir()] == [".f-unfinished.zarr"]
@@ -149,11 +155,19 @@ def test_the_hash_of_a_model_is_the_same_in_another_process():
     assert first == second
 
 
+def without_record(path):
+    """Take the record away, as in stores of version 0.1.0."""
+    (path / checksums.RECORD).unlink()
+
+
 def test_unfinished_or_damaged_stores_are_one_line(tmp_path, structures):
     path = extract_to(tmp_path / "f.zarr", Toy(), structures)
     record = json.loads((path / "zarr.json").read_text())
     record["attributes"]["molecules_done"] = 32
     (path / "zarr.json").write_text(json.dumps(record))
+    with pytest.raises(FileError, match=r"is damaged: zarr\.json"):
+        read_features(path)
+    without_record(path)
     with pytest.raises(FileError, match="holds 32 of 50 molecules"):
         read_features(path)
     (path / "zarr.json").write_text("{")
@@ -161,6 +175,82 @@ def test_unfinished_or_damaged_stores_are_one_line(tmp_path, structures):
         read_features(path)
     with pytest.raises(FileError, match="remove it"):
         extract_to(path, Toy(), structures)
+
+
+def test_a_store_without_a_record_is_read_with_a_warning(tmp_path, structures):
+    path = extract_to(tmp_path / "f.zarr", Toy(), structures)
+    expected = read_features(path)
+    without_record(path)
+    with pytest.warns(UserWarning, match="has no checksums"):
+        assert read_features(path) == expected
+
+
+def chunks(path):
+    return sorted(p for p in path.rglob("c/*/*/*") if p.is_file())
+
+
+@pytest.mark.parametrize("pool", ["mean", "atom"])
+def test_damage_to_any_file_of_a_store_is_told(tmp_path, structures, pool):
+    whole = extract_to(tmp_path / "f.zarr", Toy(), structures, pool=pool)
+    assert len(chunks(whole)) == 2 * -(-(len(structures.numbers) if pool == "atom" else 50) // 16)
+    for name in sorted(p.relative_to(whole) for p in whole.rglob("*") if p.is_file()):
+        for damage in DAMAGES:
+            path = shutil.copytree(whole, tmp_path / "copy")
+            damage(path / name)
+            with (
+                pytest.raises(FileError, match="copy")
+                if (path / checksums.RECORD).exists()
+                else (pytest.warns(UserWarning, match="no checksums"))
+            ):
+                read_features(path)
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("pool", ["mean", "atom"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_while_interrupted_is_mended(tmp_path, structures, monkeypatch, pool, damage):
+    whole = extract_to(tmp_path / "whole.zarr", Toy(), structures, pool=pool, batch_size=4)
+    growing = interrupted(tmp_path / "f.zarr", structures, monkeypatch, 40, pool)
+    found = chunks(growing)
+    assert len(found) >= 4
+    for chunk in found:
+        content = chunk.read_bytes()
+        damage(chunk)
+        path = extract_to(tmp_path / "f.zarr", Toy(), structures, pool=pool, batch_size=4)
+        assert read_features(path) == read_features(whole)
+        path.rename(growing)  # as unfinished as one can be
+        assert chunk.read_bytes() == content or chunk == found[-1]
+
+
+def test_what_others_made_is_left_alone(tmp_path, structures):
+    mine = tmp_path / ".f-unfinished.zarr"
+    mine.mkdir()
+    (mine / "note").write_text("mine")
+    with pytest.raises(FileError, match="rename it"):
+        extract_to(tmp_path / "f.zarr", Toy(), structures)
+    assert (mine / "note").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == [mine.name]
+
+
+def test_a_second_writer_is_told(tmp_path, structures, monkeypatch):
+    rows = store.Extraction.rows
+
+    def second(*arguments):
+        with pytest.raises(FileError, match="another process is writing"):
+            extract_to(tmp_path / "f.zarr", Toy(), structures)
+        return rows(*arguments)
+
+    monkeypatch.setattr(store.Extraction, "rows", second)
+    extract_to(tmp_path / "f.zarr", Toy(), structures)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]
+
+
+def test_a_link_stays(tmp_path, structures):
+    (tmp_path / "big").mkdir()
+    (tmp_path / "f.zarr").symlink_to(tmp_path / "big" / "g.zarr")
+    extract_to(tmp_path / "f.zarr", Toy(), structures)
+    assert (tmp_path / "f.zarr").is_symlink()
+    assert read_features(tmp_path / "big" / "g.zarr") == read_features(tmp_path / "f.zarr")
 
 
 def test_a_sweep_takes_a_store(tmp_path, structures):

@@ -341,7 +341,8 @@ def test_a_damaged_unit_is_computed_again(damage, folder, computed):
         "pickle": b"\x80\x04N.",
     }
     unit.write_bytes(content[damage])
-    found = run(PAIR, out=folder)
+    with pytest.warns(UserWarning, match=f"{unit.name} is damaged: it is computed again"):
+        found = run(PAIR, out=folder)
     assert computed == [unit.stem]
     xr.testing.assert_identical(found, run(PAIR))
     assert len(list((folder / "units").iterdir())) == 4
@@ -420,8 +421,8 @@ def test_a_writer_that_fails_leaves_what_was(table, name, existed, tmp_path, mon
         for cls, method in writers:
             writer = getattr(cls, method)
 
-            def fails(data, target, *args, writer=writer, **options):
-                writer(data, target, *args, **options)
+            def fails(data, *args, writer=writer, **options):
+                writer(data, *args, **options)
                 raise OSError("disk full")
 
             patch.setattr(cls, method, fails)

@@ -1,0 +1,70 @@
+"""Start the command `cpdjax`: first what ends it on a signal, then its imports, which take seconds.
+
+This file stands outside the package, because Python imports the whole package before any file of
+it. A signal ends the command wherever it is, within moments and with one line: all that it writes
+is whole or not there, so nothing is lost but the work of the last seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+_LINES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_GO_ON = ("sweep", "extract", "train", "reproduce", "recommend")
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    end_on_signals()
+    from cpdjax.cli import main as run
+
+    run()
+
+
+def end_on_signals() -> None:
+    """End this process on SIGINT and SIGTERM, also while compiled code runs.
+
+    Python calls handlers between two instructions of its own, which may be minutes away. The number
+    of a signal is written to a socket at once, where a thread waits for it.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    # Both ends stay open as long as the thread lives.
+    threading.Thread(target=_wait, args=(ours, theirs), daemon=True).start()
+    for number in _LINES:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _leave_it_to_the_thread)
+
+
+def _leave_it_to_the_thread(*_: object) -> None:
+    """Do nothing, in place of KeyboardInterrupt."""
+
+
+def _wait(ours: socket.socket, _theirs: socket.socket) -> None:
+    """End the process when one of the signals comes."""
+    while True:
+        for number in ours.recv(1):
+            if number in _LINES:
+                _end(signal.Signals(number))
+
+
+def _end(number: signal.Signals) -> None:
+    """Remove what is temporary, say why, and end without the ends of other threads."""
+    files = sys.modules.get("cpdjax.files")  # not yet there during the first imports
+    try:
+        if hasattr(files, "abandon"):
+            files.abandon()
+    finally:
+        goes_on = len(sys.argv) > 1 and sys.argv[1] in _GO_ON
+        line = f"cpdjax: {_LINES[number]}" + "; the same command goes on where it stopped" * goes_on
+        # A progress bar hides the cursor.
+        shown = "\r\x1b[2K\x1b[?25h" if os.isatty(2) else ""
+        try:
+            os.write(2, f"{shown}{line}\n".encode())
+        finally:
+            os._exit(128 + number)

@@ -1,0 +1,71 @@
+"""A signal ends the command at once, with one line, whatever it is doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+#: Busy in compiled code, which no handler of Python interrupts, with a file half written.
+BUSY = """
+import os, re, sys, time
+sys.argv = ["cpdjax", "sweep"]
+import cpdjax_start
+cpdjax_start.end_on_signals()
+from cpdjax.files import atomic
+with atomic("mine.txt") as temporary:
+    temporary.write_text("half")
+    print("busy", flush=True)
+    time.sleep(60)
+"""
+GO_ON = "the same command goes on where it stopped"
+
+
+def ended(process, number, times=1):
+    """Exit status, what was said, and how long it took."""
+    began = time.monotonic()
+    for _ in range(times):
+        process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < 5
+    return process.returncode, said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("number", "word", "times"),
+    [(signal.SIGINT, "interrupted", 1), (signal.SIGINT, "interrupted", 3),
+     (signal.SIGTERM, "terminated", 1)],
+)  # fmt: skip
+def test_signals_while_busy(tmp_path, number, word, times):
+    process = subprocess.Popen([sys.executable, "-c", BUSY], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    assert process.stdout.readline() == "busy\n"
+    assert ended(process, number, times) == (128 + number, f"cpdjax: {word}; {GO_ON}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_signals_during_the_imports(tmp_path):
+    code = "print(flush=True); import cpdjax_start; print(flush=True); cpdjax_start.main()"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    process.stdout.readline(), process.stdout.readline()
+    time.sleep(0.2)
+    assert ended(process, signal.SIGINT) == (130, "cpdjax: interrupted\n")
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch):
+    """As under nohup; importing the library changes no handler at all."""
+    code = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+before = signal.getsignal(signal.SIGINT)
+import cpdjax, cpdjax.cli, cpdjax_start
+assert signal.getsignal(signal.SIGINT) is before
+cpdjax_start.end_on_signals()
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
