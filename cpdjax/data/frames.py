@@ -90,9 +90,18 @@ def read_frames(path: Path, index: Any) -> list[Atoms]:
 def check_frames(frames: Sequence[Atoms], names: Sequence[str]) -> None:
     """Refuse frames with sites that are partly occupied, which no model can see.
 
+    A warning names deuterium and tritium, which ASE reads as hydrogen from some files.
+
     Raises:
         InputError: if a site is shared, split or sometimes empty; the error names the structure.
     """
+    heavy = [name for name, frame in zip(names, frames, strict=True) if _has_heavy_hydrogen(frame)]
+    if heavy:
+        warnings.warn(
+            f"deuterium or tritium in {len(heavy)} of {len(frames)} structures, the first "
+            f"'{heavy[0]}', is taken as hydrogen, because models know no isotopes",
+            stacklevel=3,
+        )
     for name, frame in zip(names, frames, strict=True):
         partial = next(_partial_sites(frame), None)
         if partial is not None:
@@ -100,6 +109,12 @@ def check_frames(frames: Sequence[Atoms], names: Sequence[str]) -> None:
                 f"structure '{name}' has a site that is partly occupied ({partial}), which counts "
                 "of atoms and models cannot represent: make an ordered structure of it first"
             )
+
+
+def _has_heavy_hydrogen(frame: Atoms) -> bool:
+    """Return whether an atom of hydrogen has the mass of another isotope."""
+    masses = frame.arrays.get("masses")
+    return masses is not None and bool((masses[frame.numbers == 1] > 1.5).any())
 
 
 def _partial_sites(frame: Atoms) -> Iterator[str]:

@@ -211,6 +211,12 @@ def test_partial_occupancy_is_refused(sites, tmp_path):
     assert formulas(datasets.read(whole)) == "MgO"
 
 
+def test_deuterium_of_a_cif_is_hydrogen_with_a_word(tmp_path):
+    path = cif(tmp_path / "ice.cif", 1, ["O1 O 0 0 0 1", "D1 D 0.22 0 0 1", "D2 D 0 0.22 0 1"])
+    with pytest.warns(UserWarning, match="'ice_0', is taken as hydrogen"):
+        assert formulas(datasets.read(path)) == "H2O"
+
+
 @pytest.mark.parametrize(("third", "expected"), [("0.33333", "Mo2S4"), ("0.333", None)])
 def test_rounded_special_positions_do_not_pass_as_more_atoms(third, expected, tmp_path):
     two_thirds = f"{2 * float(third):.5f}"
