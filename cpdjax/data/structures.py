@@ -35,7 +35,6 @@ from cpdjax.data.ase_columns import (
     result_units,
     strings,
     warn_left_out,
-    warn_of_initial_charges,
     with_results,
 )
 from cpdjax.data.batch import Batch
@@ -315,20 +314,23 @@ class Structures:
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [with_results(frame) for frame in frames]
-        ids = strings("id", info) if in_all("id", info) else _default_ids(name, len(frames))
+        own_ids = strings("id", info) if in_all("id", info) else _default_ids(name, len(frames))
+        ids = own_ids.tolist()
         check_frames(frames, ids)
-        is_table = isinstance(targets, (Mapping, pd.DataFrame))
-        given = {str(k): np.asarray(v) for k, v in dict(targets).items()} if is_table else {}
-        electrons, used = electrons_of(info, ids, given)
-        if "charge" not in electrons:
-            warn_of_initial_charges(frames, ids)
-        if targets is None or is_table:
-            found, lacking = columns_of(info, skip={"id", "smiles", "occupancy", *used})
+        given: dict[str, np.ndarray] = {}
+        named: list[str] | None = None
+        if isinstance(targets, (Mapping, pd.DataFrame)):
+            given = {str(k): np.asarray(v) for k, v in dict(targets).items()}
+        elif targets is not None:
+            named = list(targets)
+        electrons, used = electrons_of(frames, info, ids, given)
+        skip = {"id", "smiles", "occupancy", *used}.difference(named or ())
+        found, lacking = columns_of(info, skip)
+        if named is None:
             warn_left_out("entries", lacking, len(frames))
             found |= given
         else:
-            columns, _ = columns_of(info, skip=())
-            found = {key: named_column(key, columns, info) for key in targets}
+            found = {key: named_column(key, found, info) for key in named}
         periodic = any(frame.pbc.any() for frame in frames)
         structures = cls(
             name=name,
@@ -340,7 +342,7 @@ class Structures:
             targets=found,
             units=result_units(frames, targets) | dict(units or {}),
             atom_targets=atom_columns(frames),
-            ids=ids,
+            ids=own_ids,
             smiles=strings("smiles", info) if in_all("smiles", info) else None,
             **electrons,
         )
