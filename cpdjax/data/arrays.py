@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from jaxtyping import Bool, Float, Int
 
 from cpdjax.errors import InputError
@@ -151,6 +152,11 @@ def _with_images(
     """Return atoms wrapped into their cells, and again behind each face that they are close to."""
     vectors = np.where(pbc[:, :, None], cells, 0)
     inverse = np.linalg.pinv(vectors)
+    # A cell so flat that more than the next image counts is given by its shortest vectors.
+    flat = np.flatnonzero((np.linalg.norm(inverse, axis=1) * CLOSEST > 1).any(1))
+    for i in flat:
+        vectors[i] = minkowski_reduce(vectors[i], pbc[i])[0]
+    inverse[flat] = np.linalg.pinv(vectors[flat])
     per_length = np.linalg.norm(inverse, axis=1)  # the fraction of the cell that 1 Å is
     for axis in range(3):
         fraction = np.einsum("ax,ax->a", positions, inverse[molecule, :, axis])

@@ -68,9 +68,12 @@ def strings(key: str, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
 
 
 def electrons_of(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], table: Mapping[str, np.ndarray]
+    frames: Sequence[Atoms],
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    table: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], set[str]]:
-    """Return each structure's charge and unpaired electrons where entries give them, and the keys.
+    """Return the charges and unpaired electrons that entries give, and the keys of these entries.
 
     A structure without such an entry beside others that have one is taken as neutral, or as without
     unpaired electrons, with a warning. A spin that can be S, 2S or 2S + 1 is left out with a
@@ -82,7 +85,8 @@ def electrons_of(
     """
     rows = _with_table(rows, names, table)
     known = [key for key in dict.fromkeys(key for row in rows for key in row) if _kind(key)]
-    found, used = {}, set()
+    found: dict[str, np.ndarray] = {}
+    used: set[str] = set()
     for quantity in _NEUTRAL:
         keys = [key for key in known if _MEANINGS[_kind(key)][0] == quantity]
         given = {}
@@ -98,6 +102,8 @@ def electrons_of(
             _warn_unclear(names[first], len(given) - len(clear), len(rows))
         if clear:
             found[quantity] = _complete(quantity, clear, names)
+    if "charge" not in found:
+        _warn_of_initial_charges(frames, names)
     return found, used
 
 
@@ -127,7 +133,7 @@ def _warn_unclear(name: str, unclear: int, rows: int) -> None:
     )
 
 
-def warn_of_initial_charges(frames: Sequence[Atoms], names: Sequence[str]) -> None:
+def _warn_of_initial_charges(frames: Sequence[Atoms], names: Sequence[str]) -> None:
     """Warn that charges of atoms, which ASE's calculators add up, are not read as a total."""
     totals = [np.sum(frame.arrays.get("initial_charges", 0.0)) for frame in frames]
     if np.abs(totals).max() > 0.5:
@@ -135,7 +141,7 @@ def warn_of_initial_charges(frames: Sequence[Atoms], names: Sequence[str]) -> No
         warnings.warn(
             f"initial charges of the atoms of structure '{names[i]}' add up to {totals[i]:+.3g}, "
             "but models read a total charge from the entry 'charge' alone, and take it as neutral",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -16,13 +16,24 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io.formats import filetype, open_with_compression
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from cpdjax.errors import FileError, InputError
 
 _FRAMES = re.compile(r"-?\d+|-?\d*:-?\d*(:-?\d*)?")
 _PROPERTIES = re.compile(r"""\bProperties\s*=\s*("[^"]*"|'[^']*'|\S+)""")
 _SPECIES = re.compile(r"([A-Z][a-z]{0,2})[0-9]*|[0-9]+")
+# Where files of some formats say how many atoms there are; ASE makes room for all of them at once.
+_CLAIMS = {
+    **dict.fromkeys(
+        ("vasp", "vasp-xdatcar"),
+        re.compile(r"\A(?:.*\n){5,6}[ \t]*(\d+(?:[ \t]+\d+)*)[ \t]*\n"),
+    ),
+    "lammps-data": re.compile(r"^[ \t]*(\d+)[ \t]+atoms\b", re.MULTILINE),
+    "lammps-dump-text": re.compile(r"NUMBER OF ATOMS\s+(\d+)"),
+    "gen": re.compile(r"\A\s*(\d+)"),
+}
+_HEAD = 2**16  # characters of a file that are searched for them
 _FULL = 1e-3  # how far an occupancy may be from 1
 
 
@@ -63,6 +74,8 @@ def read_frames(path: Path, index: Any) -> list[Atoms]:
         if kind in ("extxyz", "xyz"):
             with open_with_compression(whole, "rt") as file:
                 _check_xyz(file)
+        elif kind in _CLAIMS:
+            _check_claim(whole, _CLAIMS[kind])
         frames = ase.io.read(whole, index, kind, do_not_split_by_at_sign=True)
     except StopIteration:  # a single frame beyond the last
         frames = []
@@ -77,9 +90,18 @@ def read_frames(path: Path, index: Any) -> list[Atoms]:
 def check_frames(frames: Sequence[Atoms], names: Sequence[str]) -> None:
     """Refuse frames with sites that are partly occupied, which no model can see.
 
+    A warning names deuterium and tritium, which ASE reads as hydrogen from some files.
+
     Raises:
         InputError: if a site is shared, split or sometimes empty; the error names the structure.
     """
+    heavy = [name for name, frame in zip(names, frames, strict=True) if _has_heavy_hydrogen(frame)]
+    if heavy:
+        warnings.warn(
+            f"deuterium or tritium in {len(heavy)} of {len(frames)} structures, the first "
+            f"'{heavy[0]}', is taken as hydrogen, because models know no isotopes",
+            stacklevel=3,
+        )
     for name, frame in zip(names, frames, strict=True):
         partial = next(_partial_sites(frame), None)
         if partial is not None:
@@ -87,6 +109,12 @@ def check_frames(frames: Sequence[Atoms], names: Sequence[str]) -> None:
                 f"structure '{name}' has a site that is partly occupied ({partial}), which counts "
                 "of atoms and models cannot represent: make an ordered structure of it first"
             )
+
+
+def _has_heavy_hydrogen(frame: Atoms) -> bool:
+    """Return whether an atom of hydrogen has the mass of another isotope."""
+    masses = frame.arrays.get("masses")
+    return masses is not None and bool((masses[frame.numbers == 1] > 1.5).any())
 
 
 def _partial_sites(frame: Atoms) -> Iterator[str]:
@@ -164,8 +192,28 @@ def _has_nameless_columns(frame: int, header: str, first: str) -> bool:
     return False
 
 
+def _check_claim(path: str, pattern: re.Pattern[str]) -> None:
+    """Refuse a file that claims more atoms than it has characters.
+
+    Raises:
+        FileError: without the file's name.
+    """
+    with open_with_compression(path, "rt") as file:
+        found = pattern.search(file.read(_HEAD))
+        claimed = sum(int(number[:30]) for number in found[1].split()) if found else 0
+        if claimed > _HEAD:
+            file.seek(0)
+            held = sum(map(len, file))
+            if claimed > held:
+                raise FileError(f"it claims {claimed:.4g} atoms, but has {held:,} characters")
+
+
 def _reason(error: Exception) -> str:
     """Return one line that says why a file could not be read."""
+    if isinstance(error, MemoryError):
+        return "it claims more than fits into memory"
+    if isinstance(error, UnknownFileTypeError):
+        return f"ASE does not know its format ({error})"
     word = error.args[0] if isinstance(error, KeyError) and error.args else None
     if not isinstance(word, str) or not _SPECIES.fullmatch(word):
         return " ".join(str(error).split()) or type(error).__name__

@@ -35,7 +35,6 @@ from cpdjax.data.ase_columns import (
     result_units,
     strings,
     warn_left_out,
-    warn_of_initial_charges,
     with_results,
 )
 from cpdjax.data.batch import Batch
@@ -332,24 +331,25 @@ class Structures:
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [with_results(frame) for frame in frames]
         own = {key: strings(key, info) for key in ("id", "smiles") if in_all(key, info)}
-        ids = own.get("id", _default_ids(name, len(frames)))
+        all_ids = own.get("id", _default_ids(name, len(frames)))
+        ids = all_ids.tolist()
         check_frames(frames, ids)
-        table = None
+        given: dict[str, np.ndarray] = {}
+        named: list[str] | None = None
         if isinstance(targets, TABLES):
             table = read_table(targets).matched(own.get("id"), len(frames))
             say_left_out(f"targets in {table.name!r}", table.left_out)
-            own |= table.texts
-        given = {} if table is None else table.numbers
-        electrons, used = electrons_of(info, ids, given)
-        if "charge" not in electrons:
-            warn_of_initial_charges(frames, ids)
-        if targets is None or table is not None:
-            found, lacking = columns_of(info, skip={"id", "smiles", "occupancy", *used})
+            own, given = own | table.texts, table.numbers
+        elif targets is not None:
+            named = list(targets)
+        electrons, used = electrons_of(frames, info, ids, given)
+        skip = {"id", "smiles", "occupancy", *used}.difference(named or ())
+        found, lacking = columns_of(info, skip)
+        if named is None:
             warn_left_out("entries", lacking, len(frames))
             found |= given
         else:
-            columns, _ = columns_of(info, skip=())
-            found = {key: named_column(key, columns, info) for key in targets}
+            found = {key: named_column(key, found, info) for key in named}
         periodic = any(frame.pbc.any() for frame in frames)
         structures = cls(
             name=name,
@@ -361,7 +361,7 @@ class Structures:
             targets=found,
             units=result_units(frames, given) | dict(units or {}),
             atom_targets=atom_columns(frames),
-            ids=own.get("id", ids),
+            ids=own.get("id", all_ids),
             smiles=own.get("smiles"),
             **electrons,
         )

@@ -151,6 +151,7 @@ def test_targets_from_mapping_and_frame_agree():
     two = Structures.from_atoms(frames, targets=pd.DataFrame(columns))
     assert one.hash == two.hash
     np.testing.assert_array_equal(one.target("z"), [3.0, 4.0])
+    assert set(Structures.from_atoms(water_and_methane(gap=[1, 2]), targets={}).targets) == {"gap"}
 
 
 def test_single_point_results_are_kept_with_their_units():
