@@ -16,11 +16,12 @@ from cpdjax.errors import InputError
 #: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
 _ROW_LABELS = re.compile(
-    r"|unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
+    r"_*(|unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
     r"|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
     r"|.*_(ids?|idx|uu?id)"
     r"|(mol|molecule|struct|structure|sample|frame|conf|conformer|compound|crystal|system|entry"
     r"|record|data|dataset|df|orig|original|old|global|gdb|qm9)_?(index|no|nr|num|number)"
+    r"|no_)_*"  # "No.", while "No" is an element
 )
 
 
@@ -64,11 +65,11 @@ def labels_rows(name: str) -> bool:
 
     >>> [labels_rows(name) for name in ("Unnamed: 0", "", "ID", "molId", "mol_idx")]
     [True, True, True, True, True]
-    >>> [labels_rows(name) for name in ("gap", "refractive_index", "NO", "atomic_number")]
+    >>> [labels_rows(name) for name in ("gap", "refractive_index", "No", "atomic_number")]
     [False, False, False, False]
     """
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return _ROW_LABELS.fullmatch(re.sub(r"\W+", "_", words).strip("_")) is not None
+    return _ROW_LABELS.fullmatch(re.sub(r"\W+", "_", words)) is not None
 
 
 def real_array(name: str, value: Any) -> Any:
@@ -108,7 +109,8 @@ def real_array(name: str, value: Any) -> Any:
     except jax.errors.JAXTypeError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        ragged = "inhomogeneous" in str(error)
+        reason = "its rows have several lengths" if ragged else " ".join(str(error).split())
         raise InputError(f"{name} must be real numbers in rows of one length: {reason}") from None
     _check_mask(name, array)
     return _plain(name, np.asarray(array))

@@ -14,7 +14,7 @@ from e3nn_jax import Irrep, IrrepsArray
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
-from cpdjax.features.array_files import Layers, why_no_layer
+from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
 from cpdjax.validation import real_array
 
 
@@ -78,13 +78,15 @@ def _read_group(path: Path, group: Any) -> Layers:
             group=group.path,
             engine="zarr",
             consolidated=False,
-            decode_times=False,
             create_default_indexes=False,
             drop_variables=[name for name in arrays if name not in named],
         ) as data:
             layers |= {str(name): variable.load() for name, variable in data.variables.items()}
     plain = [name for name in arrays if name not in left_out and name not in named]
-    return layers | {name: _decoded(name, arrays[name]) for name in plain}, left_out
+    layers |= {name: _decoded(name, arrays[name]) for name in plain}
+    # Only decoded do dates and durations show what they are.
+    layers, others = with_molecules(layers)
+    return layers, left_out | others
 
 
 def _axes(array: Any) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ def _decoded(name: str, array: Any) -> xr.Variable:
     axes = _axes(array) or [f"axis_{i}" for i in range(array.ndim)]
     attributes = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     packed = xr.Variable(axes, array[...], attributes)
-    return xr.conventions.decode_cf_variable(name, packed, decode_times=False)
+    return xr.conventions.decode_cf_variable(name, packed)
 
 
 def _check_sizes(path: Path, arrays: list[Any]) -> None:

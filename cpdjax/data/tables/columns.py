@@ -64,6 +64,8 @@ def numbers_of(where: str, column: Any) -> Float[np.ndarray, " row"] | str:
             column = pa.array(column, from_pandas=True)
         except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
             return _mixed(where, column)
+    if pa.types.is_dictionary(column.type) and pa.types.is_primitive(column.type.value_type):
+        column = pc.cast(column, column.type.value_type)  # categories that are numbers
     kind = column.type
     if pa.types.is_decimal(kind) or (
         pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)

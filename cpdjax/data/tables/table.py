@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -29,6 +30,7 @@ _IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id
 #: Columns that every table has, and whose leaving out is no news.
 _QUIET = frozenset({*_TEXTS, "name", "names"})
 _LISTED = 20  # names in one warning
+_COUNTED = 20  # rows from which on a column 0, 1, 2, ... is told
 
 Source: TypeAlias = str | Path | pd.DataFrame | Mapping[str, Any]
 
@@ -131,7 +133,10 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
             else:
                 numbers[key] = found
     if names is not None:
-        numbers, left_out = {key: _asked(key, numbers, left_out, roles) for key in names}, {}
+        known = [key for key, _ in columns if not labels_rows(key)]
+        numbers = {key: _asked(key, numbers, left_out, known) for key in names}
+        left_out = {}
+    _warn_of_counting(numbers)
     left_out = {key: why for key, why in left_out.items() if key not in _QUIET}
     return Table(name, len(columns[0][1]), numbers, texts, left_out)
 
@@ -187,7 +192,7 @@ def _as_column(name: str, values: Any) -> Any:
     if isinstance(values, pd.Series):
         return values
     if isinstance(values, list | tuple):
-        nested = any(np.ndim(value) for value in values[:1])
+        nested = values and isinstance(values[0], list | tuple | np.ndarray | jax.Array)
         return np.asarray(real_array(f"column {name!r}", values)) if nested else pd.Series(values)
     if isinstance(values, range | pd.Index | pd.api.extensions.ExtensionArray):
         return pd.Series(values)
@@ -226,12 +231,22 @@ def _roles(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _asked(
-    name: str, numbers: Mapping[str, Any], left_out: Mapping[str, str], roles: Mapping[str, str]
+    name: str, numbers: Mapping[str, Any], left_out: Mapping[str, str], known: Sequence[str]
 ) -> np.ndarray:
     """Return the numbers of a column that is asked for by name."""
     if name in numbers:
         return numbers[name]
-    if name in left_out or name in roles.values():
+    if name in left_out or name in known:
         why = left_out.get(name, "it says what the molecules are")
         raise InputError(f"column {name!r} can be no target: {why}; rename it if it is one")
-    raise UnknownNameError("target", name, numbers)
+    raise UnknownNameError("target", name, known)
+
+
+def _warn_of_counting(numbers: Mapping[str, np.ndarray]) -> None:
+    """Warn of columns that count the rows, whatever they are called."""
+    for name, values in numbers.items():
+        steps = values - np.arange(len(values)) if values.ndim == 1 else []
+        if len(steps) >= _COUNTED and steps[0] in (0, 1) and (steps == steps[0]).all():
+            warnings.warn(
+                f"column {name!r} counts the rows: leave it out if it numbers them", stacklevel=4
+            )
