@@ -17,6 +17,9 @@ from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
 from cpdjax.validation import real_array
 
+_METADATA = ("zarr.json", ".zarray", ".zattrs")
+_OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a shard
+
 
 def read_zarr(path: Path) -> Layers:
     """Return the arrays (molecule, feature) and the groups layer/irrep of (molecule, channel, m).
@@ -104,6 +107,31 @@ def _decoded(name: str, array: Any) -> xr.Variable:
 
 
 def _check_sizes(path: Path, arrays: list[Any]) -> None:
-    """Refuse arrays, or chunks of them, that claim more than `bounds` allows."""
-    shapes = [shape for a in arrays for shape in (a.shape, a.chunks, getattr(a, "shards", None))]
-    check_size(path, sum(8 * math.prod(shape) for shape in shapes if shape is not None))
+    """Refuse arrays that claim more than `bounds` allows, and chunks with more than they claim."""
+    check_size(path, sum(8 * max(math.prod(a.shape), math.prod(_chunk(a))) for a in arrays))
+    files = _files(path)
+    for array in arrays:
+        inner = math.prod(_chunk(array)) // max(math.prod(array.chunks), 1)
+        claimed = math.prod(_chunk(array)) * array.dtype.itemsize
+        largest = 2 * claimed + 16 * inner + _OVERHEAD
+        folder = f"/{array.path}/" if array.path else "/"
+        for name, size in files.items():
+            if size > largest and folder in f"/{name}" and not name.endswith(_METADATA):
+                raise FileError(
+                    f"{path}: {name!r} takes {size} bytes, more than the {claimed} that it claims "
+                    "to hold: write it anew"
+                )
+
+
+def _chunk(array: Any) -> tuple[int, ...]:
+    """Return the shape of what one file of an array holds."""
+    shape: tuple[int, ...] = array.shards or array.chunks
+    return shape
+
+
+def _files(path: Path) -> dict[str, int]:
+    """Return the size of each file in a folder or a zip file."""
+    if path.is_dir():
+        return {p.as_posix(): p.stat().st_size for p in path.rglob("*") if p.is_file()}
+    with zipfile.ZipFile(path) as archive:
+        return {entry.filename: entry.file_size for entry in archive.infolist()}
