@@ -116,6 +116,11 @@ def real_array(name: str, value: Any) -> Any:
     return _plain(name, np.asarray(array))
 
 
+def real_arrays(**given: Any) -> list[Any]:
+    """Return each argument as `real_array` does, called by its name."""
+    return [real_array(name, value) for name, value in given.items()]
+
+
 def is_real(dtype: Any) -> bool:
     """Return whether a type of NumPy or JAX holds real numbers; durations are none."""
     if dtype.kind in "biuf":

@@ -13,7 +13,7 @@ import xarray as xr
 from e3nn_jax import IrrepsArray
 
 from cpdjax import models
-from cpdjax.data.composition import composition_of, hill
+from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
 from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
@@ -111,14 +111,14 @@ def _table_features(name: str, source: Source) -> Features:
             f"numbers: {[*table.texts, *table.left_out]}"
         )
     say_left_out(f"features {name!r}", table.left_out)
-    known = composition_of(table)
+    formulas = table.texts.get("formula")
     return Features(
         {"features": _with_irreps(name, np.column_stack(list(table.numbers.values())))},
         model=name,
         pool="none",
         structures_hash="",
         ids=table.texts.get("id"),
-        formulas=None if known is None else hill(*known),
+        formulas=None if formulas is None else hill(*from_formulas(formulas)),
     )
 
 

@@ -25,7 +25,7 @@ from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import centred, default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
-from cpdjax.validation import check_finite, is_real, real_array
+from cpdjax.validation import check_finite, is_real, real_arrays
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Arguments:
         Args:
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
-        x, c, y = (real_array(name, a) for name, a in (("X", X), ("C", C), ("Y", Y)))
+        x, c, y = real_arrays(X=X, C=C, Y=Y)
         y = y[:, None] if y.ndim == 1 else y
         for name, a in (("X", x), ("C", c), ("Y", y)):
             _check_shape(name, a, len(x) if x.ndim else 0)

@@ -28,7 +28,7 @@ from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import concrete, in_chunks, orders, p_values
-from cpdjax.validation import check_count
+from cpdjax.validation import check_count, real_array
 
 SCHEMES = ("residual", "marginal")
 
@@ -124,7 +124,7 @@ def permutation_test(
     check_count("permutations", permutations)
     arguments = concrete(X, C, Y, alphas, dtype, **choices)
     y = np.asarray(arguments.y, np.float64)
-    fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
+    fitted = _composition(np.asarray(real_array("C", C), np.float64), y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
     scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
     observed, null = scores[0], scores[1:]

@@ -169,7 +169,8 @@ def _columns_of(source: Source) -> list[tuple[str, Any]]:
         index = source.index
         named = [level for level in index.names if str(level).lower() in _TEXTS]
         columns = [(str(level), pd.Series(index.get_level_values(level))) for level in named]
-        columns += [(str(key), source.iloc[:, i]) for i, key in enumerate(source.columns)]
+        keys = ["" if key is None or key != key else str(key) for key in source.columns]
+        columns += [(key, source.iloc[:, i]) for i, key in enumerate(keys)]
     elif isinstance(source, Mapping):
         columns = [(str(key), _as_column(str(key), values)) for key, values in source.items()]
         _check_one_index(columns)
@@ -193,7 +194,10 @@ def _as_column(name: str, values: Any) -> Any:
         return values
     if isinstance(values, list | tuple):
         nested = values and isinstance(values[0], list | tuple | np.ndarray | jax.Array)
-        return np.asarray(real_array(f"column {name!r}", values)) if nested else pd.Series(values)
+        if nested:
+            return np.asarray(real_array(f"column {name!r}", values))
+        texts = any(isinstance(value, str) for value in values)
+        return pd.Series(values, dtype=object if texts else None)  # in which any text is allowed
     if isinstance(values, range | pd.Index | pd.api.extensions.ExtensionArray):
         return pd.Series(values)
     array = values if isinstance(values, np.ndarray) else np.asarray(values)
@@ -245,8 +249,8 @@ def _asked(
 def _warn_of_counting(numbers: Mapping[str, np.ndarray]) -> None:
     """Warn of columns that count the rows, whatever they are called."""
     for name, values in numbers.items():
-        steps = values - np.arange(len(values)) if values.ndim == 1 else []
-        if len(steps) >= _COUNTED and steps[0] in (0, 1) and (steps == steps[0]).all():
+        count = np.arange(len(values))
+        if len(count) >= _COUNTED and any(np.array_equal(values, count + i) for i in (0, 1)):
             warnings.warn(
                 f"column {name!r} counts the rows: leave it out if it numbers them", stacklevel=4
             )
