@@ -25,7 +25,7 @@ from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import centred, default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
-from cpdjax.validation import check_finite, is_real, real_arrays
+from cpdjax.validation import check_finite, real_arrays
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,6 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
         )
     if a.shape[1] == 0:
         raise InputError(f"{name} has no columns, got shape {a.shape}")
-    if not is_real(a.dtype):
-        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
 
 
 def _check_range(name: str, a: Any, dtype: np.dtype) -> None:

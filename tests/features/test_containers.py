@@ -31,7 +31,7 @@ def in_memory(x):
     yield from (x, np.asfortranarray(x), x.astype(">f8"), x.astype(np.longdouble), x.tolist())
     yield from (list(x), np.ma.array(x), jnp.asarray(x), IrrepsArray(f"{D}x0e", x))
     yield from (frame, frame.convert_dtypes(), frame.astype("float64[pyarrow]"))
-    yield xr.DataArray(x.T, dims=("feature", "molecule"))
+    yield from (xr.DataArray(x.T, dims=("feature", other)) for other in ("molecule", "sample"))
 
 
 def in_files(x, folder):
@@ -87,9 +87,12 @@ def test_narrow_types_are_read_exactly(dtype):
 
 MASKED = np.ma.array(X, mask=X[3, 1] == X)
 REFUSED = {
-    "masked": (MASKED, "1 masked values, the first at [3, 1]"),
-    "masked rows": (list(MASKED), "1 masked values"),
-    "ragged": ([[1, 2], [3]] * 6, "several lengths"),
+    "masked": (
+        MASKED,
+        "masked values: fill them, or leave their rows out (1, the first at [3, 1])",
+    ),
+    "masked rows": (list(MASKED), "holds masked values"),
+    "ragged": ([[1, 2], [3]] * 6, "different lengths"),
     "texts": (X.astype(str), "<U"),
     "texts in lists": (X.astype(str).tolist(), "<U"),
     "objects": (X.astype(object), "object"),
@@ -115,6 +118,14 @@ def test_arrays_that_mean_more_than_their_numbers_are_refused(kind):
     with pytest.raises(InputError) as caught:
         cpdjax.cpd(X, C, source, folds=3)
     one_line(caught, words)
+
+
+def test_rows_of_pandas_that_have_other_labels_are_refused():
+    frame, y = pd.DataFrame(X), pd.Series(X[:, 0])
+    assert cpdjax.cpd(frame, C, y, folds=3).r2_full.shape == (3, 1, 1)
+    with pytest.raises(InputError) as caught:
+        cpdjax.cpd(frame, C, y.sort_values(), folds=3)
+    one_line(caught, "X and Y have different labels", "Y.loc[X.index]")
 
 
 @pytest.mark.parametrize("version", [2, 3])
