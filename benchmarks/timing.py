@@ -185,7 +185,7 @@ def _git(*arguments: str) -> str | None:
 
 def _cpuinfo(key: str) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((x.partition(":")[2].strip() for x in lines if x.startswith(key)), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -12,6 +13,10 @@ from pydantic import ValidationError
 from cpdjax.errors import FileError, InputError, UnknownNameError
 
 Model = TypeVar("Model")
+
+_MOST_BYTES = 2**20  # of a file of settings
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -39,7 +44,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
         where = first["loc"][0]
         said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
         complaint = " or ".join(dict.fromkeys(said))  # one complaint for each kind that would fit
-        raise InputError(f"{where}: {complaint}, got {first['input']!r}") from None
+        raise InputError(f"{where}: {complaint}, got {_shown(first['input'])}") from None
 
 
 def fields_of(model: Any) -> dict[str, Any]:
@@ -70,8 +75,24 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         FileError: if the file is missing, unreadable or not valid TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot read {path}: {reason}") from None
+    if len(content) > _MOST_BYTES:
+        raise FileError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB: settings take less")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    except RecursionError:
+        raise FileError(f"{path} is no valid TOML of settings: it is nested too deeply") from None
+    except ValueError as error:  # of TOML, of UTF-8, of numbers with thousands of digits
         raise FileError(f"{path} is no valid TOML: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    """Return a wrong value as an error shows it, however long or deeply nested it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a number of thousands of digits
+        return f"a value of type {type(value).__name__}"

@@ -8,9 +8,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from cpdjax.characters import printable
+
+_LISTED = 40  # known names in a message
+
 
 class InputError(ValueError):
-    """Say that an argument, array or file cannot honestly be used in the computation."""
+    r"""Say that an argument, array or file cannot honestly be used in the computation.
+
+    The message is one line whatever the names in it hold.
+
+    >>> print(InputError("no target 'gap\x1b[2J'"))
+    no target 'gap\x1b[2J'
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(message))
 
 
 class FileError(InputError):
@@ -23,7 +36,9 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         names = sorted(str(k) for k in known)
         near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        listed = ", ".join(names[:_LISTED]) + more
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cpdjax.characters import for_csv
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -44,6 +46,14 @@ def write_figure(figure: Any, path: str | Path) -> Path:
     """Write a Matplotlib figure, whole or not at all, and return its path."""
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=150)
+    return Path(path)
+
+
+def write_csv(table: Any, path: str | Path) -> Path:
+    """Write a pandas table as CSV, whole or not at all, and return its path."""
+    texts = table.select_dtypes(exclude="number")
+    with atomic(path) as temporary:
+        table.assign(**texts.map(for_csv)).to_csv(temporary, index=False, encoding="utf-8")
     return Path(path)
 
 

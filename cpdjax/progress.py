@@ -12,7 +12,7 @@ def progress_bar(shown: bool) -> Progress:
     The bar prints nothing where `shown` is False.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,14 @@ import pandas as pd
 from e3nn_jax import IrrepsArray
 
 from cpdjax.errors import InputError
+
+#: The bounds of settings are our choice: what lies above them is a slip, and would fill the memory.
+MOST_COPIES = 1_000_000
+"""Limit the numbers of repeats, folds, permutations and replicates."""
+MOST_ROWS = 2**31
+"""Limit the rows that any of these together make, and the molecules of a sweep."""
+MOST_SEED = 2**32 - 1
+"""Limit random seeds to those that every generator takes."""
 
 #: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
@@ -51,14 +59,42 @@ def check_finite(name: str, array: Any, labels: Sequence[str] | None = None) -> 
         )
 
 
-def check_count(name: str, value: Any) -> None:
-    """Refuse a number of repetitions, such as permutations, that is not whole or not positive.
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Refuse a number of repetitions, such as permutations, that is not whole or out of bounds.
 
     Raises:
-        InputError: if `value` is not an integer of at least 1; the error calls it `name`.
+        InputError: if `value` is not an integer from `least` to `MOST_COPIES`; the error calls
+            it `name`.
     """
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be at least 1 and a whole number, got {value!r}")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise InputError(f"{name} must be at least {least} and a whole number, got {value!r}")
+    if value > MOST_COPIES:
+        raise InputError(f"{name} must be at most {MOST_COPIES:,}, got {value:.3g}")
+
+
+def check_names(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that files of results cannot hold: with NUL, or bytes that are no text.
+
+    Raises:
+        InputError: if there is such a name; the error says what it names.
+    """
+    for name in names:
+        if "\0" in name or any("\ud800" <= c <= "\udfff" for c in name):
+            raise InputError(
+                f"{kind} {name!r} holds NUL or bytes that are no text, which files of results "
+                "cannot hold: rename it"
+            )
+
+
+def check_rows(what: str, rows: int) -> None:
+    """Refuse work that would hold more than `MOST_ROWS` rows, before memory is given to it.
+
+    Raises:
+        InputError: if it would; the error calls the rows `what`.
+    """
+    if rows > MOST_ROWS:
+        raise InputError(f"{what} would be {rows:.3g} rows, more than {MOST_ROWS:,}: take fewer")
 
 
 def labels_rows(name: str) -> bool:

@@ -10,7 +10,7 @@ from helpers import ROOT
 import cpdjax
 
 ROOT_FILES = {
-    *("errors", "files", "hashing", "progress", "precision", "threads"),
+    *("characters", "errors", "files", "hashing", "progress", "precision", "threads"),
     *("validation", "configuration", "irreps", "bounds"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at

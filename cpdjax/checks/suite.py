@@ -12,14 +12,15 @@ arrays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
-from rich.console import Console
 
+from cpdjax.characters import printable
 from cpdjax.checks.compositional import Compositional, check_compositional
 from cpdjax.checks.isomers import Isomers, check_isomers
 from cpdjax.checks.leakage import Leakage, check_leakage
@@ -27,6 +28,7 @@ from cpdjax.checks.nonlinear import Nonlinear, check_nonlinear
 from cpdjax.checks.outcome import Outcome, all_passed
 from cpdjax.checks.planted import Planted, check_planted
 from cpdjax.checks.procedures import Alpha
+from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
@@ -117,17 +119,19 @@ def run(
     """
     if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
         targets = DEFAULT_TARGETS
-    structures, molecules = inputs.load(dataset, targets, n, Settings(seed=seed))
+    structures, molecules = inputs.load(
+        dataset, targets, n, checked(Settings, {"seed": seed, "folds": folds})
+    )
     sets = collect(features, structures, layers=layers, progress=progress)
     chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
     with one_blas_thread():
         planted = check_planted(molecules.counts, folds=folds, seed=seed)
-        checked = {}
+        found = {}
         for channel in chosen:
             if progress:
-                Console(stderr=True).print(f"checking {channel.label}", markup=False)
-            checked[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
-    return Checks(molecules.name, len(molecules), planted, checked)
+                print(printable(f"checking {channel.label}"), file=sys.stderr)
+            found[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
+    return Checks(molecules.name, len(molecules), planted, found)
 
 
 def _channels(

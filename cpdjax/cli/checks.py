@@ -9,7 +9,7 @@ import typer
 
 from cpdjax.checks.suite import DEFAULT_FEATURES, run
 from cpdjax.cli import options
-from cpdjax.cli.shared import show, show_progress
+from cpdjax.cli.terminal import show, show_progress
 from cpdjax.reports import checks
 
 
@@ -38,7 +38,7 @@ def check(
     found = run(
         names,
         dataset=dataset,
-        targets=options.named_or_file(targets),
+        targets=targets,
         n=n,
         layers=options.listed(layers),
         folds=folds,

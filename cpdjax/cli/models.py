@@ -7,27 +7,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import cpdjax
 from cpdjax import models
 from cpdjax.cli import options
-from cpdjax.cli.shared import show, show_progress
+from cpdjax.cli.failures import use_any_platform
+from cpdjax.cli.terminal import put, show, show_progress
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import training
 from cpdjax.models.cards import card_of
 from cpdjax.models.training.recipes import read_config, recipe
 from cpdjax.models.weights.wheels import INSTALL
+from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 
 def list_models(context: typer.Context) -> None:
     """List the models that features can come from."""
     if context.invoked_subcommand is not None:
         return
+    use_any_platform()
     table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
     for name in models.names():
-        table.add_row(name, *_facts(name))
+        table.add_row(for_terminal(name), *map(_several_lines, _facts(name)))
     show(table)
 
 
@@ -44,16 +48,21 @@ def convert(
     """
     encoder = models.convert(file, out, head=head)
     for layer, irreps in encoder.irreps.items():
-        print(f"{layer}  {irreps}")
-    print(f"saved {out}, {encoder.parameters:,} parameters")
+        put(f"{layer}  {irreps}")
+    put(f"saved {out}, {encoder.parameters:,} parameters")
 
 
 def extract(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
-    n: Annotated[int | None, typer.Option(help="Molecules drawn from QM9; by default all.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the molecules drawn.")] = 0,
+    n: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_ROWS, help="Molecules drawn from QM9; by default all."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Random seed of the molecules drawn.")
+    ] = 0,
     layers: options.Layers = None,
     pool: Annotated[
         str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
@@ -65,7 +74,9 @@ def extract(
         ),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Molecules in one batch.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
+    ] = None,
 ) -> None:
     """Compute a model's features of every structure, into a Zarr store.
 
@@ -89,7 +100,7 @@ def extract(
         batch_size=batch_size,
         progress=show_progress(),
     )
-    print(f"saved {out}")
+    put(f"saved {out}")
 
 
 def train(
@@ -146,8 +157,8 @@ def train(
     folder = out or Path(chosen.name)
     encoder = training.train(chosen, structures, folder, progress=show_progress())
     for fact, value in models.zoo.card(folder).items():
-        print(f"{fact:16s} {value}")
-    print(f"saved {folder}, {encoder.parameters:,} parameters")
+        put(f"{fact:16s} {value}")
+    put(f"saved {folder}, {encoder.parameters:,} parameters")
 
 
 def _facts(name: str) -> tuple[str, ...]:
@@ -158,10 +169,16 @@ def _facts(name: str) -> tuple[str, ...]:
     try:
         model = models.load(name)
     except FileError as error:  # the wheel is of another version, or altered
-        return card.family, "", "", card.data, card.licence, escape(str(error))
+        return card.family, "", "", card.data, card.licence, str(error)
     layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
     parameters = f"{getattr(model, 'parameters', 0):,}"
     return card.family, parameters, layers, card.data, card.licence, "installed"
+
+
+def _several_lines(text: str) -> Text:
+    """Return a cell whose line breaks are ours, and whose names are shown as they are."""
+    lines = (for_terminal(line, most=MOST_OF_A_SENTENCE) for line in text.split("\n"))
+    return Text("\n").join(lines)
 
 
 def _install(distribution: str | None) -> str:

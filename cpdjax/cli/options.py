@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature
@@ -12,6 +13,9 @@ import typer
 
 from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
+from cpdjax.sweeps import target_names
+from cpdjax.sweeps.settings import MOST_ALPHA
+from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 Dataset = Annotated[
     str | None,
@@ -21,16 +25,24 @@ Features = Annotated[
     list[str] | None,
     typer.Option(help="A model's name, or a file of features; may be given several times."),
 ]
-Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
+Folds = Annotated[int, typer.Option(min=2, max=MOST_COPIES, help="Folds of the cross-validation.")]
 Layers = Annotated[str | None, typer.Option(help="Layers, separated by commas.")]
 Models = Annotated[str | None, typer.Option(help="Names of models, separated by commas.")]
-Molecules = Annotated[int | None, typer.Option("--n", help="Molecules drawn from QM9.")]
+Molecules = Annotated[
+    int | None, typer.Option("--n", min=2, max=MOST_ROWS, help="Molecules drawn from QM9.")
+]
 Penalty = Annotated[str, typer.Option(help='Ridge penalty α, or "loo": by leave-one-out.')]
-Repeats = Annotated[int, typer.Option(help="How often the molecules are shuffled anew.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, max=MOST_COPIES, help="How often the molecules are shuffled anew.")
+]
 Results = Annotated[Path, typer.Argument(help="A sweep's folder, a .zarr or a .nc.")]
 Seed = Annotated[
     int,
-    typer.Option(help="Random seed of the molecules drawn, of the shuffles and of the folds."),
+    typer.Option(
+        min=0,
+        max=MOST_SEED,
+        help="Random seed of the molecules drawn, of the shuffles and of the folds.",
+    ),
 ]
 Targets = Annotated[
     str | None,
@@ -40,24 +52,26 @@ Targets = Annotated[
 
 def listed(text: str | None) -> list[str] | None:
     """Return the names in a text that separates them by commas; None stays None."""
-    return None if text is None else [p.strip() for p in text.split(",") if p.strip()]
-
-
-def named_or_file(text: str | None) -> str | list[str] | None:
-    """Return names of targets, or the path of a table as it is."""
-    return text if text is None or Path(text).suffix else listed(text)
+    return None if text is None else target_names.listed(text)
 
 
 def penalty(text: str) -> Any:
     """Return a Ridge penalty as a number, or "loo".
 
     Raises:
-        InputError: it is neither.
+        InputError: it is neither, or out of bounds.
     """
+    if text == "loo":
+        return text
     try:
-        return text if text == "loo" else float(text)
+        alpha = float(text)
     except ValueError:
-        raise InputError(f'--alpha must be a number or "loo", got {text!r}') from None
+        alpha = math.nan
+    if not 0 <= alpha <= MOST_ALPHA:
+        raise InputError(
+            f'--alpha must be a number from 0 to {MOST_ALPHA:g} or "loo", got {text!r}'
+        )
+    return alpha
 
 
 def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -114,8 +128,8 @@ def _parsed(model: type, name: str, value: Any) -> Any:
     field = fields_of(model).get(name)
     if field is None or not isinstance(value, str) or value in _literals(field.annotation):
         return value
-    if name == "targets":
-        return named_or_file(value)
+    if name == "targets":  # names, or a table: `target_names` tells
+        return value
     return listed(value) if _holds_tuple(field.annotation) else value
 
 

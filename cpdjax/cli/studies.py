@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.cli import options
-from cpdjax.cli.shared import show, show_progress
+from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.configuration import checked
 from cpdjax.errors import InputError
 from cpdjax.reports import findings
+from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 from cpdjax.studies import recommendation, reproduction
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
+from cpdjax.validation import MOST_COPIES
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
 
@@ -22,7 +25,7 @@ _INSTALLED = "Names of models, separated by commas; by default all that are inst
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
     models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
-    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = 2000,
+    n: options.Molecules = DEFAULT_MOLECULES,
     sizes: Annotated[
         str | None, typer.Option(help="Numbers of molecules, separated by commas.")
     ] = None,
@@ -36,15 +39,16 @@ def reproduce(
     found = reproduction.reproduce(
         out,
         options.listed(models),
-        n=n,
-        sizes=None if sizes is None else [int(size) for size in options.listed(sizes) or ()],
+        n=n or DEFAULT_MOLECULES,
+        sizes=checked(Settings, {"sizes": options.listed(sizes)}).sizes,
         repeats=repeats,
         seed=seed,
         progress=show_progress(),
     )
     table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
     for line in found.findings:
-        table.add_row(*map(escape, (line.name, line.paper, line.ours, line.verdict)))
+        cells = (line.name, line.paper, line.ours, line.verdict)
+        table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
     show(table, saved=findings.save(found, out))
 
 
@@ -62,7 +66,9 @@ def recommend(
     n: options.Molecules = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
-    most: Annotated[int, typer.Option(help="Rows of the table.")] = recommendation.MOST,
+    most: Annotated[
+        int, typer.Option(min=1, max=MOST_COPIES, help="Rows of the table.")
+    ] = recommendation.MOST,
     out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
         "cpdjax-recommendation"
     ),
@@ -81,7 +87,7 @@ def recommend(
         tables = recommendation.survey(
             options.listed(models),
             dataset=dataset,
-            targets=options.named_or_file(targets),
+            targets=targets,
             n=n,
             repeats=repeats,
             seed=seed,
@@ -92,8 +98,8 @@ def recommend(
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
     for name in names:
         choices = recommendation.recommend(tables, name, most)
-        table = Table(*recommendation.HEAD, title=escape(name), box=SIMPLE_HEAD)
+        table = Table(*recommendation.HEAD, title=for_terminal(name), box=SIMPLE_HEAD)
         for choice in choices:
-            table.add_row(*map(escape, choice.cells))
+            table.add_row(*map(for_terminal, choice.cells))
         show(table)
-        print(recommendation.advice(choices, name))
+        put(recommendation.advice(choices, name))

@@ -10,7 +10,7 @@ import xarray as xr
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.shared import console, folder_of, show, show_progress
+from cpdjax.cli.terminal import console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
 from cpdjax.features.sources import collect
 from cpdjax.reports import figures, scores, significance
@@ -94,7 +94,7 @@ def ladder(
     targets: Annotated[
         str, typer.Option(help="Names of targets, separated by commas.")
     ] = "gap,mu,alpha",
-    n: Annotated[int, typer.Option(help="Molecules drawn from QM9.")] = DEFAULT_MOLECULES,
+    n: options.Molecules = DEFAULT_MOLECULES,
     folds: options.Folds = 5,
     alpha: options.Penalty = "loo",
     seed: options.Seed = 0,

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-import ase.io
 import numpy as np
-from ase import Atoms
 
 from cpdjax.data.cache import cache_folder, load, save
+from cpdjax.data.frames import located, read_frames
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
@@ -69,17 +68,17 @@ def read(
     path: str | Path,
     *,
     targets: Source | Table | Sequence[str] | None = None,
-    index: Any = ":",
+    index: Any = None,
     units: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> Structures:
     """Return the structures in any file that ASE reads (extxyz, cif, db, traj, POSCAR, ...).
 
     Args:
-        path: the file.
+        path: the file, which may be followed by @ and the frames to read, as in "md.traj@::2".
         targets: targets beside the file's own numeric `info` entries, as a table; or the names of
             the `info` entries to take instead of all of them: as in `Structures.from_atoms`.
-        index: the frames to read, in the form that `ase.io.read` takes.
+        index: the frames to read, in the form that `ase.io.read` takes; by default all.
         units: the units of targets by name; "" (unknown) where not given.
         name: the name of the set; by default the file's name without its suffix.
 
@@ -87,8 +86,8 @@ def read(
         FileError: if a file is missing, empty, truncated or of no known format.
         InputError: if rows and structures disagree, or `Structures` refuses the arrays.
     """
-    path = Path(path)
-    frames = _read_frames(path, index)
+    path, index = located(path, index)
+    frames = read_frames(path, index)
     return Structures.from_atoms(frames, path.stem if name is None else name, targets, units)
 
 
@@ -101,16 +100,3 @@ def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
     if not 1 <= count <= available:
         raise InputError(f"n: expected 1 to {available} molecules, got {count}")
     return np.random.default_rng(seed).permutation(available)[:count]
-
-
-def _read_frames(path: Path, index: Any) -> list[Atoms]:
-    """Return the frames at `index` in a file, of which there must be at least one."""
-    try:
-        frames = ase.io.read(path, index=index)
-    except Exception as error:  # the readers of ASE raise errors of any type
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileError(f"cannot read {path} as structures: {reason}") from error
-    frames = [frames] if isinstance(frames, Atoms) else frames
-    if not frames:
-        raise FileError(f"{path} holds no structures for index {index!r}; expected at least one")
-    return frames

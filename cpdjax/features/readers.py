@@ -15,6 +15,7 @@ from e3nn_jax import IrrepsArray
 from cpdjax import models
 from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
+from cpdjax.data.frames import located
 from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
@@ -49,7 +50,7 @@ def read_layers(name: str, source: Any, pool: str) -> Features:
         LeftOutWarning: if columns or arrays are left out.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and not path.exists():
+    if path is not None and not located(path)[0].exists():
         raise UnknownNameError("model or file", str(path), models.names())
     if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in _TABLES):
         return _table_features(name, source)

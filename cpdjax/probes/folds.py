@@ -6,15 +6,17 @@ made once, outside any compiled function, and enters the kernel as integer array
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from cpdjax.errors import InputError
-from cpdjax.validation import check_count
+from cpdjax.validation import check_count, check_rows
 
 
 def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecule"]:
@@ -98,7 +100,7 @@ def cross_validation(n: int, folds: int | np.ndarray, *, seed: int = 0) -> Layou
     Raises:
         InputError: when `kfold` raises it, or when fold ids are not one integer per molecule.
     """
-    ids = kfold(n, folds, seed=seed) if isinstance(folds, int) else _check_ids(folds, n)
+    ids = _check_ids(folds, n) if _are_ids(folds) else kfold(n, folds, seed=seed)
     return _lay_out([np.arange(n)], [ids], (n,))
 
 
@@ -120,16 +122,17 @@ def nested(
     """
     sizes = _check_sizes(sizes, n, folds)
     check_count("repeats", repeats)
+    check_rows("the shuffles of all repeats", repeats * sizes[-1])
     rng = _generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
-    if isinstance(folds, int):
-        _check_folds(sizes[0], folds)
-        ids = [np.arange(sizes[-1]) % folds] * repeats
-    else:
+    if _are_ids(folds):
         checked = _check_ids(folds, n)
         ids = [checked[order] for order in orders]
         for i in ids:
-            _check_occupied(i[: sizes[0]], checked.max() + 1, sizes[0])
+            _check_occupied(i[: sizes[0]], checked.max() + 1)
+    else:
+        _check_folds(sizes[0], folds)
+        ids = [np.arange(sizes[-1]) % folds] * repeats
     return _lay_out(orders, ids, sizes)
 
 
@@ -156,15 +159,12 @@ def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
 
 
 def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, ...]) -> Layout:
-    folds = max(int(i.max()) for i in ids) + 1
-    members = [[np.flatnonzero(i == k) for k in range(folds)] for i in ids]
-    return padded(
-        [
-            [(order[places], places) for places in repeat]
-            for order, repeat in zip(orders, members, strict=True)
-        ],
-        sizes,
-    )
+    rows = []
+    for order, fold in zip(orders, ids, strict=True):
+        places = np.argsort(fold, kind="stable")
+        members = np.split(places, np.cumsum(np.bincount(fold))[:-1])
+        rows.append([(order[own], own) for own in members])
+    return padded(rows, sizes)
 
 
 def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
@@ -174,6 +174,7 @@ def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ..
     """
     slots = max(len(index) for repeat in rows for index, _ in repeat)
     shape = (len(rows), len(rows[0]), slots)
+    check_rows("all folds, padded to the longest,", math.prod(shape))
     index = np.zeros(shape, np.int32)
     rank = np.full(shape, np.iinfo(np.int32).max, np.int32)
     for r, repeat in enumerate(rows):
@@ -196,15 +197,22 @@ def _generator(seed: int) -> np.random.Generator:
         raise InputError(f"seed must be a whole number, at least 0, got {seed!r}") from None
 
 
-def _check_folds(n: int, folds: int, what: str = "molecules") -> None:
-    if folds < 2:
-        raise InputError(f"folds must be at least 2, got {folds}")
+def _check_folds(n: int, folds: Any, what: str = "molecules") -> None:
+    check_count("folds", folds, least=2)
     if n < folds:
         raise InputError(f"{folds} folds need at least as many {what}, got {n}; use fewer folds")
 
 
-def _check_ids(folds: object, n: int) -> np.ndarray:
-    ids = np.asarray(folds)
+def _are_ids(folds: Any) -> bool:
+    """Return whether folds are given row by row, and not as their number."""
+    return hasattr(folds, "__len__") and not isinstance(folds, str)
+
+
+def _check_ids(folds: Any, n: int) -> np.ndarray:
+    try:
+        ids = np.asarray(folds)
+    except ValueError:  # lists of different lengths
+        ids = np.empty(0, object)
     if ids.shape != (n,) or not np.issubdtype(ids.dtype, np.integer):
         raise InputError(
             f"fold ids must be an array with one integer for each of {n} molecules, "
@@ -212,20 +220,22 @@ def _check_ids(folds: object, n: int) -> np.ndarray:
         )
     if n and ids.min() < 0:
         raise InputError(f"fold ids must count from 0, got {ids.min()}")
-    _check_occupied(ids, int(ids.max()) + 1 if n else 0, n)
-    return ids
+    _check_occupied(ids, int(ids.max()) + 1 if n else 0)
+    return ids.astype(np.int64)
 
 
-def _check_occupied(ids: np.ndarray, folds: int, size: int) -> None:
-    held_out = np.bincount(ids, minlength=folds)
-    for fold in np.flatnonzero(held_out == 0):
+def _check_occupied(ids: np.ndarray, folds: int) -> None:
+    """Refuse folds without molecules, or without training rows; ids may be as large as they are."""
+    occupied = np.unique(ids)
+    if len(occupied) < folds:
+        fold = np.setdiff1d(np.arange(len(occupied) + 1), occupied)[0]
         raise InputError(
-            f"fold {fold} has no molecule among the first {size}; renumber the folds from 0 "
-            "without gaps, or start from a larger size"
+            f"fold {fold} has no molecule among the first {len(ids)}; renumber the folds from 0 "
+            "without gaps (numpy.unique(ids, return_inverse=True)[1]), or start from a larger size"
         )
-    for fold in np.flatnonzero(held_out == size):
+    if folds == 1:
         raise InputError(
-            f"fold {fold} has no training rows, since it holds all {size} molecules; "
+            f"fold 0 has no training rows, since it holds all {len(ids)} molecules; "
             "spread the molecules over two folds or more"
         )
 

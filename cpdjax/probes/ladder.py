@@ -96,12 +96,12 @@ def ladder(
     for width in steps:
         concepts = np.where(np.arange(steps[-1]) < width, stacked, 0)
         arguments = Arguments.of(X, concepts, Y, alpha, dtype, both=True, **choices)
-        layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
+        layout = cross_validation(arguments.rows, concrete_folds(folds), seed=seed)
         found.append(of_one_size(arguments.run(layout)))
     r2 = [scores.r2_comp for scores in found]
     return Ladder(
         rungs=(*blocks, GEOMETRY),
-        columns=(*(b.shape[1] for b in blocks.values()), arguments.x.shape[1]),
+        columns=(*(b.shape[1] for b in blocks.values()), arguments.arrays[0].shape[1]),
         r2=np.stack([*r2, np.asarray(found[-1].r2_both)[:, 0]]),
         r2_geom=np.stack([scores.r2_geom[:, 0] for scores in found]),
     )

@@ -17,6 +17,7 @@ from cpdjax.checks.nonlinear_probes import PROBES
 from cpdjax.checks.residualisation import RESIDUALS
 from cpdjax.checks.suite import ChannelChecks, Checks
 from cpdjax.reports.figures import panels, shared_legend
+from cpdjax.reports.text import for_figure
 
 
 def plot_planted(checks: Checks) -> Figure:
@@ -56,7 +57,9 @@ def _plot_isomers(axes: Axes, channel: ChannelChecks) -> None:
         whiskers = np.abs(accuracy.interval - accuracy.value)
         places = np.arange(len(found.targets)) + i * height
         axes.barh(places, accuracy.value, height, xerr=whiskers, label=name)
-    axes.set_yticks(np.arange(len(found.targets)) + 1.5 * height, found.targets)
+    axes.set_yticks(
+        np.arange(len(found.targets)) + 1.5 * height, list(map(for_figure, found.targets))
+    )
     axes.invert_yaxis()
     axes.axvline(0.5, color="black", linewidth=0.8)
     axes.axvline(
@@ -80,7 +83,7 @@ def _plot_compositional(axes: Axes, channel: ChannelChecks) -> None:
     }
     for i, (name, values) in enumerate(series.items()):
         axes.barh(np.arange(len(found.targets)) + i * 0.2, values, 0.2, label=name)
-    axes.set_yticks(np.arange(len(found.targets)) + 0.3, found.targets)
+    axes.set_yticks(np.arange(len(found.targets)) + 0.3, list(map(for_figure, found.targets)))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(-0.2, 1)
@@ -99,7 +102,7 @@ def _plot_leakage(axes: Axes, channel: ChannelChecks) -> None:
         for t, target in enumerate(found.targets):
             axes.plot(
                 found.sizes, found.bias[p, :, t], marker="o", markersize=3, color=f"C{p}",
-                linestyle=styles[t % 4], label=f"{procedure}: {target}",
+                linestyle=styles[t % 4], label=for_figure(f"{procedure}: {target}"),
             )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1)
@@ -137,6 +140,6 @@ def _plot_channels(
     figure, axes = panels(len(checks.channels), size=(6.4, height), margin=(0, 0.6))
     for panel, (label, channel) in zip(axes, checks.channels.items(), strict=True):
         plot(panel, channel)
-        panel.set_title(label, fontsize="medium")
+        panel.set_title(for_figure(label), fontsize="medium")
     shared_legend(figure, axes[0], columns=2)
     return figure

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.checks.compositional import FOLD_KINDS
@@ -16,10 +15,11 @@ from cpdjax.checks.nonlinear_probes import PROBES
 from cpdjax.checks.outcome import Outcome, reported
 from cpdjax.checks.residualisation import RESIDUALS
 from cpdjax.checks.suite import Checks
-from cpdjax.files import atomic
+from cpdjax.files import atomic, write_csv
 from cpdjax.reports import check_figures
 from cpdjax.reports.figures import write
 from cpdjax.reports.page import Section, to_markdown
+from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 
 _HEAD = ("features", "check", "quantity", "value", "requirement", "verdict")
 _VERDICTS = {True: "pass", False: "FAIL", None: "reported"}
@@ -29,7 +29,9 @@ _COLOURS = {True: "green", False: "bold red", None: "dim"}
 def table(checks: Checks) -> Table:
     """Return a table with one row for each outcome; features and check are named once."""
     verdict = "all checks pass" if checks.passed else "A CHECK FAILS"
-    shown = Table(title=f"{checks.dataset}, {checks.molecules:,} molecules: {verdict}")
+    shown = Table(
+        title=for_terminal(f"{checks.dataset}, {checks.molecules:,} molecules: {verdict}")
+    )
     for name in _HEAD:
         is_value = name == "value"
         shown.add_column(
@@ -47,7 +49,8 @@ def table(checks: Checks) -> Table:
         features, check, *cells, verdict = _cells(label, outcome)
         start = (features, check) if named else ("", "")
         colour = _COLOURS[outcome.passed]
-        shown.add_row(*map(escape, (*start, *cells)), f"[{colour}]{verdict}[/{colour}]")
+        texts = (for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in (*start, *cells))
+        shown.add_row(*texts, for_terminal(verdict, colour))
     return shown
 
 
@@ -63,8 +66,7 @@ def save(checks: Checks, folder: str | Path) -> list[Path]:
     if any(channel.nonlinear is not None for channel in checks.channels.values()):
         figures["nonlinear.png"] = check_figures.plot_nonlinear(checks)
     written = write(figures, folder)
-    with atomic(folder / "checks.csv") as temporary:
-        frame(checks).to_csv(temporary, index=False)
+    write_csv(frame(checks), folder / "checks.csv")
     with atomic(folder / "checks.md") as temporary:
         temporary.write_text(to_markdown(sections(checks)), encoding="utf-8")
     return [folder / "checks.md", folder / "checks.csv", *written]
@@ -85,7 +87,7 @@ def sections(checks: Checks) -> list[Section]:
         Section(
             "All checks pass" if checks.passed else "A check fails",
             f"{checks.dataset}, {checks.molecules:,} molecules. The requirements are our choice; "
-            "the docstrings of `cpdjax.checks` give the reasons. Brackets hold the 95 % interval, "
+            "the docstrings of cpdjax.checks give the reasons. Brackets hold the 95 % interval, "
             "or the range that the requirement names.",
             _HEAD,
             [_cells(label, outcome) for label, outcome in checks.outcomes],

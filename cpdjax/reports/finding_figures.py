@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from cpdjax.reports.figures import panels, shared_legend
+from cpdjax.reports.text import for_figure
 from cpdjax.studies.findings import ENERGY, PLACES, depth, gap_score, models_by_gap
 
 #: Which data a model was trained on, by the end of its name, and the colour that shows it.
@@ -40,7 +41,7 @@ def plot_gradient(table: xr.Dataset) -> Figure:
         axes.plot([best.value], [i], "|", color=colour, markersize=12)
     for label, colour in dict.fromkeys(map(_training, models)):
         axes.plot([], [], "o", color=colour, label=label)
-    axes.set_yticks(range(len(models)), models)
+    axes.set_yticks(range(len(models)), list(map(for_figure, models)))
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("R²_geom of the gap: last interaction layer (95 %); bar: best layer")
     shared_legend(figure, axes, columns=3)
@@ -53,7 +54,7 @@ def plot_efficiency(table: xr.Dataset) -> Figure:
     sizes = [int(size) for size in table["size"].values]
     for i, model in enumerate(models_by_gap(table)):
         scores = [gap_score(table, model, size=size).value for size in sizes]
-        axes.plot(sizes, np.maximum(scores, -0.2), label=model, **_style(model, i))
+        axes.plot(sizes, np.maximum(scores, -0.2), label=for_figure(model), **_style(model, i))
     axes.set_xscale("log")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("molecules N")
@@ -70,7 +71,8 @@ def plot_depth(table: xr.Dataset) -> Figure:
     for panel, (name, label) in zip(axes, labels.items(), strict=True):
         for i, model in enumerate(models_by_gap(table)):
             scores = by_layer[name].sel(model=model).dropna("layer")
-            panel.plot(range(scores.sizes["layer"]), scores, label=model, **_style(model, i))
+            style = _style(model, i)
+            panel.plot(range(scores.sizes["layer"]), scores, label=for_figure(model), **style)
         panel.set_xlabel("layer, from the embedding on")
         panel.set_ylabel(label)
     shared_legend(figure, axes[0], columns=4)

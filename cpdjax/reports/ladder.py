@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.probes.ladder import Ladder
+from cpdjax.reports.text import for_terminal
 
 
 def text_table(found: Ladder, targets: Sequence[str], title: str = "") -> Table:
     """Return a table with a row for every target and rung; scores are medians over folds."""
-    shown = Table(title=escape(title) or None, caption="medians over folds", pad_edge=False)
+    shown = Table(
+        title=for_terminal(title) if title else None, caption="medians over folds", pad_edge=False
+    )
     shown.add_column("target", no_wrap=True)
     shown.add_column("rung", no_wrap=True)
     for name in ("columns", "R²", "R² added", "R²_geom beyond"):
@@ -25,6 +27,8 @@ def text_table(found: Ladder, targets: Sequence[str], title: str = "") -> Table:
             last = i == len(beyond)
             scores = [f"{r2[i, t]:.3f}", f"{added[i, t]:+.3f}"]
             scores.append("" if last else f"{beyond[i, t]:.3f}")
-            name = "" if i else escape(str(target))
-            shown.add_row(name, escape(rung), str(found.columns[i]), *scores, end_section=last)
+            name = for_terminal("" if i else target)
+            shown.add_row(
+                name, for_terminal(rung), str(found.columns[i]), *scores, end_section=last
+            )
     return shown

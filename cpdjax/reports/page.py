@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cpdjax.reports.text import for_html, for_markdown
+
 
 class Section(NamedTuple):
-    """Hold a heading, a paragraph, and a table or a figure or both."""
+    """Hold a heading, a paragraph, and a table or a figure or both; all of them plain text."""
 
     title: str
     text: str
@@ -34,12 +35,13 @@ def to_markdown(sections: Sequence[Section]) -> str:
     """
     parts = []
     for i, section in enumerate(sections):
-        parts += [f"{'##' if i else '#'} {section.title}", section.text]
+        title = for_markdown(section.title)
+        parts += [f"{'##' if i else '#'} {title}", for_markdown(section.text)]
         if section.head:
             lines = [section.head, ["---"] * len(section.head), *section.rows]
             parts.append("\n".join(_markdown_row(line) for line in lines))
         if section.figure:
-            parts.append(f"![{section.title}]({section.figure})")
+            parts.append(f"![{title}]({section.figure})")
     return "\n\n".join(parts) + "\n"
 
 
@@ -47,14 +49,14 @@ def to_html(sections: Sequence[Section]) -> str:
     """Return the page as HTML; the first section has the page's title."""
     parts = []
     for i, section in enumerate(sections):
-        level, title = 2 if i else 1, html.escape(section.title)
-        parts.append(f"<h{level}>{title}</h{level}><p>{html.escape(section.text)}</p>")
+        level, title = 2 if i else 1, for_html(section.title)
+        parts.append(f"<h{level}>{title}</h{level}><p>{for_html(section.text)}</p>")
         if section.head:
             rows = "".join(_html_row(row, "td") for row in section.rows)
             parts.append(f"<table>{_html_row(section.head, 'th')}{rows}</table>")
         if section.figure:
             parts.append(f'<p><img src="{section.figure}" alt="{title}"></p>')
-    head = f"<title>{html.escape(sections[0].title)}</title><style>{_STYLE}</style>"
+    head = f"<title>{for_html(sections[0].title)}</title><style>{_STYLE}</style>"
     return f'<!doctype html><meta charset="utf-8">{head}{"".join(parts)}\n'
 
 
@@ -66,8 +68,8 @@ _STYLE = (
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(for_markdown, cells)) + " |"
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{for_html(c)}</{tag}>" for c in cells) + "</tr>"

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cpdjax.errors import InputError
 from cpdjax.reports.figures import panels, shared_legend, write
 from cpdjax.reports.significance import plot_differences, plot_null
-from cpdjax.reports.text import left_out_text, score_text
+from cpdjax.reports.text import for_figure, for_terminal, left_out_text, score_text
 from cpdjax.sweeps.differences import differences
 from cpdjax.sweeps.table import models_of, present
 
@@ -85,13 +85,14 @@ def text_table(table: xr.Dataset, width: int = 200) -> Table:
     shown.add_column("target", no_wrap=True)
     shown.add_column("R²_comp", justify="right", no_wrap=True)
     for label in scores.channel.values:
-        shown.add_column(escape(str(label)).replace(" / ", "\n"), justify="right", no_wrap=True)
+        lines = map(for_terminal, str(label).split(" / "))
+        shown.add_column(Text("\n").join(lines), justify="right", no_wrap=True)
     for target in scores.target.values:
         row = scores.sel(target=target)
         unit = str(row.unit.item())
         name = f"{target} ({unit})" if unit else str(target)
-        cells = [_cell(row.sel(channel=label)) for label in scores.channel.values]
-        shown.add_row(escape(name), score_text(row.r2_comp.item(), 3), *cells)
+        cells = [_cell(row.isel(channel=i)) for i in range(scores.sizes["channel"])]
+        shown.add_row(for_terminal(name), score_text(row.r2_comp.item(), 3), *cells)
     return shown
 
 
@@ -108,7 +109,7 @@ def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
     for name in ("model", "layer", "irrep"):
         shown.add_column(name, no_wrap=True)
     for name in ("features", *map(str, targets)):
-        shown.add_column(escape(name), justify="right", overflow="fold")
+        shown.add_column(for_terminal(name), justify="right", overflow="fold")
     composition = [score_text(scores.r2_comp.sel(target=t).item()) + " " for t in targets]
     shown.add_row("R²_comp", "", "", "", *composition, end_section=True)
     before = None
@@ -116,8 +117,8 @@ def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
         row = scores.isel(channel=i)
         count = table.n_features.sel(model=model, layer=layer, irrep=irrep).item()
         cells = [_median(row.sel(target=t)) for t in targets]
-        name = "" if model == before else escape(str(model))
-        shown.add_row(name, escape(str(layer)), escape(str(irrep)), str(count), *cells)
+        names = map(for_terminal, ("" if model == before else model, layer, irrep))
+        shown.add_row(*names, str(count), *cells)
         before = model
     return shown
 
@@ -159,8 +160,10 @@ def plot_targets(table: xr.Dataset) -> Figure:
         one = scores.isel(channel=i)
         y = np.arange(targets) + (i - (channels - 1) / 2) * thickness
         whiskers = [one["median"] - one["lower"], one["upper"] - one["median"]]
-        axes.barh(y, one["median"], thickness, xerr=np.nan_to_num(whiskers), label=str(label))
-    axes.set_yticks(np.arange(targets), [str(t) for t in scores.target.values])
+        axes.barh(
+            y, one["median"], thickness, xerr=np.nan_to_num(whiskers), label=for_figure(label)
+        )
+    axes.set_yticks(np.arange(targets), list(map(for_figure, scores.target.values)))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(FLOOR, 1)
@@ -183,11 +186,11 @@ def plot_curves(table: xr.Dataset) -> Figure:
     )
     sizes = scores["size"].values
     for panel, target in zip(axes, targets, strict=True):
-        for label in scores.channel.values:
-            one = scores.sel(target=target, channel=label)
-            panel.plot(sizes, one["median"], marker="o", markersize=3, label=str(label))
+        for i, label in enumerate(scores.channel.values):
+            one = scores.sel(target=target).isel(channel=i)
+            panel.plot(sizes, one["median"], marker="o", markersize=3, label=for_figure(label))
             panel.fill_between(sizes, one["lower"], one["upper"], alpha=0.2)
-        panel.set_title(target, fontsize="medium")
+        panel.set_title(for_figure(target), fontsize="medium")
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set_ylim(FLOOR, 1)
         panel.set_xscale("log")

@@ -10,11 +10,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from cpdjax.reports.figures import panels
-from cpdjax.reports.text import left_out_text, p_text
+from cpdjax.reports.text import for_figure, for_terminal, left_out_text, p_text
 from cpdjax.sweeps.table import present
 
 #: What a figure of histograms holds: rows of channels and columns of targets.
@@ -40,12 +39,12 @@ def uncertainty_table(table: xr.Dataset, width: int = 200) -> Table | None:
     for name in ("model", "layer", "irrep"):
         made.add_column(name, no_wrap=True)
     for target in targets:
-        made.add_column(escape(target), justify="right", no_wrap=True)
+        made.add_column(for_terminal(target), justify="right", no_wrap=True)
     first = table.isel(alpha=0)
     for model, layer, irrep in present(table):
         own = first.sel(model=model, layer=layer, irrep=irrep)
         cells = [_cell(own.sel(target=t)) for t in targets]
-        made.add_row(escape(model), escape(layer), escape(irrep), *cells)
+        made.add_row(*map(for_terminal, (model, layer, irrep)), *cells)
     return made
 
 
@@ -62,7 +61,7 @@ def differences_table(found: pd.DataFrame) -> Table:
         cells += [p_text(row.p_value), p_text(row.p_adjusted)]
         if paired:
             cells.append(f"({row.bootstrap_low:+.3f}, {row.bootstrap_high:+.3f})")
-        made.add_row(*map(escape, (row.target, row.model, row.reference)), *cells)
+        made.add_row(*map(for_terminal, (row.target, row.model, row.reference)), *cells)
     return made
 
 
@@ -81,9 +80,10 @@ def plot_null(table: xr.Dataset) -> Figure:
         own = first.sel(model=model, layer=layer, irrep=irrep)
         for panel, target in zip(row, targets, strict=True):
             _plot_one_null(panel, own.sel(target=target))
-        row[0].set_ylabel(f"{model}\n{layer}, {irrep}", fontsize="x-small")
+        name = f"{for_figure(model)}\n{for_figure(f'{layer}, {irrep}')}"
+        row[0].set_ylabel(name, fontsize="x-small")
     for panel, target in zip(axes[0], targets, strict=True):
-        panel.set_title(f"{target}\n{panel.get_title()}", fontsize="small")
+        panel.set_title(f"{for_figure(target)}\n{panel.get_title()}", fontsize="small")
     left_out = left_out_text(channels=len(channels) - rows, targets=table.sizes["target"] - columns)
     label = "R²_geom: permuted targets (bars) and the score (line)"
     figure.supxlabel(f"{label}\n({left_out})" if left_out else label, fontsize="medium")
@@ -110,12 +110,14 @@ def plot_differences(found: pd.DataFrame) -> Figure:
             panel.hlines(
                 y + 0.25, one["bootstrap_low"], one["bootstrap_high"], color="C1", linewidth=1
             )
-        panel.set_title(target, fontsize="medium")
+        panel.set_title(for_figure(target), fontsize="medium")
     against = found["reference"].unique()
-    labels = [a if len(against) == 1 else f"{a} − {b}" for a, b in pairs]
+    labels = [for_figure(a if len(against) == 1 else f"{a} − {b}") for a, b in pairs]
     axes[0].set_yticks(np.arange(len(pairs)), labels, fontsize="small")
     axes[0].set_ylim(len(pairs) - 0.4, -0.6)
-    label = f"R²_geom minus that of {against[0]}" if len(against) == 1 else "difference of R²_geom"
+    label = "difference of R²_geom"
+    if len(against) == 1:
+        label = f"R²_geom minus that of {for_figure(against[0])}"
     thin = "; thin: bootstrap" if "bootstrap_low" in found else ""
     figure.supxlabel(f"{label}\n(95 %: corrected resampled t{thin})", fontsize="medium")
     return figure

@@ -1,8 +1,67 @@
-"""Numbers and notes as tables and figures print them."""
+r"""Numbers, notes and names as tables, pages, figures and files print them.
+
+Names of models, layers and targets are data. For every medium one function here says what becomes
+of a character that the medium would obey: markup, line breaks, terminal escapes, formulas. CSV
+files have theirs in `cpdjax.characters`.
+"""
 
 from __future__ import annotations
 
+import html
+import re
+
 import numpy as np
+from rich.text import Text
+
+from cpdjax.characters import printable, shortened
+
+#: Characters of a name, and of a sentence, that figures and tables on a terminal show. Files hold
+#: all of them.
+MOST_CHARACTERS, MOST_OF_A_SENTENCE = 80, 1000
+
+# What Markdown would obey: its own signs (an underscore between letters is none), and at the start
+# of a paragraph what makes a heading or a list.
+_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^(?:#|[+-](?= ))|(?<=^\d)[.)](?= )")
+
+
+def for_terminal(text: object, style: str = "", most: int = MOST_CHARACTERS) -> Text:
+    """Return a name for rich, which is neither markup nor an emoji's code.
+
+    Sentences with names in them need another `most`, the largest number of characters.
+
+    >>> for_terminal("[red]:x:")
+    <text '[red]:x:' [] ''>
+    """
+    return Text(shortened(printable(text), most), style)
+
+
+def for_figure(text: object) -> str:
+    r"""Return a text for Matplotlib, which is no formula, and no label that a legend leaves out.
+
+    >>> print(for_figure("_E$gap$"))
+     _E\$gap\$
+    """
+    shown = shortened(printable(text), MOST_CHARACTERS).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def for_markdown(text: object) -> str:
+    r"""Return a text for Markdown, with its signs and those of HTML escaped.
+
+    >>> print(for_markdown("<b> a|b `$x$` R²_geom _x_"))
+    &lt;b&gt; a\|b \`\$x\$\` R²_geom \_x\_
+    """
+    plain = html.escape(printable(text).strip(), quote=False)
+    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", plain)
+
+
+def for_html(text: object) -> str:
+    """Return a text for HTML.
+
+    >>> for_html('<a href="x">')
+    '&lt;a href=&quot;x&quot;&gt;'
+    """
+    return html.escape(printable(text))
 
 
 def score_text(value: float, digits: int = 2) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from cpdjax import models
+from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features, as_means
@@ -169,7 +170,9 @@ def survey(
         UnknownNameError: a model does not exist.
         InputError: the data cannot be used, or no model can take the molecules.
     """
-    structures, molecules = inputs.load(dataset, targets, n, Settings(seed=seed))
+    structures, molecules = inputs.load(
+        dataset, targets, n, checked(Settings, {"seed": seed, "repeats": repeats})
+    )
     if structures is None:
         raise InputError("a table of formulas is not enough: give a file of structures")
     sources = _by_name((*installed(), *DEFAULT_FEATURES) if features is None else features)

@@ -12,6 +12,7 @@ from cpdjax.errors import InputError
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
+from cpdjax.sweeps.target_names import check_no_name, names_or_table
 from cpdjax.sweeps.targets import Targets
 
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
@@ -29,8 +30,9 @@ def load(
         InputError: the arguments do not go together, or the data cannot be used.
     """
     kind = KINDS[settings.probe]
-    if isinstance(targets, str) and not Path(targets).suffix:
-        targets = [targets]  # one target's name
+    text = targets if isinstance(targets, str) else None
+    if text is not None:
+        targets = names_or_table(text, dataset)
     beside = isinstance(targets, TABLES)
     is_qm9 = isinstance(dataset, str) and dataset in _QM9
     if n is not None and (beside or not (dataset is None or is_qm9)):
@@ -45,6 +47,8 @@ def load(
     if isinstance(dataset, str | Path) and not is_qm9:
         table = read_table(targets) if beside else None
         structures = read(dataset, targets=table)
+        if text is not None and table is not None:
+            check_no_name(text, structures.targets)
         names = targets if table is None else list(table.numbers)
     elif beside:
         raise InputError(

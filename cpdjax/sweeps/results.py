@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from cpdjax.errors import FileError
-from cpdjax.files import atomic
+from cpdjax.files import atomic, write_csv
 from cpdjax.kernel.scores import Scores
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
@@ -113,7 +113,7 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
         # Format 2: strings are not specified yet in format 3.
         ".zarr": lambda p: table.to_zarr(p, mode="w", zarr_format=2),
         ".nc": lambda p: table.to_netcdf(p, engine="h5netcdf"),
-        ".csv": lambda p: to_long(table).to_csv(p, index=False),
+        ".csv": lambda p: write_csv(to_long(table), p),
     }
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")

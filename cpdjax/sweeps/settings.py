@@ -5,25 +5,42 @@ The last string beside a field's type is its help text, in the documentation as 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from itertools import islice
 from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from cpdjax.kernel.options import Choices
 from cpdjax.precision import default_dtype
+from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
 DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
 DEFAULT_MOLECULES = 2000
+_MOST_ITEMS = 10_000  # of a list
+MOST_ALPHA = 1e30
+"""Limit Ridge penalties (our choice): larger ones leave nothing to score."""
 
 
 def _listed(value: Any) -> Any:
-    """Return one name or number as a list of one."""
-    return (value,) if isinstance(value, str | Number) else value
+    """Return one name or number as a list of one, and of a list no more than a little too much."""
+    if isinstance(value, str | Number):
+        return (value,)
+    is_list = isinstance(value, Iterable) and not isinstance(value, Mapping)
+    return tuple(islice(value, _MOST_ITEMS + 1)) if is_list else value
+
+
+def _no_flag(value: Any) -> Any:
+    """Refuse true and false, which Python counts as 1 and 0, for a number."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "Input should be a number")
+    return value
 
 
 def _dtype() -> Any:
@@ -33,8 +50,13 @@ def _dtype() -> Any:
 #: The kinds of probe, each of them an object of `probe_kinds.KINDS`.
 Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
-Several = Annotated[tuple[Item, ...], BeforeValidator(_listed), Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
+_Number = BeforeValidator(_no_flag)
+Several = Annotated[
+    tuple[Item, ...], BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_ITEMS)
+]
+Count = Annotated[int, _Number, Field(ge=0, le=MOST_COPIES)]
+Molecules = Annotated[int, _Number, Field(ge=2, le=MOST_ROWS)]
+Alpha = Annotated[float, _Number, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -64,17 +86,17 @@ class Settings(Choices):
         "default pool-then-norm, and stored scalars as they were made.",
     ] = None
     sizes: Annotated[
-        Several[Annotated[int, Field(ge=2)]] | None,
+        Several[Molecules] | None,
         "Increasing numbers of molecules; by default 50 to 2,000, as far as the data go.",
     ] = None
-    repeats: Annotated[int, Field(ge=1), "How often the molecules are shuffled anew."] = 5
-    folds: Annotated[int, Field(ge=2), "Folds of the cross-validation."] = 5
+    repeats: Annotated[Count, Field(ge=1), "How often the molecules are shuffled anew."] = 5
+    folds: Annotated[Count, Field(ge=2), "Folds of the cross-validation."] = 5
     group_by: Annotated[
         Literal["formula"] | None,
         "formula: training and held-out molecules share no formula.",
     ] = None
     alphas: Annotated[
-        Several[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["loo"],
+        Several[Alpha] | Literal["loo"],
         "Ridge penalties α, or loo: chosen for each fold and target by leave-one-out.",
     ] = (1.0,)
     permutations: Annotated[
@@ -101,7 +123,8 @@ class Settings(Choices):
         "max-t.",
     ] = "holm"
     seed: Annotated[
-        Count, "Random seed of the molecules drawn from QM9, of the shuffles and of the folds."
+        Annotated[int, _Number, Field(ge=0, le=MOST_SEED)],
+        "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",
     ] = 0
     dtype: Annotated[
         Literal["float64", "float32"],
@@ -144,8 +167,6 @@ class Config(Settings):
         tuple[str, ...] | str | None,
         "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars.",
     ] = None
-    n: Annotated[
-        Annotated[int, Field(ge=2)] | None, "Molecules drawn from QM9; by default 2,000."
-    ] = None
+    n: Annotated[Molecules | None, "Molecules drawn from QM9; by default 2,000."] = None
     out: Annotated[Path, "Folder of the results."] = Path("cpdjax-results")
     format: Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."] = "zarr"

@@ -42,6 +42,7 @@ from cpdjax.sweeps.results import assemble, provenance
 from cpdjax.sweeps.settings import DEFAULT_FEATURES, DEFAULT_SIZES, Settings
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.work import Work
+from cpdjax.validation import check_names
 
 
 def sweep(
@@ -101,6 +102,8 @@ def sweep(
     kind.check(chosen)
     significance.check(chosen)
     structures, predicted = inputs.load(dataset, targets, n, chosen)
+    check_names("target", predicted.by_name)
+    layout = _layout(chosen, predicted)  # before models run, which may take hours
     collected = collect(
         features,
         structures,
@@ -111,7 +114,7 @@ def sweep(
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
-    layout = _layout(chosen, predicted)
+    check_names("channel", (channel.label for channel in found))
     facts = provenance(chosen, predicted, found)
     checkpoint = Checkpoint(None if out is None else Path(out), facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
@@ -182,7 +185,7 @@ def _probe_unit(work: Work, unit: _Unit) -> Scores:
     )
     scores: Scores = compute(
         partial(_probe_stack, kernel=kind.kernel),
-        (*kind.arrays(x, work.targets, settings), alphas),
+        kind.arrays(x, work.targets, alphas, options, settings.dtype),
         replace(work.layout, index=work.layout.index[own], rank=work.layout.rank[own]),
         options,
         settings.dtype,

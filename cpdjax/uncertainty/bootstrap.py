@@ -18,8 +18,8 @@ from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
-from cpdjax.uncertainty.resampling import concrete, group_ids
-from cpdjax.validation import check_count
+from cpdjax.uncertainty.resampling import group_ids, refuse_traced
+from cpdjax.validation import check_count, check_rows
 
 #: On an accelerator, the rows of all replicates in flight hold at most this many numbers: 2 GB.
 _GATHERED = 2**28
@@ -136,8 +136,9 @@ def bootstrap(
     """
     check_count("replicates", replicates)
     check_grid(alphas)
-    arguments = concrete(X, C, Y, alphas, dtype, **choices)
-    layout = cross_validation(len(arguments.x), folds, seed=seed)
+    refuse_traced(X, C, Y, alphas)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    layout = cross_validation(arguments.rows, folds, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
     with one_blas_thread():
         scores = compute(
@@ -173,6 +174,7 @@ def redrawn(
     ((4, 2, 3), True)
     """
     index, rank, size = layout.index[0], layout.rank[0], layout.sizes[-1]
+    check_rows("all replicates", (1 + replicates) * index.size)
     filled = (rank < size).sum(-1)  # the first slots of every fold
     rng = np.random.default_rng((seed, 2))
     if groups is not None:
@@ -243,7 +245,7 @@ def in_memory(arguments: Arguments) -> Options:
     options = arguments.options
     if options.batch_size is None:
         return options
-    fitting = max(_GATHERED // arguments.x.size, 1)
+    fitting = max(_GATHERED // arguments.arrays[0].size, 1)
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 

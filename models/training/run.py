@@ -269,7 +269,10 @@ class Log:
             "seconds": f"{self.before + time.monotonic() - self.began:.1f}",
         }
         self.rows.append({k: str(v) for k, v in values.items()})
-        with atomic(self.path) as temporary, temporary.open("w", newline="") as stream:
+        with (
+            atomic(self.path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as stream,
+        ):
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -278,7 +281,7 @@ class Log:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
