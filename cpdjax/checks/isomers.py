@@ -13,6 +13,7 @@ from cpdjax.checks.procedures import Alpha
 from cpdjax.errors import InputError
 from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import group_folds
+from cpdjax.validation import real_arrays
 
 PAPER_ACCURACY = 0.946
 """The paper's accuracy of the geometric residual; its model, target and pairs are its own."""
@@ -118,6 +119,7 @@ def check_isomers(
     >>> found.composition.value.tolist(), bool(found.residual.value[0] > 0.9)
     ([0.5], True)
     """
+    X, C, Y = real_arrays(X=X, C=C, Y=Y)
     Y = np.asarray(Y, np.float64).reshape(len(X), -1)
     ids = group_folds(formulas, folds, seed=seed)
     rng = np.random.default_rng(seed)

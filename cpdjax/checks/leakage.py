@@ -19,6 +19,7 @@ from cpdjax.checks.procedures import (
 from cpdjax.checks.r2 import r2_of_training_mean
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import kfold
+from cpdjax.validation import real_arrays
 
 SIZES = (50, 100, 200, 500, 1000)
 """Numbers of molecules; a leak matters most where they are few."""
@@ -106,6 +107,7 @@ def check_leakage(
     Raises:
         InputError: there are fewer molecules than the smallest size, or `cpd` refuses the input.
     """
+    X, C, Y = real_arrays(X=X, C=C, Y=Y)
     Y = np.asarray(Y, np.float64).reshape(len(X), -1)
     fitting = tuple(s for s in sizes if s <= len(X))
     if not fitting:

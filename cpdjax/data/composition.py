@@ -15,7 +15,6 @@ from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Float
 
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables.table import Table
 from cpdjax.data.texts import count_formula, count_smiles, count_texts
 from cpdjax.errors import InputError, UnknownNameError
 
@@ -117,19 +116,6 @@ def from_smiles(
             (from 0).
     """
     return _matrix(count_smiles(smiles, _count_molecule))
-
-
-def composition_of(
-    table: Table,
-) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]] | None:
-    """Return counts and elements from a table's formulas, else from its SMILES, else None.
-
-    Raises:
-        InputError: if a formula or SMILES cannot be read.
-    """
-    if "formula" in table.texts:
-        return from_formulas(table.texts["formula"])
-    return from_smiles(table.texts["smiles"]) if "smiles" in table.texts else None
 
 
 def _counts(source: Structures | Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:

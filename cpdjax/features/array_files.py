@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,20 @@ def why_no_layer(shape: tuple[int, ...], dtype: Any) -> str:
     if not is_real(dtype):
         return f"of dtype {dtype}"
     return "" if len(shape) == 2 else f"of shape {shape}"
+
+
+def with_molecules(variables: Mapping[str, Any]) -> Layers:
+    """Return the variables of xarray that are layers, and why others are left out.
+
+    Where some variables have an axis `molecule`, others belong to something else.
+    """
+    left_out = {k: why for k, v in variables.items() if (why := why_no_layer(v.shape, v.dtype))}
+    layers = {k: v for k, v in variables.items() if k not in left_out}
+    if any("molecule" in v.dims for v in layers.values()):
+        others = {k: f"of axes {v.dims}" for k, v in layers.items() if "molecule" not in v.dims}
+        layers = {k: v for k, v in layers.items() if k not in others}
+        left_out |= others
+    return layers, left_out
 
 
 def read_npy(path: Path) -> Layers:
@@ -50,6 +65,8 @@ def read_npz(path: Path) -> Layers:
     layers, left_out = {}, {}
     with zipfile.ZipFile(path) as archive:
         entries = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+        if len(entries) < len(archive.infolist()):
+            raise FileError(f"{path} holds two arrays of one name: write it anew")
         check_size(path, sum(entry.file_size for entry in entries.values()))
         for name, entry in entries.items():
             with archive.open(entry) as file:

@@ -13,12 +13,12 @@ import xarray as xr
 from e3nn_jax import IrrepsArray
 
 from cpdjax import models
-from cpdjax.data.composition import composition_of, hill
+from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
 from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
-from cpdjax.features.array_files import Layers, read_npy, read_npz, why_no_layer
+from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
 from cpdjax.features.zarr_files import read_zarr
 from cpdjax.validation import real_array
@@ -55,6 +55,7 @@ def read_layers(name: str, source: Any, pool: str) -> Features:
     if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in _TABLES):
         return _table_features(name, source)
     layers, left_out = _arrays_of(source) if path is None else _file_layers(path, pool)
+    _check_masks(name, layers, left_out)
     told = {key: why for key, why in left_out.items() if key.lower() not in _QUIET}
     tagged = {str(layer): _with_irreps(f"{name}/{layer}", x) for layer, x in layers.items()}
     if not tagged:
@@ -64,6 +65,19 @@ def read_layers(name: str, source: Any, pool: str) -> Features:
         )
     say_left_out(f"features {name!r}", told)
     return Features(tagged, model=name, pool="none", structures_hash="")
+
+
+def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) -> None:
+    """Leave out masks that mask nothing, and refuse those that do; both change the arguments."""
+    for key in [key for key in layers if key.lower().endswith("mask")]:
+        mask = np.asarray(layers[key])
+        if mask.dtype == bool and mask.any():
+            raise InputError(
+                f"features {name!r}: {key!r} masks {mask.sum()} values; remove or impute them"
+            )
+        if mask.dtype == bool:
+            left_out[key] = "a mask that masks nothing"
+            del layers[key]
 
 
 def _with_irreps(where: str, array: Any) -> IrrepsArray:
@@ -83,16 +97,7 @@ def _with_irreps(where: str, array: Any) -> IrrepsArray:
 def _arrays_of(source: Any) -> Layers:
     """Return the arrays of an object by layer, and why others are left out."""
     if isinstance(source, xr.Dataset):
-        variables = {str(key): variable for key, variable in source.items()}
-        reasons = {key: why_no_layer(v.shape, v.dtype) for key, v in variables.items()}
-        if any("molecule" in variables[key].dims for key, why in reasons.items() if not why):
-            reasons |= {
-                key: f"without the axis molecule, but with {v.dims}"
-                for key, v in variables.items()
-                if not reasons[key] and "molecule" not in v.dims
-            }
-        layers = {key: v for key, v in variables.items() if not reasons[key]}
-        return layers, {key: why for key, why in reasons.items() if why}
+        return with_molecules({str(key): variable for key, variable in source.items()})
     if isinstance(source, Mapping):
         return dict(source), {}
     return {"features": source}, {}
@@ -107,14 +112,14 @@ def _table_features(name: str, source: Source) -> Features:
             f"numbers: {[*table.texts, *table.left_out]}"
         )
     say_left_out(f"features {name!r}", table.left_out)
-    known = composition_of(table)
+    formulas = table.texts.get("formula")
     return Features(
         {"features": _with_irreps(name, np.column_stack(list(table.numbers.values())))},
         model=name,
         pool="none",
         structures_hash="",
         ids=table.texts.get("id"),
-        formulas=None if known is None else hill(*known),
+        formulas=None if formulas is None else hill(*from_formulas(formulas)),
     )
 
 

@@ -14,8 +14,11 @@ from e3nn_jax import Irrep, IrrepsArray
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
-from cpdjax.features.array_files import Layers, why_no_layer
+from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
 from cpdjax.validation import real_array
+
+_METADATA = ("zarr.json", ".zarray", ".zattrs")
+_OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a shard
 
 
 def read_zarr(path: Path) -> Layers:
@@ -78,13 +81,15 @@ def _read_group(path: Path, group: Any) -> Layers:
             group=group.path,
             engine="zarr",
             consolidated=False,
-            decode_times=False,
             create_default_indexes=False,
             drop_variables=[name for name in arrays if name not in named],
         ) as data:
             layers |= {str(name): variable.load() for name, variable in data.variables.items()}
     plain = [name for name in arrays if name not in left_out and name not in named]
-    return layers | {name: _decoded(name, arrays[name]) for name in plain}, left_out
+    layers |= {name: _decoded(name, arrays[name]) for name in plain}
+    # Only decoded do dates and durations show what they are.
+    layers, others = with_molecules(layers)
+    return layers, left_out | others
 
 
 def _axes(array: Any) -> tuple[str, ...]:
@@ -98,10 +103,35 @@ def _decoded(name: str, array: Any) -> xr.Variable:
     axes = _axes(array) or [f"axis_{i}" for i in range(array.ndim)]
     attributes = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     packed = xr.Variable(axes, array[...], attributes)
-    return xr.conventions.decode_cf_variable(name, packed, decode_times=False)
+    return xr.conventions.decode_cf_variable(name, packed)
 
 
 def _check_sizes(path: Path, arrays: list[Any]) -> None:
-    """Refuse arrays, or chunks of them, that claim more than `bounds` allows."""
-    shapes = [shape for a in arrays for shape in (a.shape, a.chunks, getattr(a, "shards", None))]
-    check_size(path, sum(8 * math.prod(shape) for shape in shapes if shape is not None))
+    """Refuse arrays that claim more than `bounds` allows, and chunks with more than they claim."""
+    check_size(path, sum(8 * max(math.prod(a.shape), math.prod(_chunk(a))) for a in arrays))
+    files = _files(path)
+    for array in arrays:
+        inner = math.prod(_chunk(array)) // max(math.prod(array.chunks), 1)
+        claimed = math.prod(_chunk(array)) * array.dtype.itemsize
+        largest = 2 * claimed + 16 * inner + _OVERHEAD
+        folder = f"/{array.path}/" if array.path else "/"
+        for name, size in files.items():
+            if size > largest and folder in f"/{name}" and not name.endswith(_METADATA):
+                raise FileError(
+                    f"{path}: {name!r} takes {size} bytes, more than the {claimed} that it claims "
+                    "to hold: write it anew"
+                )
+
+
+def _chunk(array: Any) -> tuple[int, ...]:
+    """Return the shape of what one file of an array holds."""
+    shape: tuple[int, ...] = array.shards or array.chunks
+    return shape
+
+
+def _files(path: Path) -> dict[str, int]:
+    """Return the size of each file in a folder or a zip file."""
+    if path.is_dir():
+        return {p.as_posix(): p.stat().st_size for p in path.rglob("*") if p.is_file()}
+    with zipfile.ZipFile(path) as archive:
+        return {entry.filename: entry.file_size for entry in archive.infolist()}

@@ -25,7 +25,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
 from cpdjax.probes.units import multiplied, of_scalars, of_tensors
-from cpdjax.validation import check_finite, is_real, real_array
+from cpdjax.validation import check_finite, real_arrays
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Arguments:
         Args:
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
-        x, c, y = (real_array(name, a) for name, a in (("X", X), ("C", C), ("Y", Y)))
+        x, c, y = real_arrays(X=X, C=C, Y=Y)
         y = y[:, None] if y.ndim == 1 else y
         grid, chosen, known = _checked((x, c, y), alphas, dtype, options)
         return cls(*of_scalars(x, c, y, grid, chosen, known), chosen, known)
@@ -145,8 +145,6 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
         )
     if a.shape[1] == 0:
         raise InputError(f"{name} has no columns, got shape {a.shape}")
-    if not is_real(a.dtype):
-        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
 
 
 def _floating(dtype: Any) -> np.dtype:

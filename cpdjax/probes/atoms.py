@@ -13,6 +13,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.cpd import concrete_folds, cpd
 from cpdjax.probes.folds import cross_validation, kfold
 from cpdjax.probes.signature import takes_choices
+from cpdjax.validation import real_arrays
 
 
 @takes_choices(without=["projection"])
@@ -56,6 +57,7 @@ def atom_cpd(
     >>> scores.r2_geom.shape, bool(abs(scores.r2_comp.mean() - 2 / 3) < 0.1)
     ((5, 1, 1), True)
     """
+    X, numbers = real_arrays(X=X, numbers=numbers)
     labels = np.asarray(molecule)
     atoms = np.shape(X)[0] if np.ndim(X) else 0
     for name, values in (("numbers", np.asarray(numbers)), ("molecule", labels)):

@@ -32,7 +32,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.validation import real_array
+from cpdjax.validation import real_arrays
 
 
 @takes_choices(without=["projection"])
@@ -93,7 +93,7 @@ def matched(X: Any, Y: Any) -> tuple[Any, Any]:
         raise InputError("X and Y must both be an IrrepsArray, or both arrays of one irrep")
     if isinstance(Y, IrrepsArray):
         return _channels_of_target(X, Y)
-    x, y = real_array("X", X), real_array("Y", Y)
+    x, y = real_arrays(X=X, Y=Y)
     y = y[:, None] if y.ndim == 2 else y
     if x.ndim != 3 or y.ndim != 3 or x.shape[::2] != y.shape[::2]:
         raise InputError(

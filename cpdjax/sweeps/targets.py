@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from cpdjax.data.composition import composition, composition_of, elements, formulas, hill
+from cpdjax.data.composition import (
+    composition,
+    elements,
+    formulas,
+    from_formulas,
+    from_smiles,
+    hill,
+)
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.table import Source, Table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
@@ -106,15 +113,19 @@ class Targets:
         """
         table = read_table(table, names)
         say_left_out(f"targets in {table.name!r}", table.left_out)
-        known = composition_of(table)
-        if known is None:
+        texts = table.texts
+        if "formula" in texts:
+            known = from_formulas(texts["formula"])
+        elif "smiles" in texts:
+            known = from_smiles(texts["smiles"])
+        else:
             raise InputError(
                 f"table {table.name!r} needs a column 'formula' or 'smiles' to know composition, "
-                f"got {[*table.texts, *table.numbers, *table.left_out]}"
+                f"got {[*texts, *table.numbers, *table.left_out]}"
             )
         targets = {name: _scalar(name, values) for name, values in table.numbers.items()}
         units = dict.fromkeys(targets, "")
-        return cls._of_molecules(table.name, *known, targets, units, ids=table.texts.get("id"))
+        return cls._of_molecules(table.name, *known, targets, units, ids=texts.get("id"))
 
     @classmethod
     def chosen(

@@ -61,11 +61,11 @@ BAD_ARRAYS = {
     ),
     "masked values": (
         lambda d: {"X": np.ma.masked_greater(d["X"], 1)},
-        ["X has", "masked values"],
+        ["X holds masked values", "fill them"],
     ),
     "rows of different lengths": (
         lambda d: {"C": [[1.0, 2.0]] * (N - 1) + [[1.0]]},
-        ["C must be real numbers in rows of one length"],
+        ["C must be an array", "different lengths"],
     ),
     "NaN in X": (with_value("X", 7, 2, np.nan), ["X has 1 NaN", "molecule 7", "column 2"]),
     "infinity in C": (with_value("C", 3, 1, np.inf), ["C has 1 NaN", "molecule 3", "column 1"]),

@@ -64,6 +64,8 @@ def numbers_of(where: str, column: Any) -> Float[np.ndarray, " row"] | str:
             column = pa.array(column, from_pandas=True)
         except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
             return _mixed(where, column)
+    if pa.types.is_dictionary(column.type) and pa.types.is_primitive(column.type.value_type):
+        column = pc.cast(column, column.type.value_type)  # categories that are numbers
     kind = column.type
     if pa.types.is_decimal(kind) or (
         pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
@@ -118,11 +120,12 @@ def _parsed(where: str, column: Any) -> Float[np.ndarray, " row"] | str:
     """Return the numbers in a column of texts, or why it holds none; see `numbers_of`."""
     texts = pc.utf8_trim_whitespace(column)
     texts = pc.if_else(pc.is_in(texts, _MISSING), pa.scalar(None, texts.type), texts)
-    number = pc.fill_null(pc.match_substring_regex(texts, _NUMBER), True)
     if texts.null_count == len(texts):
         return "no value"
-    if pc.all(number).as_py():
+    try:
         return _filled(texts)
+    except pa.ArrowInvalid:
+        number = pc.fill_null(pc.match_substring_regex(texts, _NUMBER), True)
     truth = pc.match_substring_regex(texts, "^(true|false)$", ignore_case=True)
     if pc.all(truth).as_py():
         return _filled(pc.match_substring_regex(texts, "^true$", ignore_case=True))
@@ -142,7 +145,8 @@ def _mixed(where: str, column: pd.Series) -> Float[np.ndarray, " row"] | str:
     values = [None if none else v for v, none in zip(column, column.isna(), strict=True)]
     known = [v for v in values if v is not None]
     if all(isinstance(v, str | Real | Decimal | np.bool_) for v in known):
-        return _parsed(where, pa.array([None if v is None else _number(v) for v in values]))
+        cells = [None if v is None else _number(v) for v in values]
+        return _parsed(where, pa.array(cells, pa.large_string()))
     if all(isinstance(v, Number) for v in known):
         return "complex numbers"
     other = next(i for i, v in enumerate(values) if v is not None and not isinstance(v, Real))
@@ -157,5 +161,5 @@ def _mixed(where: str, column: pd.Series) -> Float[np.ndarray, " row"] | str:
 def _number(value: Any) -> str:
     """Return a text or a number as text, without loss."""
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "replace").decode()  # Arrow takes no half characters
     return str(int(value)) if isinstance(value, int | np.integer) else repr(float(value))

@@ -62,8 +62,7 @@ def _read_csv(path: Path) -> pa.Table:
         _check_text(path)
     except UnicodeDecodeError as error:
         raise FileError(
-            f"cannot read {path} as a table: it is no UTF-8 text ({error.reason} at byte "
-            f"{error.start}); save it as UTF-8"
+            f"cannot read {path} as a table: it is no UTF-8 text ({error.reason}); save it as UTF-8"
         ) from None
     texts = {f"f{i}": pa.large_string() for i in range(width)}  # so Arrow names what has no header
     with path.open("rb") as file:
@@ -131,6 +130,12 @@ def _check_header(path: Path, names: list[str]) -> None:
     Raises:
         FileError: if it does.
     """
+    for name in names:
+        if "\t" in name or re.search(r"\S;\S", name):
+            raise FileError(
+                f"cannot read {path} as a table: its header has the name {name[:60]!r}; expected "
+                "commas between columns, and nothing else"
+            )
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
     places = [str(i) for i in range(len(numbers) + 1)]
     if numbers and numbers not in (places[:-1], places[1:]):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -29,6 +30,7 @@ _IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id
 #: Columns that every table has, and whose leaving out is no news.
 _QUIET = frozenset({*_TEXTS, "name", "names"})
 _LISTED = 20  # names in one warning
+_COUNTED = 20  # rows from which on a column 0, 1, 2, ... is told
 
 Source: TypeAlias = str | Path | pd.DataFrame | Mapping[str, Any]
 
@@ -131,7 +133,10 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
             else:
                 numbers[key] = found
     if names is not None:
-        numbers, left_out = {key: _asked(key, numbers, left_out, roles) for key in names}, {}
+        known = [key for key, _ in columns if not labels_rows(key)]
+        numbers = {key: _asked(key, numbers, left_out, known) for key in names}
+        left_out = {}
+    _warn_of_counting(numbers)
     left_out = {key: why for key, why in left_out.items() if key not in _QUIET}
     return Table(name, len(columns[0][1]), numbers, texts, left_out)
 
@@ -164,7 +169,8 @@ def _columns_of(source: Source) -> list[tuple[str, Any]]:
         index = source.index
         named = [level for level in index.names if str(level).lower() in _TEXTS]
         columns = [(str(level), pd.Series(index.get_level_values(level))) for level in named]
-        columns += [(str(key), source.iloc[:, i]) for i, key in enumerate(source.columns)]
+        keys = ["" if key is None or key != key else str(key) for key in source.columns]
+        columns += [(key, source.iloc[:, i]) for i, key in enumerate(keys)]
     elif isinstance(source, Mapping):
         columns = [(str(key), _as_column(str(key), values)) for key, values in source.items()]
         _check_one_index(columns)
@@ -187,8 +193,11 @@ def _as_column(name: str, values: Any) -> Any:
     if isinstance(values, pd.Series):
         return values
     if isinstance(values, list | tuple):
-        nested = any(np.ndim(value) for value in values[:1])
-        return np.asarray(real_array(f"column {name!r}", values)) if nested else pd.Series(values)
+        nested = values and isinstance(values[0], list | tuple | np.ndarray | jax.Array)
+        if nested:
+            return np.asarray(real_array(f"column {name!r}", values))
+        texts = any(isinstance(value, str) for value in values)
+        return pd.Series(values, dtype=object if texts else None)  # in which any text is allowed
     if isinstance(values, range | pd.Index | pd.api.extensions.ExtensionArray):
         return pd.Series(values)
     array = values if isinstance(values, np.ndarray) else np.asarray(values)
@@ -226,12 +235,22 @@ def _roles(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _asked(
-    name: str, numbers: Mapping[str, Any], left_out: Mapping[str, str], roles: Mapping[str, str]
+    name: str, numbers: Mapping[str, Any], left_out: Mapping[str, str], known: Sequence[str]
 ) -> np.ndarray:
     """Return the numbers of a column that is asked for by name."""
     if name in numbers:
         return numbers[name]
-    if name in left_out or name in roles.values():
+    if name in left_out or name in known:
         why = left_out.get(name, "it says what the molecules are")
         raise InputError(f"column {name!r} can be no target: {why}; rename it if it is one")
-    raise UnknownNameError("target", name, numbers)
+    raise UnknownNameError("target", name, known)
+
+
+def _warn_of_counting(numbers: Mapping[str, np.ndarray]) -> None:
+    """Warn of columns that count the rows, whatever they are called."""
+    for name, values in numbers.items():
+        count = np.arange(len(values))
+        if len(count) >= _COUNTED and any(np.array_equal(values, count + i) for i in (0, 1)):
+            warnings.warn(
+                f"column {name!r} counts the rows: leave it out if it numbers them", stacklevel=4
+            )
