@@ -192,9 +192,12 @@ def prepare() -> None:
 
     import cpdjax  # noqa: F401
 
-    # No time goes into smaller examples of a failure.
+    # No time goes into smaller examples of a failure, and a busy machine is no failure.
     generate = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-    hypothesis.settings.register_profile("m", phases=generate, derandomize=True, database=None)
+    calm = {"suppress_health_check": list(hypothesis.HealthCheck), "deadline": None}
+    hypothesis.settings.register_profile(
+        "m", phases=generate, derandomize=True, database=None, **calm
+    )
     hypothesis.settings.load_profile("m")
     for name in [n for n in sys.modules if n.partition(".")[0] in ("cpdjax", "oracle", "helpers")]:
         del sys.modules[name]
