@@ -4,8 +4,10 @@ import numpy as np
 import oracle
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_score
 
 from cpdjax import cpd
+from cpdjax.errors import ConstantTargetWarning
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.probes.folds import kfold
 
@@ -29,12 +31,21 @@ def test_a_feature_that_owes_nearly_all_to_composition_still_counts(share):
 def squared_loo_errors(z, y, alphas):
     """Σ (yᵢ − ŷᵢ)², ŷᵢ from a Ridge with intercept that has not seen row i, fit by fit."""
     errors = np.zeros(len(alphas))
-    for a, alpha in enumerate(alphas):
-        for i in range(len(z)):
-            rest = np.arange(len(z)) != i
-            model = Ridge(alpha=alpha, solver="svd").fit(z[rest], y[rest])
-            errors[a] += (y[i] - model.predict(z[[i]])[0]) ** 2
+    for i in range(len(z)):
+        rest = np.arange(len(z)) != i
+        mean = z[rest].mean(0)
+        u, s, vt = np.linalg.svd(z[rest] - mean, full_matrices=False)
+        shrunk = s / (s**2 + np.array(alphas)[:, None])
+        predicted = y[rest].mean() + shrunk * (u.T @ y[rest]) @ (vt @ (z[i] - mean))
+        errors += (y[i] - predicted) ** 2
     return errors
+
+
+def test_the_errors_above_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    z, y, model = rng.normal(size=(6, 3)), rng.normal(size=6), Ridge(alpha=0.1, solver="svd")
+    left_out = -cross_val_score(model, z, y, cv=LeaveOneOut(), scoring="neg_mean_squared_error")
+    assert squared_loo_errors(z, y, [0.1])[0] == pytest.approx(left_out.sum(), rel=1e-12)
 
 
 def without_the_intercepts_leverage(z, y, alphas):
@@ -89,3 +100,31 @@ def test_small_penalties_are_as_accurate_as_work_on_the_rows():
     short, long = (cpd(X, C, Y, folds=ids, alphas=a) for a in (alphas, [*alphas, 1e-7, 1e-6]))
     np.testing.assert_allclose(short.r2_geom, expected.r2_geom, atol=2e-9)
     np.testing.assert_allclose(long.r2_geom[:, :4], expected.r2_geom, atol=2e-9)
+
+
+def test_a_grid_of_which_some_penalties_are_small_is_as_accurate():
+    """More targets than held-out rows, which is solved by rows unless a penalty needs weights."""
+    rng = np.random.default_rng(0)
+    n, gap = 60, 1e-5
+    C = rng.integers(0, 5, (n, 2)).astype(float)
+    base, hidden, ids = rng.normal(size=(n, 4)), rng.normal(size=n), kfold(n, 3)
+    hidden[ids == 0] *= 30
+    X = np.column_stack([base, base[:, 0] + gap * hidden])
+    Y = (base.sum(1) + hidden)[:, None] + 0.1 * rng.normal(size=(n, 25))
+    alphas = [1e-11, 1.0]
+    expected = oracle.cpd(X, C, Y, ids, alphas)
+    np.testing.assert_allclose(
+        cpd(X, C, Y, folds=ids, alphas=alphas).r2_geom, expected.r2_geom, atol=2e-9
+    )
+
+
+def test_leave_one_out_chooses_among_two_values_a_decade():
+    np.testing.assert_allclose(LOO_ALPHAS, np.logspace(-6, 6, 25), rtol=1e-15)
+
+
+def test_one_training_row_predicts_itself():
+    """Ids 0, 0, 1: where fold 0 is held out, its prediction is the target of the last row."""
+    X, C, Y = np.arange(6.0).reshape(3, 2), np.array([[1.0], [2.0], [4.0]]), np.array([3.0, 5, 8])
+    with pytest.warns(ConstantTargetWarning):  # of the other fold, which holds out one row
+        found = cpd(X, C, Y, folds=np.array([0, 0, 1]), predictions=True)
+    np.testing.assert_array_equal(found.prediction[0, :, 0], [8, 8, 4])

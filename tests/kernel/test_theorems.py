@@ -68,7 +68,9 @@ def test_residual_is_orthogonal_to_composition_on_training_rows(data):
     with_intercept = np.column_stack([np.ones(train.sum()), C[train]])
     close(residual.features(rows) @ with_intercept, 0, atol=1e-11 * N)
     close(residual.targets(rows) @ with_intercept, 0, atol=1e-11 * N)
-    close(np.asarray(residual.features(rows)).std(1), 1)
+    z = np.asarray(residual.features(rows))
+    close(z.std(1), 1)
+    assert residual.trace == pytest.approx((z * z).sum(), rel=1e-12)
 
 
 def test_planted_signal_is_recovered():

@@ -177,6 +177,13 @@ def test_a_channel_of_zeros_drops_out_and_a_target_of_zeros_is_undefined():
     assert np.isnan(found.r2_geom[..., 1]).all()
 
 
+def test_channels_that_are_rounding_beside_the_others_drop_out():
+    noise = 1e-15 * X.std() * np.random.default_rng(1).normal(size=(N, 20, 3))
+    found = equivariant_cpd(np.concatenate([X, noise], axis=1), Y, folds=IDS, alphas=ALPHAS)
+    expected = equivariant_cpd(X, Y, folds=IDS, alphas=ALPHAS)
+    np.testing.assert_allclose(found.r2_geom, expected.r2_geom, rtol=0, atol=1e-12)
+
+
 def test_irreps_choose_the_channels():
     others = np.ones((N, 2)), np.ones((N, 3))
     flat = np.concatenate([others[0], X.reshape(N, -1), others[1]], axis=1)
