@@ -300,7 +300,7 @@ def lowered(arrays: tuple[jax.Array, ...]) -> tuple[jax.stages.Lowered, tuple[ja
     arguments = Arguments.of(*arrays, 1.0, None)
     layout = cross_validation(len(arrays[0]), SINGLE.folds)
     with jax.enable_x64(True):
-        alphas = jnp.asarray(arguments.alphas, jnp.float64)
+        alphas = jnp.asarray(arguments.arrays[-1], jnp.float64)
         index, rank = jnp.asarray(layout.index), jnp.asarray(layout.rank)
         inputs = (*arrays, alphas, index, rank)
         static = {"sizes": layout.sizes, "bounds": layout.bounds, "options": arguments.options}

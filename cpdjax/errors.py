@@ -44,3 +44,7 @@ class UnknownNameError(InputError):
 
 class ConstantTargetWarning(UserWarning):
     """Warn that a target has no variance, so that its R² is undefined and returned as NaN."""
+
+
+class LeftOutWarning(UserWarning):
+    """Warn that columns, rows or arrays were left out; the message names them and says why."""

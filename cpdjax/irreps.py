@@ -114,6 +114,10 @@ def _channel_scalars(xp: Any, block: Any, ir: Irrep) -> Any:
     """Return one scalar for each channel: (..., channel, 2l+1) → (..., channel)."""
     if ir.l == 0:
         return block[..., 0] if ir.p == 1 else abs(block[..., 0])
+    # A power of two keeps the squares of very large or very small numbers in range, exactly.
+    unit = np.frexp(np.abs(block).max(initial=0))[1] if xp is np else 0
+    if abs(unit) > np.finfo(block.dtype).maxexp // 4:
+        return np.ldexp(_channel_scalars(xp, np.ldexp(block, -unit), ir), unit)
     squares = (block**2).sum(-1)
     positive = squares > 0
     # The root is taken of positive numbers only, because its derivative at zero would be NaN.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from cpdjax.errors import InputError
 
@@ -16,6 +20,16 @@ MOST_ROWS = 2**31
 """Limit the rows that any of these together make, and the molecules of a sweep."""
 MOST_SEED = 2**32 - 1
 """Limit random seeds to those that every generator takes."""
+
+#: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
+PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
+_ROW_LABELS = re.compile(
+    r"|unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
+    r"|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
+    r"|.*_(ids?|idx|uu?id)"
+    r"|(mol|molecule|struct|structure|sample|frame|conf|conformer|compound|crystal|system|entry"
+    r"|record|data|dataset|df|orig|original|old|global|gdb|qm9)_?(index|no|nr|num|number)"
+)
 
 
 def check_finite(name: str, array: Any, labels: Sequence[str] | None = None) -> None:
@@ -79,3 +93,100 @@ def check_rows(what: str, rows: int) -> None:
     """
     if rows > MOST_ROWS:
         raise InputError(f"{what} would be {rows:.3g} rows, more than {MOST_ROWS:,}: take fewer")
+
+
+def labels_rows(name: str) -> bool:
+    """Return whether a column of this name numbers or names rows, and is nothing to fit.
+
+    >>> [labels_rows(name) for name in ("Unnamed: 0", "", "ID", "molId", "mol_idx")]
+    [True, True, True, True, True]
+    >>> [labels_rows(name) for name in ("gap", "refractive_index", "NO", "atomic_number")]
+    [False, False, False, False]
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return _ROW_LABELS.fullmatch(re.sub(r"\W+", "_", words).strip("_")) is not None
+
+
+def real_array(name: str, value: Any) -> Any:
+    """Return real numbers as an array, so that nothing of what they mean is lost.
+
+    Masked values are refused, named axes are put in order, and types that NumPy does not know
+    (bfloat16, nullable columns of pandas) are widened. Arrays of JAX stay as they are.
+
+    Args:
+        name: what errors call the numbers.
+        value: an array, a list, or an object of pandas or xarray.
+
+    Raises:
+        InputError: if they are no real numbers in rows of one length, some are masked or packed, or
+            a column of a DataFrame labels its rows.
+    """
+    irreps = getattr(value, "irreps", None)
+    if irreps is not None:
+        if getattr(irreps, "lmax", None) != 0:
+            raise InputError(f"{name} turns with the molecule: give what Features.scalars makes")
+        value = value.array
+    if isinstance(value, jax.Array):
+        return value
+    if isinstance(value, pd.DataFrame | pd.Series):
+        return _of_pandas(name, value)
+    packed = sorted(PACKING & set(getattr(value, "attrs", ())))
+    if packed:
+        raise InputError(
+            f"{name} has the attribute {packed[0]!r}, so it is packed: decode it first"
+        )
+    if "molecule" in getattr(value, "dims", ()):
+        value = value.transpose("molecule", ...)
+    try:
+        rows = value if isinstance(value, list | tuple) else ()
+        masked = any(isinstance(row, np.ma.MaskedArray) for row in rows)
+        array = np.ma.array(value) if masked else np.asanyarray(value)
+    except jax.errors.JAXTypeError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name} must be real numbers in rows of one length: {reason}") from None
+    _check_mask(name, array)
+    return _plain(name, np.asarray(array))
+
+
+def is_real(dtype: Any) -> bool:
+    """Return whether a type of NumPy or JAX holds real numbers; durations are none."""
+    if dtype.kind in "biuf":
+        return True
+    small = dtype.kind == "V"  # bfloat16 and other types that JAX adds to NumPy
+    return small and any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer))
+
+
+def _plain(name: str, array: np.ndarray) -> np.ndarray:
+    """Return an array of real numbers in a type and byte order that JAX takes."""
+    if not is_real(array.dtype):
+        raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.dtype.kind == "V" or array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):
+            return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _check_mask(name: str, array: np.ndarray) -> None:
+    """Refuse an array with masked values, since what lies under a mask means nothing."""
+    if np.ma.is_masked(array):
+        masked = np.argwhere(np.ma.getmaskarray(array))
+        raise InputError(
+            f"{name} has {len(masked)} masked values, the first at {masked[0].tolist()}; remove or "
+            "impute them"
+        )
+
+
+def _of_pandas(name: str, value: Any) -> np.ndarray:
+    """Return a DataFrame or a column of numbers in float64, with NaN for missing values."""
+    frame = value if isinstance(value, pd.DataFrame) else value.to_frame()
+    for column, dtype in frame.dtypes.items():
+        if value is frame and labels_rows(str(column)):
+            raise InputError(
+                f"{name} has the column {column!r}, which numbers or names rows: leave it out"
+            )
+        number = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        if not number:
+            raise InputError(f"{name} must hold real numbers, column {column!r} is of {dtype}")
+    return value.to_numpy(np.float64, na_value=np.nan)

@@ -11,7 +11,7 @@ import cpdjax
 
 ROOT_FILES = {
     *("characters", "errors", "files", "hashing", "progress", "precision", "threads"),
-    *("validation", "configuration", "irreps"),
+    *("validation", "configuration", "irreps", "bounds"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

@@ -9,6 +9,10 @@ from jaxtyping import Bool, Float, Int
 
 from cpdjax.errors import InputError
 
+CLOSEST = 0.4
+"""Limit (Å) the distance of atoms from below: the shortest bond, H–H, has 0.74 Å (our choice)."""
+_ASKEW = np.array([0.802, 0.447, 0.397])  # no plane of a molecule or crystal is likely to face it
+
 
 def read_only(name: str, value: Any, dtype: Any) -> np.ndarray:
     """Return a read-only view of numbers or strings, copied only if the dtype changes.
@@ -74,7 +78,7 @@ def check_atoms(
         atom = np.argmax(bad)
         raise InputError(
             f"molecule '{owner(atom, offsets, ids)}' has atomic number {numbers[atom]}; "
-            "expected 1 to 118"
+            "expected 1 to 118; leave out ghost and dummy atoms"
         )
     bad = ~np.isfinite(positions).all(axis=1)
     if bad.any():
@@ -101,6 +105,65 @@ def check_cells(
             f"molecule '{ids[np.argmax(bad)]}' is periodic, but its cell vectors are "
             "NaN, zero or linearly dependent; set the cell or turn pbc off"
         )
+
+
+def closest_atoms(
+    positions: Float[np.ndarray, "atom 3"],
+    offsets: Int[np.ndarray, " offset"],
+    cells: Float[np.ndarray, "molecule 3 3"] | None,
+    pbc: Bool[np.ndarray, "molecule 3"] | None,
+) -> tuple[int, int, int, float] | None:
+    """Return a molecule with two atoms closer than `CLOSEST`, these atoms and their distance (Å).
+
+    Periodic images count. None is returned where there are no such atoms. Atoms are sorted along
+    one line and compared with those after them, in all molecules at once.
+
+    >>> closest_atoms(np.array([[0, 0, 0], [0, 0, 0.74]]), np.array([0, 2]), None, None)
+    """
+    molecule = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    atom = np.arange(len(positions)) - offsets[molecule]
+    if cells is not None and pbc is not None:
+        molecule, atom, positions = _with_images(molecule, atom, positions, cells, pbc)
+    line = positions @ _ASKEW
+    order = np.lexsort((line, molecule))
+    molecule, atom, positions, line = (x[order] for x in (molecule, atom, positions, line))
+    here, step = np.arange(len(order)), 1
+    while len(here):
+        here = here[here + step < len(order)]
+        near = line[here + step] - line[here] < CLOSEST
+        here = here[near & (molecule[here + step] == molecule[here])]
+        distance = np.linalg.norm(positions[here + step] - positions[here], axis=1)
+        if (distance < CLOSEST).any():
+            k = int(np.argmax(distance < CLOSEST))
+            first, second = sorted((int(atom[here[k]]), int(atom[here[k] + step])))
+            return int(molecule[here[k]]), first, second, float(distance[k])
+        step += 1
+    return None
+
+
+def _with_images(
+    molecule: Int[np.ndarray, " atom"],
+    atom: Int[np.ndarray, " atom"],
+    positions: Float[np.ndarray, "atom 3"],
+    cells: Float[np.ndarray, "molecule 3 3"],
+    pbc: Bool[np.ndarray, "molecule 3"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return atoms wrapped into their cells, and again behind each face that they are close to."""
+    vectors = np.where(pbc[:, :, None], cells, 0)
+    inverse = np.linalg.pinv(vectors)
+    per_length = np.linalg.norm(inverse, axis=1)  # the fraction of the cell that 1 Å is
+    for axis in range(3):
+        fraction = np.einsum("ax,ax->a", positions, inverse[molecule, :, axis])
+        positions = positions - np.floor(fraction)[:, None] * vectors[molecule, axis]
+    for axis in range(3):
+        fraction = np.einsum("ax,ax->a", positions, inverse[molecule, :, axis])
+        face = np.flatnonzero(
+            pbc[molecule, axis] & (fraction < CLOSEST * per_length[molecule, axis])
+        )
+        images = positions[face] + vectors[molecule[face], axis]
+        positions = np.concatenate([positions, images])
+        molecule, atom = (np.concatenate([x, x[face]]) for x in (molecule, atom))
+    return molecule, atom, positions
 
 
 def owner(atom: Any, offsets: Int[np.ndarray, " offset"], ids: np.ndarray) -> str:

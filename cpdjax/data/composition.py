@@ -6,18 +6,17 @@ atomic number. It is the argument `C` of `cpdjax.cpd`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from ase.formula import Formula
 from jaxtyping import Float
 
 from cpdjax.data.structures import Structures
-from cpdjax.data.texts import count_smiles, count_texts
+from cpdjax.data.tables.table import Table
+from cpdjax.data.texts import count_formula, count_smiles, count_texts
 from cpdjax.errors import InputError, UnknownNameError
 
 _SYMBOLS = np.array(chemical_symbols)
@@ -92,10 +91,14 @@ def hill(counts: Float[np.ndarray, "molecule element"], elements: Sequence[str])
 def from_formulas(
     formulas: Iterable[str],
 ) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]]:
-    """Return counts and elements of formulas, such as "(CH3)2CO" and "CuSO4·5H2O".
+    """Return counts and elements of formulas, such as "(CH3)2CO", "CuSO4·5H2O" and "Ca2+".
+
+    A charge is no part of the composition; write it as in "Ca^2+" or "Ca²⁺" where its digit could
+    be a count. Isotopes, D and T among them, are atoms of their element.
 
     Raises:
-        InputError: if a formula cannot be read; the error gives its row (from 0).
+        InputError: if a formula cannot be read or can be read in two ways; the error gives its row
+            (from 0).
 
     >>> from_formulas(["H2O", "CuSO4·5H2O"])
     (array([[ 2.,  1.,  0.,  0.],
@@ -114,6 +117,19 @@ def from_smiles(
             (from 0).
     """
     return _matrix(count_smiles(smiles, _count_molecule))
+
+
+def composition_of(
+    table: Table,
+) -> tuple[Float[np.ndarray, "molecule element"], tuple[str, ...]] | None:
+    """Return counts and elements from a table's formulas, else from its SMILES, else None.
+
+    Raises:
+        InputError: if a formula or SMILES cannot be read.
+    """
+    if "formula" in table.texts:
+        return from_formulas(table.texts["formula"])
+    return from_smiles(table.texts["smiles"]) if "smiles" in table.texts else None
 
 
 def _counts(source: Structures | Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -154,8 +170,7 @@ def _matrix(
 
 def _count_formula(text: str) -> Counter[str]:
     """Return how many atoms of each element a formula has."""
-    # ASE joins the parts of an adduct with "+", where chemists write a dot.
-    return _of_elements(Formula(re.sub("[·*]", "+", text.strip())).count())
+    return _of_elements(count_formula(text))
 
 
 def _count_molecule(molecule: Any) -> Counter[str]:

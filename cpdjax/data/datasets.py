@@ -6,22 +6,19 @@ of its source, so that nothing outdated is ever read.
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-import ase.io
 import numpy as np
-import pandas as pd
-from ase import Atoms
 
 from cpdjax.data.cache import cache_folder, load, save
+from cpdjax.data.frames import located, read_frames
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import numeric_columns, read_table
+from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
 
 __all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]
@@ -70,21 +67,18 @@ def qm9(
 def read(
     path: str | Path,
     *,
-    targets: str | Path | pd.DataFrame | Mapping[str, Any] | Sequence[str] | None = None,
-    index: Any = ":",
+    targets: Source | Table | Sequence[str] | None = None,
+    index: Any = None,
     units: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> Structures:
     """Return the structures in any file that ASE reads (extxyz, cif, db, traj, POSCAR, ...).
 
     Args:
-        path: the file.
-        targets: targets beside the file's own numeric `info` entries, as a CSV or Parquet file, a
-            DataFrame or a mapping of arrays; or the names of the `info` entries to take instead of
-            all of them. A table has one row per structure, in their order; where it has a column
-            `id` and every structure has an `id` in `info`, rows are matched by it. Numeric columns
-            become targets, and a column `smiles` becomes the SMILES.
-        index: the frames to read, in the form that `ase.io.read` takes.
+        path: the file, which may be followed by @ and the frames to read, as in "md.traj@::2".
+        targets: targets beside the file's own numeric `info` entries, as a table; or the names of
+            the `info` entries to take instead of all of them: as in `Structures.from_atoms`.
+        index: the frames to read, in the form that `ase.io.read` takes; by default all.
         units: the units of targets by name; "" (unknown) where not given.
         name: the name of the set; by default the file's name without its suffix.
 
@@ -92,25 +86,9 @@ def read(
         FileError: if a file is missing, empty, truncated or of no known format.
         InputError: if rows and structures disagree, or `Structures` refuses the arrays.
     """
-    path = Path(path)
-    frames = _read_frames(path, index)
-    name = path.stem if name is None else name
-    if isinstance(targets, (str, Path)):
-        targets = read_table(Path(targets))
-    if not isinstance(targets, pd.DataFrame):
-        return Structures.from_atoms(frames, name, targets, units)
-    own_ids = all("id" in frame.info for frame in frames)
-    structures = Structures.from_atoms(frames, name)
-    table = _align(targets, structures, own_ids)
-    columns = numeric_columns(table.drop(columns="smiles", errors="ignore"))
-    found = {k: u for k, u in structures.units.items() if k not in columns}
-    return dataclasses.replace(
-        structures,
-        targets=structures.targets | columns,
-        units=found | dict(units or {}),
-        ids=table["id"].to_numpy(str) if "id" in table else structures.ids,
-        smiles=table["smiles"].to_numpy(str) if "smiles" in table else structures.smiles,
-    )
+    path, index = located(path, index)
+    frames = read_frames(path, index)
+    return Structures.from_atoms(frames, path.stem if name is None else name, targets, units)
 
 
 def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
@@ -122,38 +100,3 @@ def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
     if not 1 <= count <= available:
         raise InputError(f"n: expected 1 to {available} molecules, got {count}")
     return np.random.default_rng(seed).permutation(available)[:count]
-
-
-def _read_frames(path: Path, index: Any) -> list[Atoms]:
-    """Return the frames at `index` in a file, of which there must be at least one."""
-    try:
-        frames = ase.io.read(path, index=index)
-    except Exception as error:  # the readers of ASE raise errors of any type
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileError(f"cannot read {path} as structures: {reason}") from error
-    frames = [frames] if isinstance(frames, Atoms) else frames
-    if not frames:
-        raise FileError(f"{path} holds no structures for index {index!r}; expected at least one")
-    return frames
-
-
-def _align(table: pd.DataFrame, structures: Structures, own_ids: bool) -> pd.DataFrame:
-    """Return the table with its rows in the order of the structures."""
-    if "id" in table and own_ids:
-        keyed = table.set_axis(table["id"].astype(str))
-        if not keyed.index.is_unique:
-            twice = keyed.index[keyed.index.duplicated()][0]
-            raise InputError(f"the table of targets has id {twice!r} more than once")
-        row = keyed.index.get_indexer(pd.Index(structures.ids))
-        if (row < 0).any():
-            raise InputError(
-                f"the table of targets has no row for {np.sum(row < 0)} of {len(row)} molecules, "
-                f"the first '{structures.ids[np.argmin(row)]}'; expected its id in the column 'id'"
-            )
-        return table.iloc[row]
-    if len(table) != len(structures):
-        raise InputError(
-            f"the table of targets has {len(table)} rows for {len(structures)} structures; expected"
-            " one row each, or a column 'id' and an entry 'id' in every structure's info"
-        )
-    return table

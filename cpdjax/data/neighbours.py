@@ -6,10 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 import vesin
-from jaxtyping import Int
 
 from cpdjax.data.batch import Batch, Edges
 from cpdjax.data.structures import Structures
+
+SMALL = 64
+"""Limit the atoms of molecules that have room for every other atom as a neighbour (our choice)."""
 
 
 def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff: float) -> Batch:
@@ -48,20 +50,23 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
 def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:
     """Return how many neighbours of an atom there is room for.
 
-    Molecules have room for every other atom, so that the shape follows from the number of atoms.
-    Where a structure is periodic, there is room for the most neighbours that any atom of all
-    `structures` has.
+    Molecules of at most `SMALL` atoms have room for every other atom, so that the shape follows
+    from the number of atoms. Where molecules are larger or a structure is periodic, there is room
+    for the most neighbours that any atom of these has, so that memory is linear in the atoms.
     """
-    if structures.pbc is None:
+    if structures.pbc is not None:
+        return max(_most(structures, cutoff, above=0), 1)
+    if atoms <= SMALL:
         return max(atoms - 1, 1)
-    return max(int(neighbour_counts(structures, cutoff).max()), 1)
+    return min(max(_most(structures, cutoff, above=SMALL), SMALL - 1), atoms - 1)
 
 
-@lru_cache(maxsize=1)  # every batch of one extraction asks for the same counts
-def neighbour_counts(structures: Structures, cutoff: float) -> Int[np.ndarray, " molecule"]:
-    """Return, for each structure, the largest number of neighbours that an atom has."""
-    centres = (pairs(structures, i, cutoff)[0] for i in range(len(structures)))
-    return np.array([np.bincount(centre, minlength=1).max() for centre in centres])
+@lru_cache(maxsize=1)  # every batch of one extraction asks for the same number
+def _most(structures: Structures, cutoff: float, above: int) -> int:
+    """Return the most neighbours that an atom has in the structures of more than `above` atoms."""
+    large = np.flatnonzero(structures.sizes > above).tolist()
+    centres = (pairs(structures, i, cutoff)[0] for i in large)
+    return max((int(np.bincount(centre, minlength=1).max()) for centre in centres), default=0)
 
 
 def pairs(

@@ -7,28 +7,40 @@ a subset is taken with one vectorised gather.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from cpdjax.data.arrays import check_atoms, check_cells, check_offsets, check_shape, read_only
+from cpdjax.data.arrays import (
+    CLOSEST,
+    check_atoms,
+    check_cells,
+    check_offsets,
+    check_shape,
+    closest_atoms,
+    read_only,
+)
 from cpdjax.data.ase_columns import (
     atom_columns,
     columns_of,
+    electrons_of,
     in_all,
-    is_whole,
     named_column,
     result_units,
     strings,
+    warn_left_out,
+    warn_of_initial_charges,
     with_results,
 )
 from cpdjax.data.batch import Batch
+from cpdjax.data.frames import check_frames
+from cpdjax.data.tables.table import TABLES, Source, Table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 
@@ -86,7 +98,7 @@ class Structures:
         check_offsets(self.name, self.offsets)
         molecules, atoms = len(self), int(self.offsets[-1])
         if not len(self.ids):
-            object.__setattr__(self, "ids", [f"{self.name}_{i}" for i in range(molecules)])
+            object.__setattr__(self, "ids", _default_ids(self.name, molecules))
         self._set("ids", (molecules,), str)
         self._set("numbers", (atoms,), np.int32)
         self._set("positions", (atoms, 3), np.float64)
@@ -164,6 +176,19 @@ class Structures:
         arrays = {key: getattr(self, key) for key in _GEOMETRY}
         arrays |= {key: self.targets[key.partition("/")[2]] for key in targets}
         return hash_arrays((key, value) for key, value in arrays.items() if value is not None)
+
+    @cached_property
+    def overlap(self) -> str | None:
+        """Say which two atoms are closer than any bond, and the cure; None if there are none."""
+        found = closest_atoms(self.positions, self.offsets, self.cells, self.pbc)
+        if found is None:
+            return None
+        molecule, first, second, distance = found
+        return (
+            f"molecule '{self.ids[molecule]}' has atoms {first} and {second} at {distance:.2g} Å, "
+            f"closer than any bond ({CLOSEST:g} Å): a CIF with rounded positions, such as 0.3333 "
+            "for 1/3, gives atoms twice; write more digits, or leave out what is double"
+        )
 
     def target(self, name: str) -> np.ndarray:
         """Return one target, (molecule,) or (molecule, component), in the unit `units[name]`.
@@ -266,7 +291,7 @@ class Structures:
         cls,
         frames: Sequence[Atoms],
         name: str = "structures",
-        targets: Mapping[str, Any] | pd.DataFrame | Sequence[str] | None = None,
+        targets: Source | Table | Sequence[str] | None = None,
         units: Mapping[str, str] | None = None,
     ) -> Structures:
         """Return structures made from a list of `ase.Atoms`.
@@ -274,34 +299,59 @@ class Structures:
         Targets are the numeric entries of `atoms.info` (scalars, or vectors of one length) that
         every structure has, and the energy (eV) and dipole (e·Å) that a single-point calculator
         stores. Numeric per-atom arrays become atom_targets, as do a calculator's forces (eV/Å),
-        charges (e) and magmoms (μB). The entries `info["id"]`, `info["smiles"]`, `info["charge"]`
-        (total, e) and `info["unpaired"]` (electrons) are used where every structure has them.
-        Charge and unpaired must be whole numbers; otherwise they are targets like any other.
+        charges (e) and magmoms (μB). Numbers that only some structures have are left out with a
+        warning. The entries `info["id"]` and `info["smiles"]` are used where every structure has
+        them.
+
+        The total charge (e) and the number of unpaired electrons are read from `info["charge"]` and
+        `info["unpaired"]`, or under the names that other programs give them: `total_charge`, `q`,
+        `uhf`, `nupdown`, `multiplicity`, `spin_multiplicity`. They must be whole. Structures that
+        lack them beside others that have them are neutral and closed-shell, with a warning. A
+        `spin` is used where it cannot mean two things.
 
         Args:
             frames: the structures.
             name: the name of the set.
-            targets: further targets, one row per structure, as a mapping or DataFrame; or the names
-                of the `info` entries to take instead of all of them.
+            targets: further targets as a CSV or Parquet file, a DataFrame or a mapping of columns;
+                or the names of the `info` entries to take instead of all of them. A table has one
+                row per structure, in their order; where it has a column `id` and every structure
+                has an `id` in `info`, rows are matched by it. Columns of numbers become targets,
+                and a column `smiles` becomes the SMILES.
             units: the units of targets by name.
 
         Raises:
-            InputError: if `Structures` refuses the arrays, or a structure lacks a target that
-                `targets` names.
+            FileError: if a table cannot be read.
+            InputError: if `Structures` refuses the arrays, a structure lacks a target that
+                `targets` names, rows and structures disagree, a charge is no whole number or
+                contradicts another, or a site is partly occupied.
+
+        Warns:
+            LeftOutWarning: if columns or rows of a table are left out.
         """
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [with_results(frame) for frame in frames]
-        found = columns_of(info, skip=("id", "smiles"))
-        electronic = {
-            k: found.pop(k).astype(np.int32) for k in ("charge", "unpaired") if is_whole(k, found)
-        }
-        if targets is not None and not isinstance(targets, (Mapping, pd.DataFrame)):
-            found = {key: named_column(key, found, info) for key in targets}
-        elif targets is not None:
-            found |= {str(key): np.asarray(column) for key, column in dict(targets).items()}
+        own = {key: strings(key, info) for key in ("id", "smiles") if in_all(key, info)}
+        ids = own.get("id", _default_ids(name, len(frames)))
+        check_frames(frames, ids)
+        table = None
+        if isinstance(targets, TABLES):
+            table = read_table(targets).matched(own.get("id"), len(frames))
+            say_left_out(f"targets in {table.name!r}", table.left_out)
+            own |= table.texts
+        given = {} if table is None else table.numbers
+        electrons, used = electrons_of(info, ids, given)
+        if "charge" not in electrons:
+            warn_of_initial_charges(frames, ids)
+        if targets is None or table is not None:
+            found, lacking = columns_of(info, skip={"id", "smiles", "occupancy", *used})
+            warn_left_out("entries", lacking, len(frames))
+            found |= given
+        else:
+            columns, _ = columns_of(info, skip=())
+            found = {key: named_column(key, columns, info) for key in targets}
         periodic = any(frame.pbc.any() for frame in frames)
-        return cls(
+        structures = cls(
             name=name,
             numbers=np.concatenate([frame.numbers for frame in frames]),
             positions=np.concatenate([frame.positions for frame in frames]),
@@ -309,12 +359,15 @@ class Structures:
             cells=np.array([frame.cell.array for frame in frames]) if periodic else None,
             pbc=np.array([frame.pbc for frame in frames]) if periodic else None,
             targets=found,
-            units=result_units(frames, targets) | dict(units or {}),
+            units=result_units(frames, given) | dict(units or {}),
             atom_targets=atom_columns(frames),
-            ids=strings("id", info) if in_all("id", info) else np.empty(0, str),
-            smiles=strings("smiles", info) if in_all("smiles", info) else None,
-            **electronic,
+            ids=own.get("id", ids),
+            smiles=own.get("smiles"),
+            **electrons,
         )
+        if structures.overlap is not None:
+            warnings.warn(structures.overlap, stacklevel=2)
+        return structures
 
     def _index(self, indices: Any) -> np.ndarray:
         """Return integers for anything that selects molecules."""
@@ -333,6 +386,11 @@ class Structures:
         offsets = np.concatenate([[0], np.cumsum(self.sizes[index])])
         shift = self.offsets[index] - offsets[:-1]
         return np.arange(offsets[-1]) + np.repeat(shift, np.diff(offsets)), offsets
+
+
+def _default_ids(name: str, molecules: int) -> np.ndarray:
+    """Return the ids of molecules that have no other."""
+    return np.array([f"{name}_{i}" for i in range(molecules)])
 
 
 def _rows(array: np.ndarray | None, index: Any) -> Any:

@@ -19,7 +19,7 @@ from cpdjax.data.padding import bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
-from cpdjax.features.limits import check_features, check_overlap, check_structures
+from cpdjax.features.limits import check_features, check_structures
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants, pool
 from cpdjax.models import load
 from cpdjax.models.interface import Model
@@ -175,7 +175,6 @@ class Extraction:
         padding = (0, size - len(molecules))
         batch = padded(self.model, self.structures, np.pad(molecules, padding, mode="edge"), atoms)
         ids, mask = self.structures.ids[molecules], batch.mask[: len(molecules)]
-        check_overlap(batch, ids)
         batch = batch._replace(positions=batch.positions.astype(self.dtype))
         found = {}
         for layer, array in _pooled(model, batch, self.layers, self.pool, self.how).items():

@@ -8,21 +8,17 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from cpdjax.data.arrays import owner
-from cpdjax.data.batch import Batch
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.models.interface import Model
-
-OVERLAP = 1e-3
-"""Limit (Å) the distance of two atoms from below; closer atoms are taken as a mistake."""
 
 
 def check_structures(model: Model, structures: Structures) -> None:
     """Refuse structures that the model was not made for.
 
     Raises:
-        InputError: if a structure has a periodic cell, too many atoms or an unknown element; the
-            error names the molecule.
+        InputError: if a structure has a periodic cell, too many atoms, an unknown element or atoms
+            closer than any bond; the error names the molecule.
     """
     if not model.periodic and structures.pbc is not None and structures.pbc.any():
         first = structures.ids[structures.pbc.any(1).argmax()]
@@ -42,6 +38,8 @@ def check_structures(model: Model, structures: Structures) -> None:
                 f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
                 f"{_symbols(model.elements)}"
             )
+    if structures.overlap is not None:  # no model is meaningful there
+        raise InputError(structures.overlap)
 
 
 def _symbols(numbers: Sequence[int]) -> str:
@@ -66,30 +64,4 @@ def check_features(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) 
             f"{model.name} gives NaN or infinity in layer {layer!r} for molecule "
             f"'{ids[finite.argmin()]}' or for one in the same batch: find it with batch_size=1 and "
             "leave it out"
-        )
-
-
-def check_overlap(batch: Batch, ids: np.ndarray) -> None:
-    """Refuse two atoms closer than `OVERLAP`, since no model is meaningful there.
-
-    Raises:
-        InputError: if two atoms overlap; the error names the molecule and the atoms.
-    """
-    edges = batch.edges
-    if edges is None or edges.offsets is None:
-        vectors = batch.positions[:, :, None] - batch.positions[:, None]
-        pair = (
-            batch.mask[:, :, None] & batch.mask[:, None] & ~np.eye(batch.mask.shape[1], dtype=bool)
-        )
-    else:  # periodic images count as well
-        molecule = np.arange(len(batch.positions))[:, None, None]
-        neighbours = batch.positions[molecule, edges.neighbours] + edges.offsets
-        vectors, pair = neighbours - batch.positions[:, :, None], edges.mask
-    close = pair & (np.einsum("mijx,mijx->mij", vectors, vectors) < OVERLAP**2)
-    if close.any():
-        molecule, first, second = np.argwhere(close)[0]
-        if edges is not None and edges.offsets is not None:
-            second = edges.neighbours[molecule, first, second]
-        raise InputError(
-            f"molecule '{ids[molecule]}' has atoms {first} and {second} closer than {OVERLAP:g} Å"
         )

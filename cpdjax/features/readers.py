@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
-from e3nn_jax import Irrep, IrrepsArray
+from e3nn_jax import IrrepsArray
 
 from cpdjax import models
+from cpdjax.data.composition import composition_of, hill
 from cpdjax.data.datasets import read
-from cpdjax.data.tables import numeric_columns, read_table
+from cpdjax.data.frames import located
+from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.features.array_files import Layers, read_npy, read_npz, why_no_layer
 from cpdjax.features.features import Features
+from cpdjax.features.zarr_files import read_zarr
+from cpdjax.validation import real_array
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
+_TABLES = (".csv", ".parquet", ".pq")
+#: Arrays that stand beside features everywhere, and whose leaving out is no news.
+_QUIET = frozenset(
+    {"id", "ids", "smiles", "formula", "formulas", "name", "names", "molecule", "molecules"}
+)
 
 
 def read_layers(name: str, source: Any, pool: str) -> Features:
@@ -33,97 +43,102 @@ def read_layers(name: str, source: Any, pool: str) -> Features:
 
     Raises:
         UnknownNameError: if a path does not exist.
-        FileError: if a file cannot be read.
+        FileError: if a file cannot be read, or claims more than `bounds` allows.
         InputError: if there is no array of real numbers with these axes.
+
+    Warns:
+        LeftOutWarning: if columns or arrays are left out.
     """
-    arrays = _arrays_of(source, pool)
-    tagged = {str(layer): _with_irreps(f"{name}/{layer}", x) for layer, x in arrays.items()}
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and not located(path)[0].exists():
+        raise UnknownNameError("model or file", str(path), models.names())
+    if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in _TABLES):
+        return _table_features(name, source)
+    layers, left_out = _arrays_of(source) if path is None else _file_layers(path, pool)
+    told = {key: why for key, why in left_out.items() if key.lower() not in _QUIET}
+    tagged = {str(layer): _with_irreps(f"{name}/{layer}", x) for layer, x in layers.items()}
     if not tagged:
-        raise InputError(f"{name!r} holds no array with axes (molecule, feature)")
+        listed = ", ".join(f"{key!r} is {why}" for key, why in list(left_out.items())[:20])
+        raise InputError(
+            f"{name!r} holds no array with axes (molecule, feature){listed and ': ' + listed}"
+        )
+    say_left_out(f"features {name!r}", told)
     return Features(tagged, model=name, pool="none", structures_hash="")
 
 
 def _with_irreps(where: str, array: Any) -> IrrepsArray:
     """Return an array of real numbers in float64; without irreps of its own it is all 0e."""
-    values = np.asarray(array.array if isinstance(array, IrrepsArray) else array)
+    own = array.irreps if isinstance(array, IrrepsArray) else None
+    values = np.asarray(real_array(f"features {where!r}", array if own is None else array.array))
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
+    if values.ndim != 2 or not values.size:
         raise InputError(
             f"features {where!r} must be real numbers with axes (molecule, feature), "
             f"got shape {values.shape} and dtype {values.dtype}"
         )
-    irreps = array.irreps if isinstance(array, IrrepsArray) else f"{values.shape[1]}x0e"
+    irreps = f"{values.shape[1]}x0e" if own is None else own
     return IrrepsArray(irreps, values.astype(np.float64, copy=False))
 
 
-def _arrays_of(source: Any, pool: str) -> Mapping[str, Any]:
-    """Return the arrays of a source by layer."""
-    if isinstance(source, str | Path):
-        return _file_layers(Path(source), pool)
-    if isinstance(source, pd.DataFrame):
-        return _table_layers(source)
-    if isinstance(source, xr.DataArray):
-        return {"features": _molecules_first(source)}
+def _arrays_of(source: Any) -> Layers:
+    """Return the arrays of an object by layer, and why others are left out."""
     if isinstance(source, xr.Dataset):
-        return {str(k): _molecules_first(v) for k, v in source.items() if v.ndim == 2}
+        variables = {str(key): variable for key, variable in source.items()}
+        reasons = {key: why_no_layer(v.shape, v.dtype) for key, v in variables.items()}
+        if any("molecule" in variables[key].dims for key, why in reasons.items() if not why):
+            reasons |= {
+                key: f"without the axis molecule, but with {v.dims}"
+                for key, v in variables.items()
+                if not reasons[key] and "molecule" not in v.dims
+            }
+        layers = {key: v for key, v in variables.items() if not reasons[key]}
+        return layers, {key: why for key, why in reasons.items() if why}
     if isinstance(source, Mapping):
-        return source
-    return {"features": source}
+        return dict(source), {}
+    return {"features": source}, {}
 
 
-def _molecules_first(array: xr.DataArray) -> np.ndarray:
-    """Return the values with the axis of molecules first, where it has that name."""
-    return (array.transpose("molecule", ...) if "molecule" in array.dims else array).to_numpy()
+def _table_features(name: str, source: Source) -> Features:
+    """Return the columns of numbers in a table as one layer, and what it says of the molecules."""
+    table = read_table(source)
+    if not table.numbers:
+        raise InputError(
+            f"{name!r} holds no array with axes (molecule, feature), because no column is one of "
+            f"numbers: {[*table.texts, *table.left_out]}"
+        )
+    say_left_out(f"features {name!r}", table.left_out)
+    known = composition_of(table)
+    return Features(
+        {"features": _with_irreps(name, np.column_stack(list(table.numbers.values())))},
+        model=name,
+        pool="none",
+        structures_hash="",
+        ids=table.texts.get("id"),
+        formulas=None if known is None else hill(*known),
+    )
 
 
-def _table_layers(frame: pd.DataFrame) -> Mapping[str, Any]:
-    """Return the numeric columns of a table as one layer."""
-    columns = numeric_columns(frame)
-    return {"features": np.column_stack(list(columns.values()))} if columns else {}
-
-
-def _file_layers(path: Path, pool: str) -> Mapping[str, Any]:
+def _file_layers(path: Path, pool: str) -> Layers:
     """Return the layers in a file, whose suffix decides how it is read."""
-    if not path.exists():
-        raise UnknownNameError("model or file", str(path), models.names())
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        return _pooled_columns(path, pool)
+        return _pooled_columns(path, pool), {}
     try:
-        return reader(path)
+        layers: Layers = reader(path)
+        return layers
     except InputError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileError(f"cannot read features from {path}: {reason}") from None
+        raise FileError(f"cannot read features from {path}: {reason[:300]}") from None
 
 
-def _read_numpy(path: Path) -> Mapping[str, Any]:
-    """Return the array in an .npy file, or the arrays with two axes in an .npz file."""
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return {"features": loaded}
-    with loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    # Arrays with one axis, such as identifiers, are no features.
-    return {name: array for name, array in arrays.items() if array.ndim == 2}
+def _read_numpy(path: Path) -> Layers:
+    """Return the layers in an .npy or .npz file, whichever it is."""
+    return read_npz(path) if zipfile.is_zipfile(path) else read_npy(path)
 
 
-def _read_zarr(path: Path) -> Mapping[str, Any]:
-    """Return arrays (molecule, feature), and groups layer/irrep of (molecule, channel, 2l+1)."""
-    root = zarr.open_group(path, mode="r")
-    # Only numbers are read, because arrays of objects could be pickled.
-    layers = {n: a[...] for n, a in root.arrays() if a.ndim == 2 and a.dtype.kind in "biuf"}
-    for name, group in root.groups():
-        arrays: Any = [(Irrep(ir), a) for ir, a in group.arrays() if a.dtype.kind in "biuf"]
-        parts = sorted(((ir, a[...]) for ir, a in arrays), key=lambda p: p[0])
-        irreps = "+".join(f"{a.shape[1]}x{ir}" for ir, a in parts)
-        flat = [a.reshape(len(a), -1) for _, a in parts]
-        layers[name] = IrrepsArray(irreps, np.concatenate(flat, axis=1))
-    return layers
-
-
-def _pooled_columns(path: Path, pool: str) -> Mapping[str, Any]:
+def _pooled_columns(path: Path, pool: str) -> dict[str, Any]:
     """Return the per-atom feature columns of a structure file, pooled over atoms."""
     structures = read(path)
     starts, sizes = structures.offsets[:-1], structures.sizes[:, None]
@@ -143,8 +158,6 @@ def _pooled_columns(path: Path, pool: str) -> Mapping[str, Any]:
 _READERS: dict[str, Any] = {
     ".npy": _read_numpy,
     ".npz": _read_numpy,
-    ".zarr": _read_zarr,
-    ".csv": lambda path: _table_layers(read_table(path)),
-    ".parquet": lambda path: _table_layers(read_table(path)),
-    ".pq": lambda path: _table_layers(read_table(path)),
+    ".zarr": read_zarr,
+    ".zip": read_zarr,
 }

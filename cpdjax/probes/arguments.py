@@ -15,77 +15,94 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int
 
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
-from cpdjax.kernel.projection import concepts
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import centred, default_batch_size, default_dtype, precision
+from cpdjax.precision import default_batch_size, default_dtype, precision
 from cpdjax.probes.folds import Layout
-from cpdjax.validation import check_finite
+from cpdjax.probes.units import multiplied, of_scalars, of_tensors
+from cpdjax.validation import check_finite, is_real, real_array
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Hold the checked input of one call: features, concepts (composition first), targets, α."""
+    """Hold the checked input of one call, in units in which the kernel can square it."""
 
-    x: Float[Array, "molecule feature"] | np.ndarray
-    c: Float[Array, "molecule concept"] | np.ndarray
-    y: Float[Array, "molecule target"] | np.ndarray
-    alphas: Float[Array, " alpha"] | np.ndarray
+    #: What the kernel takes: features, concepts (composition first; none for tensors), targets, α.
+    arrays: tuple[Array | np.ndarray, ...]
+    #: The power of two that every target was divided by.
+    unit: Int[Array | np.ndarray, "..."]
     options: Options
-    dtype: Any
+    dtype: np.dtype
 
     @classmethod
     def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, **options: Any) -> Arguments:
-        """Check shapes and values; see `cpd` for what is raised.
+        """Check features, composition and targets; see `cpd` for what is raised.
 
         Args:
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
-        x, c, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, C, Y))
+        x, c, y = (real_array(name, a) for name, a in (("X", X), ("C", C), ("Y", Y)))
         y = y[:, None] if y.ndim == 1 else y
-        for name, a in (("X", x), ("C", c), ("Y", y)):
-            _check_shape(name, a, len(x) if x.ndim else 0)
-        chosen = Options(
-            **options,
-            loo=isinstance(alphas, str),
-            elements=c.shape[1],
-            batch_size=default_batch_size(),
-        )
-        c = concepts(c, chosen.projection)
-        grid = _grid(alphas)
-        traced = _any_traced(x, c, y, grid)
-        if dtype is None:
-            dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
-        arguments = cls(x, c, y, grid, chosen, _floating(dtype))
-        return arguments if traced else arguments._checked()
+        grid, chosen, known = _checked((x, c, y), alphas, dtype, options)
+        return cls(*of_scalars(x, c, y, grid, chosen, known), chosen, known)
+
+    @classmethod
+    def of_tensors(cls, x: Any, y: Any, alphas: Any, dtype: Any, **options: Any) -> Arguments:
+        """Check channels (row, channel, m) and targets (row, target, m) of one irrep, likewise."""
+        flat = (x.reshape(len(x), -1), np.zeros((len(x), 1)), y.reshape(len(y), -1))
+        grid, chosen, known = _checked(flat, alphas, dtype, options)
+        return cls(*of_tensors(x, y, grid, chosen, known), chosen, known)
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
-        """Return the arrays, in the order in which the kernel takes them."""
-        return self.x, self.c, self.y, self.alphas
+    def rows(self) -> int:
+        """Return the number of molecules or atoms."""
+        return len(self.arrays[0])
 
     def run(self, layout: Layout) -> Scores:
-        """Run the kernel, and warn of targets that have no R²."""
-        scores: Scores = compute(probe, self.arrays, layout, self.options, self.dtype)
+        """Run the scalar kernel, and warn of targets that have no R²."""
+        scores = self.scores(probe, layout)
         if not _any_traced(*self.arrays):
             _warn_constant(scores)
         return scores
 
-    def _checked(self) -> Arguments:
-        for name, a in (("X", self.x), ("C", self.c), ("Y", self.y)):
+    def scores(self, kernel: Callable[..., Scores], layout: Layout) -> Scores:
+        """Run a kernel; predictions are in the targets' own units."""
+        scores: Scores = compute(kernel, self.arrays, layout, self.options, self.dtype)
+        if scores.prediction is None:
+            return scores
+        return replace(scores, prediction=multiplied(scores.prediction, self.unit))
+
+
+def _checked(
+    arrays: tuple[Any, Any, Any], alphas: Any, dtype: Any, options: dict[str, Any]
+) -> tuple[Any, Options, np.dtype]:
+    """Return the grid of α, options and the floating type; see `cpd` for what is raised."""
+    named = list(zip(("X", "C", "Y"), arrays, strict=True))
+    x, c, _ = arrays
+    for name, a in named:
+        _check_shape(name, a, len(x) if x.ndim else 0)
+    chosen = Options(
+        **options,
+        loo=isinstance(alphas, str),
+        elements=c.shape[1],
+        batch_size=default_batch_size(),
+    )
+    grid = _grid(alphas)
+    traced = _any_traced(*arrays, grid)
+    if dtype is None:
+        dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
+    if not traced:
+        for name, a in named:
             check_finite(name, a)
-            _check_range(name, a, self.dtype)
-        negative = [a for a in np.asarray(self.alphas) if not 0 <= a < np.inf]
+        negative = [a for a in np.asarray(grid) if not 0 <= a < np.inf]
         if negative:
             raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
-        if self.dtype.itemsize >= 8:
-            return self
-        return replace(self, x=centred(self.x), y=centred(self.y))
+    return grid, chosen, _floating(dtype)
 
 
 def compute(
@@ -128,20 +145,8 @@ def _check_shape(name: str, a: Any, molecules: int) -> None:
         )
     if a.shape[1] == 0:
         raise InputError(f"{name} has no columns, got shape {a.shape}")
-    if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
+    if not is_real(a.dtype):
         raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
-    if np.issubdtype(a.dtype, np.complexfloating):
-        raise InputError(f"{name} must hold real numbers, got dtype {a.dtype}")
-
-
-def _check_range(name: str, a: Any, dtype: np.dtype) -> None:
-    a = np.asarray(a)  # two passes without the temporary of abs
-    largest = max(float(a.max(initial=0)), -float(a.min(initial=0)))
-    bound = float(np.sqrt(jnp.finfo(dtype).max / max(len(a), 1))) / 4
-    if largest > bound:
-        raise InputError(
-            f"{name} holds values up to {largest:.0e}, whose squares overflow {dtype}: rescale them"
-        )
 
 
 def _floating(dtype: Any) -> np.dtype:

@@ -48,6 +48,9 @@ def cpd(
     The score is R² of ZW on the held-out rows. A feature whose residual variance is below eps^(3/4)
     of its variance (1.8e-12 in float64) owes everything to composition, and drops out.
 
+    Scores do not depend on the units of X, C and Y, column by column, over the whole range of
+    float64 (`probes.units` says how). Without `standardize`, α has the unit of X squared.
+
     Args:
         X: features of every molecule.
         C: composition of every molecule, element counts or fractions, without an intercept; its
@@ -79,8 +82,9 @@ def cpd(
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
 
     Raises:
-        InputError: shapes disagree, a value is NaN or infinite, an α is negative, the folds are
-            impossible, or C is traced for "formula".
+        InputError: shapes disagree, a value is NaN or infinite, values of a column are so far apart
+            that the squares of both fit in no unit, an α is negative, the folds are impossible, or
+            C is traced for "formula".
         UnknownNameError: there is no such projection, or no such option.
 
     >>> import numpy as np
@@ -95,7 +99,7 @@ def cpd(
     True
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
-    layout = cross_validation(len(arguments.x), concrete_folds(folds), seed=seed)
+    layout = cross_validation(arguments.rows, concrete_folds(folds), seed=seed)
     return of_one_size(arguments.run(layout))
 
 
@@ -139,7 +143,7 @@ def learning_curve(
     (2, 3, 5, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    layout = nested(len(arguments.x), sizes, repeats, concrete_folds(folds), seed=seed)
+    layout = nested(arguments.rows, sizes, repeats, concrete_folds(folds), seed=seed)
     return arguments.run(layout)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import ArrayLike, Float, Int
@@ -29,10 +28,11 @@ from cpdjax.irreps import components
 from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
-from cpdjax.probes.arguments import Arguments, compute
+from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.validation import real_array
 
 
 @takes_choices(without=["projection"])
@@ -63,7 +63,8 @@ def equivariant_cpd(
             once, or the choice would depend on how molecules are turned) on the training rows.
         standardize: divide channels by their root mean square over the components and the training
             rows of each fold. A channel whose root mean square is below 100 eps of the largest
-            one's is rounding and drops out.
+            one's is rounding and drops out: so the unit of all channels does not matter, but they
+            must share it.
         seed, predictions, dtype: as in `cpd`.
 
     Returns:
@@ -81,20 +82,9 @@ def equivariant_cpd(
     ((5, 1, 1), True)
     """
     x, y = matched(X, Y)
-    arguments = Arguments.of(*flat(x, y), alphas, dtype, predictions=predictions, **choices)
+    arguments = Arguments.of_tensors(x, y, alphas, dtype, predictions=predictions, **choices)
     layout = cross_validation(len(x), concrete_folds(folds), seed=seed)
-    arrays = (x, y, arguments.alphas)
-    scores: Scores = compute(equivariant_probe, arrays, layout, arguments.options, arguments.dtype)
-    return of_one_size(scores)
-
-
-def flat(x: Any, y: Any) -> tuple[Any, np.ndarray, Any]:
-    """Return features and targets laid flat, with a column of zeros in composition's place.
-
-    That is the form of the input which the checks of all probes read.
-    """
-    rows = len(x)
-    return x.reshape(rows, -1), np.zeros((rows, 1)), y.reshape(rows, -1)
+    return of_one_size(arguments.scores(equivariant_probe, layout))
 
 
 def matched(X: Any, Y: Any) -> tuple[Any, Any]:
@@ -103,7 +93,7 @@ def matched(X: Any, Y: Any) -> tuple[Any, Any]:
         raise InputError("X and Y must both be an IrrepsArray, or both arrays of one irrep")
     if isinstance(Y, IrrepsArray):
         return _channels_of_target(X, Y)
-    x, y = (a if isinstance(a, jax.Array) else np.asarray(a) for a in (X, Y))
+    x, y = real_array("X", X), real_array("Y", Y)
     y = y[:, None] if y.ndim == 2 else y
     if x.ndim != 3 or y.ndim != 3 or x.shape[::2] != y.shape[::2]:
         raise InputError(

@@ -106,6 +106,7 @@ def channels(
         for kind in (*([ALL] if len(kinds) > 1 else []), *kinds):
             scalars = f.scalars(layer, None if kind == ALL else kind, how)
             matrix = np.asarray(scalars, np.float64)
+            check_finite(f"scalars of features {f.model!r}, layer {layer!r},", matrix)
             varying = (matrix != matrix[:1]).any(0)
             kept = matrix[:, varying]
             made = how or f.invariants or INVARIANTS[0]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cpdjax.data.datasets import qm9, read
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import as_table
+from cpdjax.data.tables.table import TABLES, read_table
 from cpdjax.errors import InputError
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -36,11 +33,11 @@ def load(
     text = targets if isinstance(targets, str) else None
     if text is not None:
         targets = names_or_table(text, dataset)
-    is_table = isinstance(targets, str | Path | pd.DataFrame | Mapping)
+    beside = isinstance(targets, TABLES)
     is_qm9 = isinstance(dataset, str) and dataset in _QM9
-    if n is not None and (is_table or not (dataset is None or is_qm9)):
+    if n is not None and (beside or not (dataset is None or is_qm9)):
         raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
-    if is_table and dataset is None:
+    if beside and dataset is None:
         if kind is not KINDS["ridge"]:
             raise InputError(
                 f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
@@ -48,12 +45,12 @@ def load(
         return None, Targets.from_table(targets)
     names = targets
     if isinstance(dataset, str | Path) and not is_qm9:
-        table = as_table(targets) if is_table else None
+        table = read_table(targets) if beside else None
         structures = read(dataset, targets=table)
         if text is not None and table is not None:
             check_no_name(text, structures.targets)
-        names = targets if table is None else [n for n in structures.targets if n in table]
-    elif is_table:
+        names = targets if table is None else list(table.numbers)
+    elif beside:
         raise InputError(
             "a table of targets goes with a file of structures, or with features alone and no "
             "dataset; other structures hold their own targets (Structures.from_atoms adds some)"

@@ -18,10 +18,10 @@ from cpdjax.data.tensor_targets import IRREPS, atom_tensors, molecule_tensors
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.kernel.equivariant_probe import equivariant_probe
+from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
-from cpdjax.kernel.projection import concepts
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import centred
+from cpdjax.probes.units import of_scalars, of_tensors
 from cpdjax.sweeps.channels import Channel, channels, tensor_channels
 from cpdjax.sweeps.settings import Kind, Settings
 from cpdjax.sweeps.targets import Targets, WithUnits
@@ -140,8 +140,14 @@ class ProbeKind(ABC):
         """Return the matrices that are probed, from features of the same rows as the targets."""
 
     @abstractmethod
-    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
-        """Return what the kernel takes before the penalties, for a stack x of channels."""
+    def arrays(
+        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Return what the kernel takes, for a stack x of channels.
+
+        Raises:
+            InputError: values whose squares do not fit the floating type.
+        """
 
     @abstractmethod
     def permute(
@@ -196,12 +202,11 @@ class ScalarProbe(ProbeKind):
         how, rows = settings.invariants, self.rows.name
         return channels(features, len(targets), settings.irreps, how, what=rows)
 
-    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
-        """Return features, concepts and targets, centred before they are narrowed to float32."""
-        c = np.asarray(concepts(targets.counts, settings.projection))
-        if settings.dtype == "float32":
-            return centred(x), c, centred(targets.y)
-        return x, c, targets.y
+    def arrays(
+        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Return features, concepts, targets and penalties."""
+        return of_scalars(x, targets.counts, targets.y, alphas, options, dtype).arrays
 
     def permute(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
@@ -249,9 +254,11 @@ class TensorProbe(ProbeKind):
         rows = self.rows.name
         return tensor_channels(features, len(targets), wanted, settings.irreps, what=rows)
 
-    def arrays(self, x: np.ndarray, targets: Targets, settings: Settings) -> tuple[np.ndarray, ...]:
-        """Return channels, and the targets with as many components."""
-        return x, targets.of_components(x.shape[-1])
+    def arrays(
+        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Return channels, the targets with as many components, and penalties."""
+        return of_tensors(x, targets.of_components(x.shape[-1]), alphas, options, dtype).arrays
 
     def permute(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any

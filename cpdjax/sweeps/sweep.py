@@ -185,7 +185,7 @@ def _probe_unit(work: Work, unit: _Unit) -> Scores:
     )
     scores: Scores = compute(
         partial(_probe_stack, kernel=kind.kernel),
-        (*kind.arrays(x, work.targets, settings), alphas),
+        kind.arrays(x, work.targets, alphas, options, settings.dtype),
         replace(work.layout, index=work.layout.index[own], rank=work.layout.rank[own]),
         options,
         settings.dtype,

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
-from cpdjax.data.composition import (
-    composition,
-    elements,
-    formulas,
-    from_formulas,
-    from_smiles,
-    hill,
-)
+from cpdjax.data.composition import composition, composition_of, elements, formulas, hill
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables import as_table, numeric_columns
+from cpdjax.data.tables.table import Source, Table, read_table, say_left_out
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 from cpdjax.probes.atoms import one_hot
@@ -90,41 +81,40 @@ class Targets:
     @classmethod
     def from_table(
         cls,
-        table: str | Path | pd.DataFrame | Mapping[str, Any],
+        table: Source | Table,
         names: Sequence[str] | None = None,
     ) -> Targets:
         """Read targets and composition from a table with a column `formula` or `smiles`.
 
         Args:
             table: a CSV or Parquet file, a DataFrame, or a mapping of columns.
-            names: the columns to predict; by default all numeric ones.
+            names: the columns to predict; by default all numeric ones that do not number or name
+                the rows.
 
         Raises:
             FileError: the file cannot be read.
-            InputError: there is no column of composition, a NaN, or no target at all.
+            UnknownNameError: there is no such column.
+            InputError: there is no column of composition, a NaN, no target at all, or
+                `tables.read_table` refuses the table.
+
+        Warns:
+            LeftOutWarning: other columns are left out.
 
         >>> m = Targets.from_table({"formula": ["CH4", "H2O"], "gap": [10.0, 8.0]})
         >>> m.elements, m.counts.tolist(), list(m.by_name)
         (('H', 'C', 'O'), [[4.0, 1.0, 0.0], [2.0, 0.0, 1.0]], ['gap'])
         """
-        name = Path(table).stem if isinstance(table, str | Path) else "table"
-        frame = as_table(table)
-        columns = {str(c).lower(): c for c in frame.columns}
-        if "formula" in columns:
-            counts, symbols = from_formulas(frame[columns["formula"]].astype(str))
-        elif "smiles" in columns:
-            counts, symbols = from_smiles(frame[columns["smiles"]].astype(str))
-        else:
+        table = read_table(table, names)
+        say_left_out(f"targets in {table.name!r}", table.left_out)
+        known = composition_of(table)
+        if known is None:
             raise InputError(
-                f"table {name!r} needs a column 'formula' or 'smiles' to know composition, "
-                f"got {list(frame.columns)}"
+                f"table {table.name!r} needs a column 'formula' or 'smiles' to know composition, "
+                f"got {[*table.texts, *table.numbers, *table.left_out]}"
             )
-        numeric = numeric_columns(frame)
-        for wanted in names or ():
-            if wanted not in numeric:
-                raise UnknownNameError("target", wanted, numeric)
-        targets = numeric if names is None else {n: numeric[n] for n in names}
-        return cls._of_molecules(name, counts, symbols, targets, dict.fromkeys(targets, ""))
+        targets = {name: _scalar(name, values) for name, values in table.numbers.items()}
+        units = dict.fromkeys(targets, "")
+        return cls._of_molecules(table.name, *known, targets, units, ids=table.texts.get("id"))
 
     @classmethod
     def chosen(

@@ -18,7 +18,7 @@ from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
-from cpdjax.uncertainty.resampling import concrete, group_ids
+from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
 #: On an accelerator, the rows of all replicates in flight hold at most this many numbers: 2 GB.
@@ -136,8 +136,9 @@ def bootstrap(
     """
     check_count("replicates", replicates)
     check_grid(alphas)
-    arguments = concrete(X, C, Y, alphas, dtype, **choices)
-    layout = cross_validation(len(arguments.x), folds, seed=seed)
+    refuse_traced(X, C, Y, alphas)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    layout = cross_validation(arguments.rows, folds, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
     with one_blas_thread():
         scores = compute(
@@ -244,7 +245,7 @@ def in_memory(arguments: Arguments) -> Options:
     options = arguments.options
     if options.batch_size is None:
         return options
-    fitting = max(_GATHERED // arguments.x.size, 1)
+    fitting = max(_GATHERED // arguments.arrays[0].size, 1)
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 

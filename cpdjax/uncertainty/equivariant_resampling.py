@@ -16,14 +16,14 @@ from scipy.spatial.transform import Rotation
 from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
 from cpdjax.precision import precision
-from cpdjax.probes.arguments import compute
-from cpdjax.probes.equivariant import flat, matched
+from cpdjax.probes.arguments import Arguments, compute
+from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, in_memory, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
-from cpdjax.uncertainty.resampling import concrete, group_ids, in_chunks, orders, p_values
+from cpdjax.uncertainty.resampling import group_ids, in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 
 
@@ -73,12 +73,14 @@ def equivariant_permutation_test(
     """
     check_count("permutations", permutations)
     x, y = matched(X, Y)
-    arguments = concrete(*flat(x, y), alphas, dtype, **choices)
-    x, y = _turned(np.asarray(x), np.asarray(y), frames, seed)
+    refuse_traced(x, y, alphas)
+    arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
+    x, y, grid = (np.asarray(a) for a in arguments.arrays)
+    x, y = _turned(x, y, frames, seed)
     layout = cross_validation(len(x), folds, seed=seed)
     order = orders(len(y), permutations, groups, seed)
     with precision(arguments.dtype), one_blas_thread():
-        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, arguments.alphas)]
+        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, grid)]
         where = jnp.asarray(layout.index), jnp.asarray(layout.rank)
         run = partial(_of_copies, *arrays, options=arguments.options)
         scores = in_chunks(lambda part: run(part, *where), order, y.size)
@@ -122,11 +124,13 @@ def equivariant_bootstrap(
     check_count("replicates", replicates)
     check_grid(alphas)
     x, y = matched(X, Y)
-    arguments = concrete(*flat(x, y), alphas, dtype, **choices)
+    refuse_traced(x, y, alphas)
+    arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
     layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
-    arrays = (x, y, arguments.alphas)
     with one_blas_thread():
-        scores = compute(equivariant_probe, arrays, layout, in_memory(arguments), arguments.dtype)
+        scores = compute(
+            equivariant_probe, arguments.arrays, layout, in_memory(arguments), arguments.dtype
+        )
     mean = scores.r2_geom[:, 0].mean(1)
     return Bootstrap(mean[0], mean[1:])
 

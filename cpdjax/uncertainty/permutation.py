@@ -27,7 +27,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
-from cpdjax.uncertainty.resampling import concrete, in_chunks, orders, p_values
+from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 
 SCHEMES = ("residual", "marginal")
@@ -122,9 +122,11 @@ def permutation_test(
     if scheme not in SCHEMES:
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
-    arguments = concrete(X, C, Y, alphas, dtype, **choices)
-    y = np.asarray(arguments.y, np.float64)
-    fitted = _composition(np.asarray(C, np.float64), y) * (scheme == "residual")
+    refuse_traced(X, C, Y, alphas)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
+    own = c[:, : arguments.options.elements]
+    fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
     scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
     observed, null = scores[0], scores[1:]
@@ -142,7 +144,8 @@ def mean_scores(
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
     with precision(arguments.dtype), one_blas_thread():
-        given = (arguments.x, arguments.c, arguments.alphas, fixed, moved)
+        x, c, _, alphas = arguments.arrays
+        given = (x, c, alphas, fixed, moved)
         arrays = [jnp.asarray(a, arguments.dtype) for a in given]
         where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
         run = partial(_mean_scores, *arrays, options=arguments.options)
@@ -169,4 +172,7 @@ def _mean_scores(
 def _composition(c: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "molecule target"]:
     """Return what least squares from composition, with intercept, predicts of the targets."""
     centred = c - c.mean(0)
+    # Columns of unit length, so that none is taken for rounding because its unit is large.
+    length = np.linalg.norm(centred, axis=0)
+    centred = centred / np.where(length > 0, length, 1)
     return y.mean(0) + centred @ np.linalg.lstsq(centred, y - y.mean(0), rcond=None)[0]

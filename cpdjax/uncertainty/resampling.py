@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.probes.arguments import Arguments
 from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
@@ -31,17 +30,16 @@ def p_values(
     return np.where(np.isnan(observed), np.nan, (1 + at_least.sum(0)) / (1 + len(null)))
 
 
-def concrete(X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, **choices: Any) -> Arguments:
-    """Return the checked arguments of a call that cannot be traced.
+def refuse_traced(*arrays: Any) -> None:
+    """Refuse arrays that have no values yet.
 
     Raises:
-        InputError: as `cpd`, and for traced arrays.
+        InputError: for an array that JAX traces.
     """
-    if any(isinstance(a, jax.core.Tracer) for a in (X, C, Y, alphas)):
+    if any(isinstance(a, jax.core.Tracer) for a in arrays):
         raise InputError(
             "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
         )
-    return Arguments.of(X, C, Y, alphas, dtype, **choices)
 
 
 def in_chunks(

@@ -88,7 +88,8 @@ class AEV:
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers kept at once for one molecule: the angular terms, and the result."""
-        terms = atoms * atoms * (atoms - 1) // 2 * self.angular.shifts * self.angular.sections
+        terms = atoms * (atoms - 1) // 2 * self.angular.shifts * self.angular.sections
+        terms *= atoms if atoms <= AT_ONCE else 1
         return terms + 2 * atoms * self.irreps["aev"].dim
 
     @jax.jit
@@ -109,6 +110,7 @@ class AEV:
 
 
 FAR = 1e3  # Å, beyond any cutoff
+AT_ONCE = 64  # atoms of molecules whose centres are computed at once; in larger ones, one by one
 
 # Element order of the ANI-2x networks: H C N O S F Cl, not by atomic number.
 ANI_2X = AEV(
@@ -160,13 +162,19 @@ def _angular(
     # array whose sum per pair of elements is one matrix product. Pairs beyond the cutoff, with
     # padding or with the centre itself have weight zero.
     atoms = len(species)
-    terms = angular_terms(config, vectors, distances)
     j, k = np.triu_indices(atoms, 1)
     pairs = elements * (elements + 1) // 2
     kinds = jnp.asarray(pair_kinds(elements))[species[j], species[k]]
     onehot = jax.nn.one_hot(kinds, pairs, dtype=distances.dtype)
-    sums = jnp.dot(terms.reshape(-1, len(j)), onehot, precision="highest")
-    return sums.reshape(atoms, -1, pairs).swapaxes(1, 2).reshape(atoms, -1)
+
+    def sums(vectors, distances):
+        terms = angular_terms(config, vectors, distances)
+        return jnp.einsum("isj,jp->ips", terms, onehot, precision="highest")
+
+    if atoms <= AT_ONCE:
+        return sums(vectors, distances).reshape(atoms, -1)
+    rows = jax.lax.map(lambda row: sums(row[0][None], row[1][None]), (vectors, distances))
+    return rows.reshape(atoms, -1)
 
 
 def angular_terms(

@@ -3,10 +3,12 @@
 import contextlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from helpers import one_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +77,7 @@ def test_formulas_and_counts_round_trip(rows):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(alphabet="CHONaeX()0123456789+-.·* ", max_size=12))
+@given(st.text(alphabet="CHONaeX()[]0123456789+-.·*^_{}²⁺⁻₂ ", max_size=12))
 def test_any_text_is_read_or_refused_as_bad_input(text):
     with contextlib.suppress(InputError):
         counts, _ = from_formulas([text])
@@ -89,6 +91,13 @@ def test_any_text_is_read_or_refused_as_bad_input(text):
         ("Al2(SO4)3", {"Al": 2, "S": 3, "O": 12}),
         ("CuSO4·5H2O", {"H": 10, "O": 9, "S": 1, "Cu": 1}),
         (" C60 ", {"C": 60}),
+        ("NaN", {"N": 1, "Na": 1}),
+        ("2CaSO4·H2O", {"H": 2, "O": 9, "S": 2, "Ca": 2}),
+        ("K4[Fe(CN)6]·3H2O", {"H": 6, "C": 6, "N": 6, "O": 3, "K": 4, "Fe": 1}),
+        ("H₂O", {"H": 2, "O": 1}),
+        ("C_{10}H_8", {"H": 8, "C": 10}),
+        ("D2O", {"H": 2, "O": 1}),
+        ("¹³CH₄", {"H": 4, "C": 1}),
     ],
 )
 def test_groups_and_hydrates(text, expected):
@@ -96,7 +105,62 @@ def test_groups_and_hydrates(text, expected):
     assert dict(zip(symbols, counts[0], strict=True)) == expected
 
 
-@pytest.mark.parametrize("bad", ["", "Xx2", "X", "c2h6", "H2O)", "Li0.5CoO2", "D2O", "nan"])
+IONS = {
+    **dict.fromkeys(("Ca2+", "Ca+2", "Ca++", "Ca^2+", "Ca^{2+}", "Ca[2+]", "Ca²⁺", "Ca 2+"), "Ca"),
+    **dict.fromkeys(("Na+", "Na1+", "Na⁺"), "Na"),
+    **dict.fromkeys(("Ca2^+", "Ca₂⁺", "Ca_2+"), "Ca2"),
+    **dict.fromkeys(("SO42-", "SO4 2-", "SO4-2", "SO₄²⁻", "SO_4^{2-}", "$SO_4^{2-}$"), "O4S"),
+    **dict.fromkeys(("NH4+", "NH₄⁺", "NH4 +"), "H4N"),
+    **dict.fromkeys(("UO22+", "UO2+2", "UO₂²⁺"), "O2U"),
+    **dict.fromkeys(("Cu(NH3)42+", "[Cu(NH3)4]2+", "Cu(NH3)4(2+)"), "CuH12N4"),
+    **dict.fromkeys(("[Fe(CN)6]4-", "[Fe(CN)6]3-"), "C6FeN6"),
+    **{"PF6-": "F6P", "MnO4-": "MnO4", "Cr2O72-": "Cr2O7", "C60-": "C60", "O^2-": "O"},
+    **{"O2^-": "O2", "Al(OH)4-": "AlH4O4", "Hg2 2+": "Hg2", "Cl-": "Cl", "OH−": "HO"},
+}
+
+
+@pytest.mark.parametrize("ion", IONS)
+def test_a_charge_is_no_atom(ion):
+    assert formulas([ion]) == [IONS[ion]]
+
+
+@pytest.mark.parametrize(
+    ("text", "meanings"),
+    [
+        ("O2-", ("O^2-", "O2^-")),
+        ("N3-", ("N^3-", "N3^-")),
+        ("Na2+", ("Na^2+", "Na2^+")),
+        ("VO2+", ("VO^2+", "VO2^+")),
+        ("FeCl2+", ("FeCl^2+", "FeCl2^+")),
+        ("Hg22+", ("Hg2^2+", "Hg22^+")),
+        ("C10H22+", ("C10H2^2+", "C10H22^+")),
+        ("Ca2+SO42-", ("write ·",)),
+        ("Fe(III)", ("(III)", "leave it out")),
+        ("13CH4", ("¹³C", "C13")),
+        ("(13C)H4", ("¹³C",)),
+    ],
+)
+def test_what_can_mean_two_things_is_refused_with_the_way_to_write_it(text, meanings):
+    with pytest.raises(InputError) as caught:
+        from_formulas([text])
+    one_line(caught, text, *meanings)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 10**5, "C" * 10**8, "(" * 99 + "C" + ")" * 99, "C" + 30 * "9"]
+)
+@pytest.mark.parametrize("read", [from_formulas, from_smiles])
+def test_texts_too_long_or_too_deep_are_refused_at_once(text, read):
+    if read is from_smiles:
+        pytest.importorskip("rdkit")
+    start = time.perf_counter()
+    with pytest.raises(InputError) as caught:
+        read([text])
+    assert time.perf_counter() - start < 1
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("bad", ["", "Xx2", "X", "c2h6", "H2O)", "Li0.5CoO2", "nan", "+", "H2O·"])
 def test_bad_formulas_are_named_by_row(bad):
     with pytest.raises(InputError, match="row 2: ") as caught:
         from_formulas(["CH4", "H2O", bad])

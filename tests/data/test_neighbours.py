@@ -6,6 +6,8 @@ from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 from ase.neighborlist import neighbor_list
 
+from cpdjax import extract
+from cpdjax.data import neighbours
 from cpdjax.data.neighbours import most_neighbours, with_edges
 from cpdjax.data.structures import Structures
 
@@ -57,3 +59,34 @@ def test_shape_follows_from_the_atoms_of_molecules_and_from_the_densest_crystal(
     crystals = Structures.from_atoms([primitive, make_supercell(primitive, 2 * np.eye(3))])
     count = len(neighbor_list("i", primitive, 4.0)) // 2
     assert most_neighbours(crystals, 16, 4.0) == count
+
+
+def droplet(waters):
+    """Return molecules of water on a grid of 3.1 Å."""
+    side = int(np.ceil(waters ** (1 / 3)))
+    frame = Atoms()
+    for k in range(waters):
+        one = molecule("H2O")
+        one.rotate(37 * k, "x")
+        one.translate(3.1 * np.array([k % side, k // side % side, k // side**2]))
+        frame += one
+    return frame
+
+
+def test_room_for_neighbours_does_not_grow_with_a_large_molecule():
+    small, large = (Structures.from_atoms([molecule("CH4"), droplet(n)]) for n in (64, 216))
+    count = np.bincount(neighbor_list("i", droplet(216), 4.0)).max()
+    assert most_neighbours(small, 192, 4.0) == most_neighbours(large, 648, 4.0)
+    assert most_neighbours(large, 648, 4.0) == max(count, neighbours.SMALL - 1)
+    assert most_neighbours(large, 5, 4.0) == 4
+    assert most_neighbours(large, 648, 100.0) == 647
+
+
+@pytest.mark.parametrize("model", ["schnet-qm9-gap", "painn-qm9-gap"])
+def test_features_are_those_of_all_pairs(model, monkeypatch):
+    frames = [droplet(40), molecule("CH3CONH2")]
+    [layer] = ["interaction_1"]
+    listed = extract(model, Structures.from_atoms(frames), layers=[layer])[layer].array
+    monkeypatch.setattr(neighbours, "SMALL", 10**6)
+    dense = extract(model, Structures.from_atoms(frames), layers=[layer])[layer].array
+    np.testing.assert_allclose(listed, dense, rtol=1e-6, atol=1e-9)

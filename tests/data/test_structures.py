@@ -6,9 +6,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.neighborlist import neighbor_list
+from helpers import one_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpdjax.data.arrays import CLOSEST, closest_atoms
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 
@@ -21,7 +24,7 @@ def structures(draw):
     return Structures(
         "random",
         rng.integers(1, 119, atoms),
-        rng.normal(size=(atoms, 3)),
+        100 * rng.normal(size=(atoms, 3)),
         np.cumsum([0, *sizes]),
         targets={"y": rng.normal(size=molecules), "v": rng.normal(size=(molecules, 3))},
         atom_targets={"q": rng.normal(size=atoms)},
@@ -115,7 +118,9 @@ def test_info_entries_become_targets_where_all_have_them():
         gap=[1.0, 2], vector=[[1, 2, 3], [4, 5, 6]], word=["a", "b"], some=[1.0, None],
         ragged=[[1, 2], [1, 2, 3]], id=["w", "m"], smiles=["O", "C"],
     )  # fmt: skip
-    ds = Structures.from_atoms(frames, units={"gap": "eV"})
+    left_out = r"'some' \(missing from 1 of 2\), 'ragged' \(of several shapes or types\)$"
+    with pytest.warns(UserWarning, match=left_out):
+        ds = Structures.from_atoms(frames, units={"gap": "eV"})
     assert set(ds.targets) == {"gap", "vector"}
     np.testing.assert_array_equal(ds.target("gap"), [1.0, 2.0])
     assert ds.target("vector").shape == (2, 3)
@@ -252,3 +257,153 @@ def test_targets_are_checked_when_asked_for():
         ds.target("gap")
     with pytest.raises(UnknownNameError, match="did you mean gap"):
         ds.target("gpa")
+
+
+# What entries say of the electrons
+
+
+@pytest.mark.parametrize(
+    ("entries", "charge", "unpaired"),
+    [
+        ([{"charge": 1}, {"charge": 0}], [1, 0], None),
+        ([{"total_charge": -1.0}, {"Charge": "+2"}], [-1, 2], None),
+        ([{"q": "2-"}, {"net charge": np.array([1])}], [-2, 1], None),
+        ([{"charge": 1, "total_charge": 1}, {"charge": 0, "q": 0}], [1, 0], None),
+        ([{"multiplicity": 3}, {"spin_multiplicity": 1}], None, [2, 0]),
+        ([{"uhf": 1}, {"nupdown": 2.0}], None, [1, 2]),
+        ([{"spin": 0.5}, {"total_spin": 0}], None, [1, 0]),
+        ([{"spin": 1, "multiplicity": 3}, {"spin": 2, "unpaired": 2}], None, [2, 2]),
+        ([{"charge": 1, "spin_multiplicity": 2}, {"charge": 0, "uhf": 0}], [1, 0], [1, 0]),
+    ],
+)
+def test_electrons_are_read_under_every_usual_name(entries, charge, unpaired):
+    frames = water_and_methane()
+    for frame, entry in zip(frames, entries, strict=True):
+        frame.info = {"gap": 1.0, **entry}
+    ds = Structures.from_atoms(frames)
+    assert set(ds.targets) == {"gap"}
+    for found, expected in ((ds.charge, charge), (ds.unpaired, unpaired)):
+        assert (None if found is None else found.tolist()) == expected
+    assert Structures.from_atoms([ds.atoms(0), ds.atoms(1)]).hash == ds.hash
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"charge": 0.5}, "charge=0.5; expected a whole number"),
+        ({"total_charge": np.nan}, "total_charge=nan; expected a whole number"),
+        ({"charge": "cation"}, "charge=cation; expected a whole number"),
+        ({"charge": True}, "charge=True; expected a whole number"),
+        ({"charge": 1e30}, "expected a whole number"),
+        ({"charge": 1, "q": -1}, "charge=1 and q=-1, which contradict"),
+        ({"multiplicity": 0}, "multiplicity=0; expected a whole number"),
+        ({"uhf": -1}, "uhf=-1; expected a whole number"),
+        ({"spin": 1, "uhf": 5}, "spin=1 and uhf=5, which contradict"),
+        ({"multiplicity": 2, "unpaired": 2}, "which contradict"),
+    ],
+)
+def test_electrons_that_cannot_be_are_refused(entry, words):
+    frames = water_and_methane()
+    frames[1].info = entry
+    with pytest.raises(InputError, match=words) as caught:
+        Structures.from_atoms(frames)
+    one_line(caught, "'structures_1'")
+
+
+def test_structures_without_a_charge_beside_ions_are_neutral_and_named():
+    frames = water_and_methane(charge=[1, None], uhf=[None, 2])
+    with pytest.warns(UserWarning, match="taken as") as caught:
+        ds = Structures.from_atoms(frames)
+    assert (ds.charge.tolist(), ds.unpaired.tolist()) == ([1, 0], [0, 2])
+    said = [str(warning.message) for warning in caught]
+    assert any("'structures_1': they are taken as neutral" in line for line in said)
+    assert any("'structures_0': they are taken as closed-shell" in line for line in said)
+
+
+def test_a_spin_that_can_mean_two_things_is_left_out_by_name():
+    with pytest.warns(UserWarning, match=r"'structures_0' can mean S, 2S or 2S \+ 1"):
+        ds = Structures.from_atoms(water_and_methane(spin=[1, 2]))
+    assert ds.unpaired is None
+    assert ds.target("spin").tolist() == [1, 2]
+
+
+def test_charges_in_a_table_of_targets_reach_models_too():
+    ds = Structures.from_atoms(water_and_methane(), targets={"charge": [1, 0], "y": [0.5, 1]})
+    assert ds.charge.tolist() == [1, 0]
+    assert Structures.from_atoms(water_and_methane(), targets={"q": [0.5, 0]}).charge is None
+    with pytest.raises(InputError, match="contradict"):
+        Structures.from_atoms(water_and_methane(charge=[1, 0]), targets={"charge": [0, 0]})
+
+
+def test_a_charge_that_is_asked_for_is_a_target():
+    ds = Structures.from_atoms(water_and_methane(charge=[1, 0], gap=[1, 2]), targets=["charge"])
+    assert set(ds.targets) == {"charge"}
+    assert ds.charge.tolist() == [1, 0]
+
+
+def test_initial_charges_are_no_total_charge():
+    frames = water_and_methane()
+    frames[0].set_initial_charges([1, 0, 0])
+    with pytest.warns(UserWarning, match="'structures_0' add up to \\+1"):
+        assert Structures.from_atoms(frames).charge is None
+
+
+def test_columns_of_atoms_that_some_lack_are_named():
+    frames = water_and_methane()
+    frames[0].set_array("q", np.zeros(3))
+    frames[0].set_tags(1)
+    with pytest.warns(UserWarning, match=r"columns of atoms .* 'q' \(missing from 1 of 2\)$"):
+        assert not Structures.from_atoms(frames).atom_targets
+
+
+# Sites and distances
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [{"0": {"Mg": 0.6, "Fe": 0.4}}, {"0": {"O": 1.0}, "1": {"Li": 0.25}}, {"0": {"O": "0.5"}}],
+)
+def test_sites_that_are_partly_occupied_are_refused(sites):
+    frame = bulk("MgO", "rocksalt", 4.2)
+    frame.info["occupancy"] = sites
+    with pytest.raises(InputError, match="partly occupied") as caught:
+        Structures.from_atoms([molecule("H2O"), frame])
+    one_line(caught, "'structures_1'")
+    frame.info["occupancy"] = {"0": {"Mg": 1.0}, "1": {"O": 1}}
+    assert not Structures.from_atoms([frame]).targets
+    frame.set_array("occupancy", np.array([1.0, 0.5]))
+    with pytest.raises(InputError, match=r"partly occupied \(occupancy 0.5\)"):
+        Structures.from_atoms([frame])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)]))
+def test_close_atoms_are_found_as_ase_finds_them(seed, pbc):
+    rng = np.random.default_rng(seed)
+    frames = []
+    for atoms in rng.integers(1, 7, 3):
+        cell = rng.normal(size=(3, 3)) + 2 * np.eye(3)
+        if np.linalg.det(cell) > 0.5:
+            frames.append(Atoms(f"H{atoms}", rng.normal(0, 1.2, (atoms, 3)), cell=cell, pbc=pbc))
+    if not frames:
+        return
+    close = [neighbor_list("ijd", frame, CLOSEST) for frame in frames]
+    offsets = np.cumsum([0, *map(len, frames)])
+    positions = np.concatenate([frame.positions for frame in frames])
+    cells = np.array([frame.cell.array for frame in frames])
+    found = closest_atoms(positions, offsets, cells, np.tile(np.array(pbc, bool), (len(frames), 1)))
+    assert (found is None) == (not any(len(i) for i, _, _ in close))
+    if found is not None:
+        frame, first, second, distance = found
+        i, j, d = close[frame]
+        pairs = {(int(a), int(b), round(float(x), 6)) for a, b, x in zip(i, j, d, strict=True)}
+        assert (first, second, round(distance, 6)) in pairs
+
+
+def test_a_site_that_a_file_gives_twice_is_named():
+    salt = bulk("NaCl", "rocksalt", 5.64)
+    twice = salt + Atoms("Na", salt.positions[:1] + salt.cell.array[0] + 0.01)
+    with pytest.warns(UserWarning, match="'structures_1' has atoms 0 and 2 at 0.017 Å") as caught:
+        Structures.from_atoms([salt, twice])
+    assert "write more digits" in str(caught[0].message)
+    assert Structures.from_atoms([salt, molecule("H2")]).overlap is None

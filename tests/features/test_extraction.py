@@ -128,7 +128,8 @@ def test_structures_that_a_model_cannot_take_are_named():
     chain = Atoms("H30", [[i, 0, 0] for i in range(30)])
     refused(r"molecule 'mine_1' has 30 atoms; .* at most 29", [water, chain], "coulomb-spectrum")
     overlap = Atoms("OHH", [[0, 0, 0], [0, 0, 1], [0, 0, 1.0001]])
-    refused(r"molecule 'mine_1' has atoms 1 and 2 closer than 0.001 Å", [water, overlap, water])
+    with pytest.warns(UserWarning, match="closer than any bond"):
+        refused(r"molecule 'mine_1' has atoms 1 and 2 at 0.0001 Å", [water, overlap, water])
 
 
 @jax.tree_util.register_static

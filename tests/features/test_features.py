@@ -178,3 +178,14 @@ def test_pooled_features_cannot_be_normed_before_pooling():
         make().scalars("first", how="norm-then-pool")
     with pytest.raises(UnknownNameError, match="way of making scalars"):
         invariants(random_array(2), how="norms")
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, 600, 1000])
+def test_norms_of_very_large_and_small_numbers(exponent):
+    """Their squares would leave the range of float64."""
+    array = random_array(5)
+    scaled = IrrepsArray(array.irreps, np.ldexp(np.asarray(array.array, np.float64), exponent))
+    plain = IrrepsArray(array.irreps, np.asarray(array.array, np.float64))
+    for how in ("pool-then-norm", "norm-then-pool"):
+        expected = np.ldexp(invariants(plain, how=how), exponent)
+        np.testing.assert_array_equal(invariants(scaled, how=how), expected)

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from cpdjax.data.batch import Batch
 from cpdjax.data.structures import Structures
 from cpdjax.models import load
+from cpdjax.models.descriptors import aev as aev_module
 from cpdjax.models.descriptors.aev import ANI_2X
 
 GOLDEN = GOLDENS / "aev_2x.npz"
@@ -57,6 +58,23 @@ def test_goldens_hold_every_element_and_shape(golden):
     assert {1, 29} <= set(structures.sizes)
     assert (expected[structures.offsets[0]] == 0).all()  # a lone atom sees nothing
     assert (expected != 0).any(0).sum() > 700
+
+
+def test_large_molecules_get_the_same_numbers_centre_by_centre(golden, monkeypatch):
+    structures, expected = golden
+    batch = structures.pad(range(len(structures)), structures.sizes.max())
+    monkeypatch.setattr(aev_module, "AT_ONCE", 1)
+    jax.clear_caches()
+    np.testing.assert_allclose(aev(batch)[batch.mask], expected, rtol=1e-11, atol=1e-24)
+    monkeypatch.undo()
+    jax.clear_caches()
+    grown = ANI_2X.memory(400, 0) / ANI_2X.memory(200, 0)
+    assert 2 < grown < 4.1
+
+
+def test_a_lone_atom_has_an_environment_of_zeros():
+    alone = Structures("h", np.array([1]), np.zeros((1, 3)), np.array([0, 1])).pad([0], 1)
+    assert not aev(alone).any()
 
 
 def test_float32_states_its_error(golden):

@@ -55,6 +55,18 @@ BAD_ARRAYS = {
     "text": (lambda d: {"X": d["X"].astype(str)}, ["X must hold real numbers", "<U"]),
     "objects": (lambda d: {"Y": d["Y"].astype(object)}, ["Y must hold real numbers", "object"]),
     "complex": (lambda d: {"X": d["X"] + 1j}, ["X must hold real numbers", "complex128"]),
+    "durations": (
+        lambda d: {"X": d["X"].astype("timedelta64[s]")},
+        ["X must hold real numbers", "timedelta64"],
+    ),
+    "masked values": (
+        lambda d: {"X": np.ma.masked_greater(d["X"], 1)},
+        ["X has", "masked values"],
+    ),
+    "rows of different lengths": (
+        lambda d: {"C": [[1.0, 2.0]] * (N - 1) + [[1.0]]},
+        ["C must be real numbers in rows of one length"],
+    ),
     "NaN in X": (with_value("X", 7, 2, np.nan), ["X has 1 NaN", "molecule 7", "column 2"]),
     "infinity in C": (with_value("C", 3, 1, np.inf), ["C has 1 NaN", "molecule 3", "column 1"]),
     "-infinity in Y": (with_value("Y", 0, 1, -np.inf), ["Y has 1 NaN", "molecule 0", "column 1"]),

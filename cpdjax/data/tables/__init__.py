@@ -1,0 +1,1 @@
+"""Read tables: their files, their columns, and what they name."""

@@ -1,0 +1,237 @@
+"""Read tables (CSV, Parquet, DataFrames, mappings): what they name, and their columns of numbers.
+
+One strict reader serves features and targets, molecules and structures. Row numbers and identifiers
+are never numbers to fit, and whatever else is left out is named in one warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from cpdjax.data.tables.columns import numbers_of, texts_of
+from cpdjax.data.tables.files import read_columns
+from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
+from cpdjax.validation import labels_rows, real_array
+
+#: Columns that are known and are no numbers to fit.
+_TEXTS = ("id", "formula", "smiles")
+#: Names by which the column `id` goes as well, where there is one of them alone.
+_IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id", "identifier"})
+#: Columns that every table has, and whose leaving out is no news.
+_QUIET = frozenset({*_TEXTS, "name", "names"})
+_LISTED = 20  # names in one warning
+
+Source: TypeAlias = str | Path | pd.DataFrame | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Hold what a table says: its columns of numbers, who its rows are, and what was left out."""
+
+    name: str
+    rows: int
+    numbers: dict[str, Float[np.ndarray, " row"] | Float[np.ndarray, "row component"]]
+    """Hold the columns of numbers by name, with NaN for missing values."""
+    texts: dict[str, np.ndarray]
+    """Hold the columns "id", "formula" and "smiles", those that there are, as (row,) of str."""
+    left_out: dict[str, str]
+    """Say by name why other columns are left out."""
+
+    def select(self, rows: Any) -> Table:
+        """Return the table with the given rows, in their order."""
+        numbers = {name: values[rows] for name, values in self.numbers.items()}
+        texts = {name: values[rows] for name, values in self.texts.items()}
+        return replace(self, rows=len(rows), numbers=numbers, texts=texts)
+
+    def matched(self, ids: np.ndarray | None, molecules: int) -> Table:
+        """Return the rows of the molecules with the given ids, in their order.
+
+        Where the molecules have no ids (None), or the table none, rows go by order.
+
+        Raises:
+            InputError: if a molecule has no row or several; or if rows go by order and there are
+                more or fewer than molecules.
+
+        Warns:
+            LeftOutWarning: if rows belong to none of the molecules.
+        """
+        own = self.texts.get("id")
+        if ids is None or own is None:
+            if self.rows == molecules:
+                return self
+            raise InputError(
+                f"the table of targets has {self.rows} rows for {molecules} structures; expected "
+                "one row each, or a column 'id' and an entry 'id' in every structure's info"
+            )
+        index = pd.Index(own)
+        if index.has_duplicates:
+            twice = str(own[index.duplicated()][0])
+            raise InputError(f"the table of targets has id {twice!r} more than once")
+        row = index.get_indexer(pd.Index(ids))
+        if (row < 0).any():
+            raise InputError(
+                f"the table of targets has no row for {np.sum(row < 0)} of {molecules} molecules, "
+                f"the first '{ids[np.argmin(row)]}'; expected its id in the column 'id'"
+            )
+        others = np.setdiff1d(np.arange(self.rows), row)
+        if len(others):
+            say_left_out("table of targets", {str(own[i]): "no such molecule" for i in others})
+        return self.select(row)
+
+
+TABLES = (str, Path, pd.DataFrame, Mapping, Table)
+"""Hold the types of what stands for a table, and not for names of targets."""
+
+
+def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Table:
+    """Return what a table says, from a CSV or Parquet file, a DataFrame or a mapping of columns.
+
+    The columns `id`, `formula` and `smiles` (in any case) hold texts. Columns that number or
+    identify rows (see `validation.labels_rows`) and the index of a DataFrame are left out, as are
+    columns of text, dates, categories, lists and complex numbers.
+
+    Args:
+        source: the table. Columns of a mapping may have two axes (row, component).
+        names: the columns of numbers to read; by default all.
+
+    Raises:
+        FileError: if the file cannot be read.
+        InputError: if columns differ in length, two have one name, a column holds numbers and
+            words, or one that is asked for by name holds no numbers or numbers its rows.
+        UnknownNameError: if there is no column that is asked for.
+
+    >>> table = read_table({"id": ["a", "b"], "gap": [1, 2], "note": ["new", "old"]})
+    >>> table.numbers, table.left_out
+    ({'gap': array([1., 2.])}, {'note': 'text'})
+    """
+    if isinstance(source, Table):
+        return source
+    name = Path(source).stem if isinstance(source, str | Path) else "table"
+    columns = _columns_of(source)
+    roles = _roles([key for key, _ in columns])
+    texts = {role: texts_of(f"column {key!r}", dict(columns)[key]) for role, key in roles.items()}
+    numbers: dict[str, np.ndarray] = {}
+    left_out: dict[str, str] = {}
+    for key, column in columns:
+        if labels_rows(key):
+            left_out[key] = "it numbers or names the rows"
+        elif key not in roles.values() and (names is None or key in names):
+            found = numbers_of(f"column {key!r}", column)
+            if isinstance(found, str):
+                left_out[key] = found
+            else:
+                numbers[key] = found
+    if names is not None:
+        numbers, left_out = {key: _asked(key, numbers, left_out, roles) for key in names}, {}
+    left_out = {key: why for key, why in left_out.items() if key not in _QUIET}
+    return Table(name, len(columns[0][1]), numbers, texts, left_out)
+
+
+def say_left_out(what: str, left_out: Mapping[str, str], stacklevel: int = 3) -> None:
+    """Warn once of all that is left out, by name, with the reasons.
+
+    Warns:
+        LeftOutWarning: if anything is left out.
+    """
+    if not left_out:
+        return
+    shown = list(left_out)[:_LISTED]
+    reasons = dict.fromkeys(left_out[name] for name in shown)
+    parts = [
+        f"{', '.join(repr(name) for name in shown if left_out[name] == reason)} ({reason})"
+        for reason in reasons
+    ]
+    more = f" and {len(left_out) - _LISTED} more" if len(left_out) > _LISTED else ""
+    warnings.warn(
+        f"{what}: left out {', '.join(parts)}{more}", LeftOutWarning, stacklevel=stacklevel
+    )
+
+
+def _columns_of(source: Source) -> list[tuple[str, Any]]:
+    """Return the columns of a table by name, all of one length and no two of one name."""
+    if isinstance(source, str | Path):
+        columns: list[tuple[str, Any]] = list(read_columns(Path(source)))
+    elif isinstance(source, pd.DataFrame):
+        index = source.index
+        named = [level for level in index.names if str(level).lower() in _TEXTS]
+        columns = [(str(level), pd.Series(index.get_level_values(level))) for level in named]
+        columns += [(str(key), source.iloc[:, i]) for i, key in enumerate(source.columns)]
+    elif isinstance(source, Mapping):
+        columns = [(str(key), _as_column(str(key), values)) for key, values in source.items()]
+        _check_one_index(columns)
+    else:
+        raise InputError(
+            f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}"
+        )
+    if len({len(column) for _, column in columns}) != 1:
+        sizes = {key: len(column) for key, column in columns[:_LISTED]}
+        raise InputError(f"the columns make no table, which has columns of one length: {sizes}")
+    counts = Counter(key for key, _ in columns if not labels_rows(key))
+    twice = [key for key, count in counts.items() if count > 1]
+    if twice:
+        raise InputError(f"there are {counts[twice[0]]} columns {twice[0]!r}: rename or leave out")
+    return columns
+
+
+def _as_column(name: str, values: Any) -> Any:
+    """Return one column of a mapping: an array of numbers, or a column of pandas."""
+    if isinstance(values, pd.Series):
+        return values
+    if isinstance(values, list | tuple):
+        nested = any(np.ndim(value) for value in values[:1])
+        return np.asarray(real_array(f"column {name!r}", values)) if nested else pd.Series(values)
+    if isinstance(values, range | pd.Index | pd.api.extensions.ExtensionArray):
+        return pd.Series(values)
+    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if array.ndim == 0:
+        raise InputError(f"the columns make no table: {name!r} is {array!r}, and no column")
+    if array.ndim == 1 and array.dtype.kind in "OSUMmc":
+        return pd.Series(array)
+    return np.asarray(real_array(f"column {name!r}", values))
+
+
+def _check_one_index(columns: Sequence[tuple[str, Any]]) -> None:
+    """Refuse columns of pandas whose rows have other labels, because rows go by order."""
+    labels = [(key, column.index) for key, column in columns if isinstance(column, pd.Series)]
+    for key, index in labels[1:]:
+        if len(index) == len(labels[0][1]) and not index.equals(labels[0][1]):
+            raise InputError(
+                f"the rows of columns {labels[0][0]!r} and {key!r} have different labels: join "
+                "them in one DataFrame"
+            )
+
+
+def _roles(keys: Sequence[str]) -> dict[str, str]:
+    """Return which columns hold ids, formulas and SMILES."""
+    roles = {}
+    for role in _TEXTS:
+        same = [key for key in keys if key.strip().lower() == role]
+        if len(same) > 1:
+            raise InputError(f"columns {' and '.join(map(repr, same))} both give the {role}")
+        if same:
+            roles[role] = same[0]
+    others = [key for key in keys if key.strip().lower().replace(" ", "_") in _IDS]
+    if "id" not in roles and len(others) == 1:
+        roles["id"] = others[0]
+    return roles
+
+
+def _asked(
+    name: str, numbers: Mapping[str, Any], left_out: Mapping[str, str], roles: Mapping[str, str]
+) -> np.ndarray:
+    """Return the numbers of a column that is asked for by name."""
+    if name in numbers:
+        return numbers[name]
+    if name in left_out or name in roles.values():
+        why = left_out.get(name, "it says what the molecules are")
+        raise InputError(f"column {name!r} can be no target: {why}; rename it if it is one")
+    raise UnknownNameError("target", name, numbers)

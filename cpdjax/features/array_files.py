@@ -1,0 +1,79 @@
+"""Read the arrays in NumPy's files, by the sizes and types that their headers claim."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cpdjax.bounds import check_size
+from cpdjax.errors import FileError
+from cpdjax.validation import is_real
+
+Layers = tuple[dict[str, Any], dict[str, str]]
+
+
+def why_no_layer(shape: tuple[int, ...], dtype: Any) -> str:
+    """Return why an array is no layer of features, or "" if it is one."""
+    if dtype.hasobject:
+        return "Python objects, which are not read"
+    if not is_real(dtype):
+        return f"of dtype {dtype}"
+    return "" if len(shape) == 2 else f"of shape {shape}"
+
+
+def read_npy(path: Path) -> Layers:
+    """Return the array in an .npy file as one layer.
+
+    Raises:
+        FileError: if the file holds objects, or less than its header claims.
+    """
+    with path.open("rb") as file:
+        shape, dtype = _header(file)
+        rest = path.stat().st_size - file.tell()
+    if dtype.hasobject:
+        raise FileError(f"{path} holds Python objects, which are not read")
+    if math.prod(shape) * dtype.itemsize > rest:
+        raise FileError(f"{path} claims an array of shape {shape}, which is not there: it is cut")
+    return {"features": np.load(path, allow_pickle=False)}, {}
+
+
+def read_npz(path: Path) -> Layers:
+    """Return the arrays with two axes in an .npz file, and why others are left out.
+
+    Raises:
+        FileError: if the file claims more than `bounds` allows, or the arrays less than they are.
+    """
+    layers, left_out = {}, {}
+    with zipfile.ZipFile(path) as archive:
+        entries = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+        check_size(path, sum(entry.file_size for entry in entries.values()))
+        for name, entry in entries.items():
+            with archive.open(entry) as file:
+                try:
+                    shape, dtype = _header(file)
+                except ValueError:
+                    left_out[name] = "no array of NumPy"
+                    continue
+                reason = why_no_layer(shape, dtype)
+                if reason:
+                    left_out[name] = reason
+                    continue
+                if math.prod(shape) * dtype.itemsize > entry.file_size:
+                    raise FileError(f"{path}, {name!r} claims shape {shape}, which is not there")
+            with archive.open(entry) as file:
+                layers[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return layers, left_out
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Return the shape and the dtype that stand at the start of an .npy file."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype
