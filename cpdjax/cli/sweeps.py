@@ -100,7 +100,7 @@ def ladder(
     seed: options.Seed = 0,
 ) -> None:
     """Show the R² that composition, bonds, functional groups and geometry add, in this order."""
-    read = cpdjax.datasets.read
+    penalty, read = options.penalty(alpha), cpdjax.datasets.read
     structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
     rungs = {
         "bonds and rings": cpdjax.bond_counts(structures)[0],
@@ -116,7 +116,7 @@ def ladder(
         predicted.y,
         {name: counts for name, counts in rungs.items() if counts.size},
         folds=folds,
-        alpha=options.penalty(alpha),
+        alpha=penalty,
         seed=seed,
     )
     title = f"{features.model} / {last}, {len(structures):,} molecules"

@@ -336,6 +336,7 @@ class Structures:
         check_frames(frames, ids)
         given: dict[str, np.ndarray] = {}
         named: list[str] | None = None
+        targets = None if isinstance(targets, Mapping) and not targets else targets
         if isinstance(targets, TABLES):
             table = read_table(targets).matched(own.get("id"), len(frames))
             say_left_out(f"targets in {table.name!r}", table.left_out)

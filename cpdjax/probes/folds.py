@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Int
@@ -100,7 +100,7 @@ def cross_validation(n: int, folds: int | np.ndarray, *, seed: int = 0) -> Layou
     Raises:
         InputError: when `kfold` raises it, or when fold ids are not one integer per molecule.
     """
-    ids = _check_ids(folds, n) if _are_ids(folds) else kfold(n, folds, seed=seed)
+    ids = kfold(n, folds, seed=seed) if _is_number(folds) else _check_ids(folds, n)
     return _lay_out([np.arange(n)], [ids], (n,))
 
 
@@ -125,14 +125,14 @@ def nested(
     check_rows("the shuffles of all repeats", repeats * sizes[-1])
     rng = _generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
-    if _are_ids(folds):
+    if _is_number(folds):
+        _check_folds(sizes[0], folds)
+        ids = [np.arange(sizes[-1]) % folds] * repeats
+    else:
         checked = _check_ids(folds, n)
         ids = [checked[order] for order in orders]
         for i in ids:
             _check_occupied(i[: sizes[0]], checked.max() + 1)
-    else:
-        _check_folds(sizes[0], folds)
-        ids = [np.arange(sizes[-1]) % folds] * repeats
     return _lay_out(orders, ids, sizes)
 
 
@@ -203,9 +203,9 @@ def _check_folds(n: int, folds: Any, what: str = "molecules") -> None:
         raise InputError(f"{folds} folds need at least as many {what}, got {n}; use fewer folds")
 
 
-def _are_ids(folds: Any) -> bool:
-    """Return whether folds are given row by row, and not as their number."""
-    return hasattr(folds, "__len__") and not isinstance(folds, str)
+def _is_number(folds: Any) -> TypeGuard[int]:
+    """Return whether folds are given by their number, and not row by row."""
+    return isinstance(folds, str) or not hasattr(folds, "__len__")
 
 
 def _check_ids(folds: Any, n: int) -> np.ndarray:

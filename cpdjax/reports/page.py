@@ -38,8 +38,8 @@ def to_markdown(sections: Sequence[Section]) -> str:
         title = for_markdown(section.title)
         parts += [f"{'##' if i else '#'} {title}", for_markdown(section.text)]
         if section.head:
-            lines = [section.head, ["---"] * len(section.head), *section.rows]
-            parts.append("\n".join(_markdown_row(line) for line in lines))
+            head, *rows = map(_markdown_row, (section.head, *section.rows))
+            parts.append("\n".join([head, "| --- " * len(section.head) + "|", *rows]))
         if section.figure:
             parts.append(f"![{title}]({section.figure})")
     return "\n\n".join(parts) + "\n"

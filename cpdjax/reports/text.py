@@ -19,9 +19,10 @@ from cpdjax.characters import printable, shortened
 #: all of them.
 MOST_CHARACTERS, MOST_OF_A_SENTENCE = 80, 1000
 
-# What Markdown would obey: its own signs (an underscore between letters is none), and at the start
-# of a paragraph what makes a heading or a list.
-_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^(?:#|[+-](?= ))|(?<=^\d)[.)](?= )")
+# What Markdown would obey: its signs, where an underscore between letters is none; and at the start
+# of a paragraph what makes a heading, a list or a line.
+_SIGNS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+_START = re.compile(r"^(\d{0,9})([.)]|[-+#]+)(?= |$)")
 
 
 def for_terminal(text: object, style: str = "", most: int = MOST_CHARACTERS) -> Text:
@@ -42,7 +43,7 @@ def for_figure(text: object) -> str:
      _E\$gap\$
     """
     shown = shortened(printable(text), MOST_CHARACTERS).replace("$", r"\$")
-    return f" {shown}" if shown.startswith("_") else shown
+    return f" {shown}" if shown[:1] in ("", "_") else shown
 
 
 def for_markdown(text: object) -> str:
@@ -52,7 +53,7 @@ def for_markdown(text: object) -> str:
     &lt;b&gt; a\|b \`\$x\$\` R²_geom \_x\_
     """
     plain = html.escape(printable(text).strip(), quote=False)
-    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", plain)
+    return _START.sub(r"\1\\\2", _SIGNS.sub(r"\\\g<0>", plain))
 
 
 def for_html(text: object) -> str:
