@@ -15,7 +15,7 @@ from cpdjax import models
 from cpdjax.cli import options
 from cpdjax.cli.shared import show, show_progress
 from cpdjax.errors import FileError, InputError
-from cpdjax.models import training
+from cpdjax.models import naming, training
 from cpdjax.models.cards import card_of
 from cpdjax.models.training.recipes import read_config, recipe
 from cpdjax.models.weights.wheels import INSTALL
@@ -27,7 +27,7 @@ def list_models(context: typer.Context) -> None:
         return
     table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
     for name in models.names():
-        table.add_row(name, *_facts(name))
+        table.add_row(name, *_facts(f"{naming.SHIPPED}{name}"))
     show(table)
 
 

@@ -42,6 +42,7 @@ from cpdjax.models.blocks.convolution import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Degree, Depth, IrrepsText, Length, Width, make, within
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import Source, State, only, require, translate
@@ -57,20 +58,20 @@ class NequIP(nn.Module):
 
     elements: tuple[int, ...]
     """Atomic numbers in the order of the weights."""
-    hidden: tuple[str, ...]
+    hidden: tuple[IrrepsText, ...]
     """Irreps of the embedding (scalars), then after each interaction."""
-    lmax: int = 2
+    lmax: Degree = 2
     """Largest degree of the spherical harmonics."""
     odd: bool = False
     """Whether harmonics of odd degree are odd under inversion."""
     unit_vectors: bool = True
     """Whether the harmonics are taken of the direction, not of the vector."""
-    cutoff: float = 5.0
+    cutoff: Length = 5.0
     cutoff_start: float | None = None
     """Distance (Å) where XPLOR's envelope begins to fall; None: a polynomial envelope."""
     cutoff_power: int = 6
-    radial_functions: int = 8
-    radial_hidden: tuple[int, ...] = (64, 64)
+    radial_functions: Width = 8
+    radial_hidden: tuple[Width, ...] = (64, 64)
     radial_activation: str = "silu"
     activation: str = "silu"
     """Activation of even scalars; that of odd ones is tanh."""
@@ -78,7 +79,7 @@ class NequIP(nn.Module):
     self_connections: tuple[str, ...] = ("linear",) * 5
     """For each interaction "linear", or "nequip" for a linear map for each element."""
     biases: bool = False
-    readout_hidden: tuple[int, ...] | None = None
+    readout_hidden: tuple[Width, ...] | None = None
     """Widths of the readout network; None: two linear maps in its place."""
     readout_activation: str = "relu"
 
@@ -314,7 +315,8 @@ def _module(config: Mapping[str, Any]) -> NequIP:
         raise InputError(f"self_connection_type {connections}: expected {len(hidden) - 1} of them")
     envelope = config.get("cutoff_function", {"cutoff_function_name": "poly_cut"})
     network = config.get("readout_as_fcn", False)
-    module = NequIP(
+    module = make(
+        NequIP,
         elements=tuple(sorted(types, key=lambda number: types[number])),
         hidden=tuple(str(irreps) for irreps in hidden),
         lmax=_lmax(config, "lmax_edge"),
@@ -397,7 +399,7 @@ _UNREAD = (
 def _lmax(config: Mapping[str, Any], key: str) -> int:
     """Return the largest degree of this use, or else the common one."""
     own = config.get(key, -1)
-    return own if own > 0 else config.get("lmax", 1)
+    return within(Degree, key, own if own > 0 else config.get("lmax", 1))
 
 
 def _older(config: Mapping[str, Any], minor: int) -> bool:
@@ -411,7 +413,8 @@ def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
     """Return the irreps of the embedding and after each interaction, given or inferred."""
     if config.get("irreps_manual"):
         return [read_irreps(irreps) for irreps in config["irreps_manual"]]
-    channels, count = config["channel"], config["num_convolution_layer"]
+    channels = within(Width, "channel", config["channel"])
+    count = within(Depth, "num_convolution_layer", config["num_convolution_layer"])
     harmonics = harmonic_irreps(_lmax(config, "lmax_edge"), config.get("is_parity", True))
     hidden = [Irreps(f"{channels}x0e")]
     for _ in range(count - 1):

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import shifted_softplus
 from cpdjax.models.graph import Graph, Pairs
+from cpdjax.models.hyperparameters import Depth, Length, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, dense, options, translate
 
@@ -30,11 +31,11 @@ from cpdjax.models.weights.translate import Source, State, dense, options, trans
 class SchNet(nn.Module):
     """Compute atoms' parts of a scalar from pairwise distances alone."""
 
-    hidden_channels: int = 128
-    num_filters: int = 128
-    num_interactions: int = 6
-    num_gaussians: int = 50
-    cutoff: float = 10.0
+    hidden_channels: Width = 128
+    num_filters: Width = 128
+    num_interactions: Depth = 6
+    num_gaussians: Width = 50
+    cutoff: Length = 10.0
     """Cutoff of the neighbour list (Å)."""
     atomref: bool = False
     """Whether a value for each element is added to every atom's part."""
@@ -153,7 +154,8 @@ def from_state_dict(
             f"expected {' or '.join(map(repr, _AGGREGATES))}"
         )
     fields = options(SchNet, config, _ALSO, own=["atomref"])
-    module = SchNet(**fields, atomref=not {"atomref.weight", "initial_atomref"}.isdisjoint(state))
+    fields["atomref"] = not {"atomref.weight", "initial_atomref"}.isdisjoint(state)
+    module = make(SchNet, **fields)
     table: dict[str, Source] = {
         "params/embedding/embedding": "embedding.weight",
         "constants/gaussians/centres": "distance_expansion.offset",

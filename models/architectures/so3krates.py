@@ -27,6 +27,7 @@ from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, cosine_cutoff, p
 from cpdjax.models.blocks.long_range import _ZBL, LongRange
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Degree, Depth, Length, Width, make
 from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import (
@@ -52,17 +53,17 @@ Edges = Float[Array, "atom neighbour k"]
 class So3krates(nn.Module):
     """Compute atoms' parts of the energy."""
 
-    r_max: float = 4.5
+    r_max: Length = 4.5
     """Cutoff of the neighbour list (Å)."""
-    num_radial_basis_fn: int = 32
-    degrees: tuple[int, ...] = (1, 2, 3, 4)
-    num_features: int = 128
-    num_heads: int = 4
-    num_layers: int = 3
-    num_elements: int = 118
+    num_radial_basis_fn: Width = 32
+    degrees: tuple[Degree, ...] = (1, 2, 3, 4)
+    num_features: Width = 128
+    num_heads: Width = 4
+    num_layers: Depth = 3
+    num_elements: Width = 118
     avg_num_neighbors: float = 1.0
-    final_mlp_layers: int = 2
-    energy_regression_dim: int | None = None
+    final_mlp_layers: Depth = 2
+    energy_regression_dim: Width | None = None
     """Width of the readout's hidden layer; None: `num_features`."""
     message_normalization: str = "avg_num_neighbors"
     """Divisor of the attention: "avg_num_neighbors", "sqrt_num_features" or "identity" (1)."""
@@ -340,7 +341,7 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
     fields = options(So3krates, config, (*_LONG_RANGE, *_UNREAD), own=["long_range"])
     fields["degrees"] = tuple(config["degrees"])
     fields["avg_num_neighbors"] = float(config.get("avg_num_neighbors") or 1)
-    module = So3krates(**fields)
+    module = make(So3krates, **fields)
     for what, found, offered in (
         ("activation", module.activation_fn, ACTIVATIONS),
         ("activation", module.energy_activation_fn, ACTIVATIONS),

@@ -31,6 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import LayerNorm, cosine_cutoff
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Degree, Depth, Length, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import Source, State, dense, options, translate
 
@@ -65,18 +66,18 @@ class Edges(NamedTuple):
 class ViSNet(nn.Module):
     """Compute atoms' parts of a scalar."""
 
-    lmax: int = 1
+    lmax: Degree = 1
     """Largest degree of the harmonics, 1 or 2."""
     vecnorm_type: str | None = None
     """With "max_min", the norms of an atom's vectors are scaled to [0, 1] before each block."""
     trainable_vecnorm: bool = False
-    num_heads: int = 8
-    num_layers: int = 6
-    hidden_channels: int = 128
-    num_rbf: int = 32
+    num_heads: Width = 8
+    num_layers: Depth = 6
+    hidden_channels: Width = 128
+    num_rbf: Width = 32
     trainable_rbf: bool = False
-    max_z: int = 100
-    cutoff: float = 5.0
+    max_z: Width = 100
+    cutoff: Length = 5.0
     """Cutoff of the neighbour list (Å)."""
     vertex: bool = False
     """Whether pairs also see two rejections of one atom's vectors (the reference's choice)."""
@@ -376,7 +377,7 @@ def from_state_dict(
                 f"ViSNet with {key}={config[key]!r} is not ported; "
                 f"expected {' or '.join(map(repr, ported))}"
             )
-    module = ViSNet(**fields)
+    module = make(ViSNet, **fields)
     if module.num_layers < 1:
         raise InputError(f"expected num_layers of at least 1, got {module.num_layers}")
     if module.hidden_channels % module.num_heads:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from cpdjax.models.blocks.basics import ACTIVATIONS
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Width
 
 COULOMB = 14.399645351950548
 """Coulomb constant e² / 4πε₀ (eV Å)."""
@@ -31,7 +32,7 @@ Pairs = Float[Array, "molecule i j"]
 class LongRange(nn.Module):
     """Compute atoms' parts of the energy beyond the network's own."""
 
-    width: int | None
+    width: Width | None
     """Width of the hidden layer of charges, twice that of volume ratios; None: no hidden layer."""
     activation: str
     zbl: bool
