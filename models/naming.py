@@ -94,8 +94,7 @@ def is_path(model: str | Path) -> bool:
     >>> is_path("so3lr"), is_path("./so3lr"), is_path(Path("so3lr"))
     (False, True, True)
     """
-    separators = {os.sep, os.altsep} - {None}
-    return isinstance(model, Path) or any(sep in model for sep in separators)
+    return isinstance(model, Path) or any(sep and sep in model for sep in (os.sep, os.altsep))
 
 
 def _folder(path: Path) -> Named | None:

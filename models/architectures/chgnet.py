@@ -39,7 +39,7 @@ from cpdjax.models.graph import Graph
 from cpdjax.models.hyperparameters import Depth, Length, Power, Width, make
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
-from cpdjax.models.weights.translate import Source, State, dense, only, rows, translate
+from cpdjax.models.weights.translate import Source, State, dense, only, rows, stated, translate
 from cpdjax.models.weights.wheels import packaged
 
 _ANGLES = (80, 320, 1600)
@@ -334,7 +334,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
     """Return module and variables from the arguments of `chgnet.model.CHGNet` and its state dict.
 
     Raises:
-        InputError: options that are not ported, or the state dict of another architecture.
+        InputError: options that are not ported, or missing though no array tells them (cutoffs,
+            their exponent, the activation), or the state dict of another architecture.
         UnknownNameError: an activation that is not ported, or an unknown option.
     """
     only("CHGNet", config, (*_FIELDS, *_FIXED, "mlp_hidden_dims", *_NORMS), _UNREAD)
@@ -365,7 +366,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
         raise UnknownNameError("activation", module.activation, ACTIVATIONS)
     # Nothing reads the angles after their last update, in the reference as here.
     unread = ("site_wise.*", f"angle_layers.{module.interactions - 2}.*")
-    return module, translate(module, state, _table(module), unread)
+    variables = translate(module, state, _table(module), unread)
+    stated(config, "atom_graph_cutoff", "bond_graph_cutoff", "cutoff_coeff", "non_linearity")
+    return module, variables
 
 
 _FIXED = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}

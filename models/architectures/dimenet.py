@@ -36,7 +36,15 @@ from cpdjax.models.blocks.bessel import spherical_basis
 from cpdjax.models.graph import Graph, Pairs, reversed_edges
 from cpdjax.models.hyperparameters import Depth, Length, Orders, Width, make
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, dense, options, translate, transpose
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    dense,
+    options,
+    stated,
+    translate,
+    transpose,
+)
 
 
 class DimeNetPlusPlus(nn.Module):
@@ -296,7 +304,8 @@ def from_state_dict(
     The options `max_num_neighbors` and `output_initializer` change nothing.
 
     Raises:
-        InputError: the model has several outputs, or the state dict is of another architecture.
+        InputError: the model has several outputs, the state dict is of another architecture, or
+            the cutoff, the exponent or the activation, which it does not tell, is missing.
         UnknownNameError: an activation is not ported, or an option is unknown.
     """
     if config.get("out_channels", 1) != 1:
@@ -307,7 +316,9 @@ def from_state_dict(
     module = make(DimeNetPlusPlus, **options(DimeNetPlusPlus, config, also))
     if module.act not in ACTIVATIONS:
         raise UnknownNameError("activation", module.act, ACTIVATIONS)
-    return module, translate(module, state, _table(module))
+    variables = translate(module, state, _table(module))
+    stated(config, "cutoff", "envelope_exponent", "act")
+    return module, variables
 
 
 def _table(module: DimeNetPlusPlus) -> dict[str, Source]:

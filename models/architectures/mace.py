@@ -62,7 +62,16 @@ from cpdjax.models.hyperparameters import (
     within,
 )
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, changed, only, require, translate
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    agree,
+    changed,
+    only,
+    require,
+    stated,
+    translate,
+)
 
 
 class MACE(nn.Module):
@@ -387,14 +396,17 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
         state: its state dict.
 
     Raises:
-        InputError: an option that this port does not know, or a state dict of another model.
+        InputError: an option that this port does not know, or a state dict of another model; or
+            no `apply_cutoff`, which no array tells.
     """
-    config = _checked(config)
-    module = _module(config)
-    _compare(config, state)
-    state = _of_one_head(config, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
+    full = _checked(config)
+    module = _module(full)
+    _compare(full, state)
+    state = _of_one_head(full, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
     ignore = [*_CARRY_NOTHING, *(name for name, array in state.items() if not array.size)]
-    return module, translate(module, state, _table(module, state), ignore)
+    variables = translate(module, state, _table(module, state), ignore)
+    stated(config, "apply_cutoff")
+    return module, variables
 
 
 # A `MACE` has no scale and shift; these change nothing.
@@ -490,12 +502,7 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
     for option, name in buffers.items():
         if name not in state:
             continue
-        given, held = np.asarray(config[option], float), np.asarray(state[name], float)
-        if held.shape != given.shape or not np.allclose(held, given, rtol=1e-6):
-            raise InputError(
-                f"{option} is {config[option]} in the configuration, but {held.tolist()} in the "
-                "state dict"
-            )
+        agree(config, option, state[name])
 
 
 def _of_one_head(config: Mapping[str, Any], state: State) -> State:

@@ -45,7 +45,7 @@ from cpdjax.models.graph import Graph
 from cpdjax.models.hyperparameters import Degree, Depth, IrrepsText, Length, Width, make, within
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
-from cpdjax.models.weights.translate import Source, State, only, require, translate
+from cpdjax.models.weights.translate import Source, State, only, require, stated, translate
 from cpdjax.models.weights.wheels import packaged
 
 
@@ -286,8 +286,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
     """Return module and variables from a SevenNet checkpoint's "config" and "model_state_dict".
 
     Raises:
-        InputError: an option that sevenn offers and this port does not, or the state dict of
-            another architecture; UnknownNameError: an unknown option or activation.
+        InputError: an option that sevenn offers and this port does not, or that is missing though
+            no array tells it, or the state dict of another architecture; UnknownNameError: an
+            unknown option or activation.
     """
     module = _module(config)
     state = {_renamed(name): array for name, array in state.items()}
@@ -295,7 +296,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
     ignore = ["*.output_mask", "*_convolution.convolution.weight", "*_equivariant_gate.gate.mul.*"]
     ignore += ["*._w3j_*"]
     ignore += ["*_self_connection_intro.linear.bias" if module.biases else "*.linear.bias"]
-    return module, translate(module, state, _table(module, config, state), ignore)
+    variables = translate(module, state, _table(module, config, state), ignore)
+    untold = ["readout_fcn_activation"] if module.readout_hidden else []
+    stated(config, "cutoff_function", "act_radial", "act_scalar", "act_gate", *untold)
+    return module, variables
 
 
 def _module(config: Mapping[str, Any]) -> NequIP:

@@ -28,10 +28,12 @@ from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import (
     Source,
     State,
+    agree,
     changed,
     dense,
     options,
     rows,
+    stated,
     translate,
     transpose,
 )
@@ -204,19 +206,23 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
     shared_filters, epsilon, and max_z, which changes nothing.
 
     Raises:
-        InputError: the state dict of another architecture; UnknownNameError: an activation or
+        InputError: the state dict of another architecture, a cutoff that it contradicts, or no
+            activation or epsilon, which it does not tell; UnknownNameError: an activation or
             radial basis that is not ported, or an unknown option.
     """
     fields = options(PaiNN, config, ["max_z"], own=["n_embeddings"])
     if _CUTOFF in state:  # rounded to float32 by the reference
         fields["cutoff"] = changed(state, _CUTOFF, lambda stored: stored.reshape(())).item()
+        agree(config, "cutoff", fields["cutoff"])
     fields["n_embeddings"] = rows(state, "representation.embedding.weight", "PaiNN")
     module = make(PaiNN, **fields)
     if module.activation not in _ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
     if module.radial_basis not in _BASES:
         raise UnknownNameError("radial basis", module.radial_basis, _BASES)
-    return module, translate(module, state, _table(module), [_CUTOFF])
+    variables = translate(module, state, _table(module), [_CUTOFF])
+    stated(config, "activation", "epsilon", *([] if _CUTOFF in state else ["cutoff"]))
+    return module, variables
 
 
 _CUTOFF = "representation.cutoff_fn.cutoff"

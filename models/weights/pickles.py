@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -60,7 +60,13 @@ class Room:
 class Reader(pickle._Unpickler):
     """Read one pickle within `room`; what is not allowed by a subclass is refused."""
 
-    dispatch: dict[int, Callable[[Any], None]]
+    # What Python's own class has, for type checkers.
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]]
+    stack: list[Any]
+    memo: dict[int, Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Any
 
     def __init__(self, content: bytes, room: Room) -> None:
         super().__init__(io.BytesIO(content))
