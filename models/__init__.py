@@ -15,7 +15,7 @@ import numpy as np
 
 # Before the function of the same name is defined: importing the folder later would replace it.
 import cpdjax.models.architectures  # noqa: F401
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models import naming, registry, runs
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.interface import Model
@@ -72,7 +72,7 @@ def load(name: str | Path, **options: Any) -> Model:
         made: Model = _loader(found.name, options)(found.name, **options)
         return made
     if options:
-        raise UnknownNameError(f"option of {found.name}", next(iter(options)), ())
+        raise InputError(f"{name} takes no options, got {', '.join(options)}")
     if found.run:
         runs.check_model(found.run)
     return saved_models.load(found.weights())
@@ -94,11 +94,6 @@ def _nothing(name: str | Path) -> InputError:
         return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
             "that can be loaded, if it is a model of mace-torch"
-        )
-    if naming.is_path(name):
-        return FileError(
-            f"{name} is no folder of a saved model or of a training run: give the folder that "
-            "`cpdjax train` or `cpdjax models convert` wrote"
         )
     return UnknownNameError("model", str(name), names())
 

@@ -60,7 +60,7 @@ class _Record(BaseModel):
     format: Annotated[int, Field(ge=1, le=_FORMAT)]
     cpdjax: Annotated[str, Field(max_length=100)]
     name: Annotated[str, Field(max_length=200)]
-    module: Annotated[str, Field(max_length=200)]
+    module: Any  # compared with the registered names
     fields: dict[str, Any]
     aggregate: Literal["sum", "mean"]
     origin: dict[str, Any] = {}
@@ -135,6 +135,8 @@ def load(folder: str | Path) -> Encoder:
         record = _record(folder)
         module = _module({"module": record.module, "fields": record.fields}, record.format)
         arrays = _weights(folder / _WEIGHTS, record.sha256, module)
+        if record.format == _FORMAT or (folder / SUMS).exists():
+            check_sums(folder, RECORD, _WEIGHTS)
         return Encoder(record.name, module, unflatten_dict(arrays, sep="/"), record.aggregate)
     except FileError:
         raise
@@ -146,14 +148,12 @@ def load(folder: str | Path) -> Encoder:
 
 
 def _record(folder: Path) -> _Record:
-    """Return what is said of the model, compared with the hashes beside it."""
+    """Return what is said of the model."""
     values = read_json(folder / RECORD)
     given = values.get("format")
     if isinstance(given, int) and given > _FORMAT:
         by = values.get("cpdjax")
         raise FileError(f"{folder} was written by cpdjax {str(by)[:50]}, newer than this")
-    if given == _FORMAT or (folder / SUMS).exists():
-        check_sums(folder, RECORD, _WEIGHTS)
     return checked(_Record, values)
 
 
@@ -184,7 +184,8 @@ def _module(record: Mapping[str, Any], written: int) -> Any:
     name = _FORMAT_1.get(given) if written == 1 else given
     if name not in registry.names("architecture", "part"):
         raise FileError(
-            f"its architecture {given!r} is not known: add it with cpdjax.models.register"
+            f"its architecture {str(given)[:200]!r} is not known: add it with "
+            "cpdjax.models.register"
         )
     values = {field: _restored(value, written) for field, value in record["fields"].items()}
     return make(registry.class_of(name), **values)

@@ -15,6 +15,7 @@ from cpdjax.models.blocks.long_range import LongRange
 from cpdjax.models.weights.translate import shapes
 
 CONFIG = {"r_max": 4.0, "degrees": [1, 2], "num_features": 8, "num_heads": 2}
+WIDTH = {"dispersion_energy_cutoff_lr_damping": 2.0}
 WITH_TERMS = {"zbl_repulsion.a1_raw": np.ones(1)}
 
 
@@ -39,8 +40,10 @@ def test_options_that_are_not_ported_are_refused(option, match):
 @pytest.mark.parametrize(
     ("config", "state", "match"),
     [
-        (CONFIG | {"r_max_lr": 12.0}, WITH_TERMS, "r_max_lr"),
-        (CONFIG, WITH_TERMS, "r_max_lr"),  # 12 Å is the reference's default
+        (CONFIG | {"r_max_lr": 12.0}, WITH_TERMS, "dispersion_energy_cutoff_lr_damping"),
+        (CONFIG | {"r_max_lr": 1.5} | WIDTH, WITH_TERMS, "larger than 2.0 Å"),
+        (CONFIG | {"r_max_lr": -12.0} | WIDTH, WITH_TERMS, "cutoff: Input should be greater"),
+        (CONFIG, WITH_TERMS, "lacks 'r_max_lr'"),  # 12 Å is the reference's default
         (CONFIG | {"r_max_lr": None, "use_pme": True}, WITH_TERMS, "mesh"),
         ({"r_max": 4.0}, {}, "lacks 'degrees'"),
         (CONFIG, {"embedding.weight": np.ones((3, 3))}, "another architecture"),
