@@ -7,6 +7,7 @@ model is loaded.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:
 
 def _nothing(name: str | Path) -> InputError:
     """Return what to say where there is no model."""
-    if Path(name).is_file():
+    if os.path.isfile(name):  # False for what cannot be a path
         return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
             "that can be loaded, if it is a model of mace-torch"

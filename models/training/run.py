@@ -282,11 +282,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream, strict=True))
+            reader = csv.DictReader(stream, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError("it has other columns")
+            rows = list(reader)
         for row in rows:
             numbers = [float(row[column]) for column in COLUMNS]
             if len(row) != len(COLUMNS) or not np.isfinite(numbers).all():
-                raise ValueError("a row has other columns, or holds no numbers")
+                raise ValueError("a row holds other things than numbers")
             int(row["step"])
     except (OSError, ValueError, TypeError, LookupError, csv.Error) as error:
         raise FileError(
