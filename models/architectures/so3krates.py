@@ -6,7 +6,9 @@ Source: Frank et al., Nat. Commun. 15, 6539 (2024); SO3LR: Kabylda et al., J. Am
 Layers: `embedding` (element, total charge, unpaired electrons), `interaction_i` (scalars after each
 transformer, then its Euclidean variables of degree l, parity (−1)^l), `readout` (the hidden layer
 of the energy head, after its activation). The reference orders m by (y, z, x); here it is
-(x, y, z), the order of e3nn. The output is the energy in eV, with the terms of `long_range.py`.
+(x, y, z), the order of e3nn. The output is the energy in eV, with the terms of `long_range.py`: by
+default over all pairs of a molecule, as the file of SO3LR's weights says. The calculator that comes
+with them ends these terms at 12 Å; see `load`.
 """
 
 from __future__ import annotations
