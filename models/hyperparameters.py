@@ -16,13 +16,15 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_mod
 
 from cpdjax.errors import InputError, UnknownNameError
 
-Depth = Annotated[int, Field(ge=0, le=64)]
+Depth = Annotated[int, Field(ge=0, le=20)]
 """A number of layers, blocks or networks."""
-Degree = Annotated[int, Field(ge=0, le=8)]
+HeadCount = Annotated[int, Field(ge=1, le=128)]
+"""A number of attention heads."""
+Degree = Annotated[int, Field(ge=0, le=4)]
 """A degree of harmonics or polynomials."""
-Order = Annotated[int, Field(ge=1, le=4)]
+Order = Annotated[int, Field(ge=1, le=3)]
 """How many messages are multiplied."""
-Orders = Annotated[int, Field(ge=1, le=32)]
+Orders = Annotated[int, Field(ge=1, le=16)]
 """A number of orders of Bessel functions, whose zeros are searched for."""
 Power = Annotated[int, Field(ge=1, le=100)]
 """A power of an envelope."""

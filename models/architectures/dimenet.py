@@ -34,7 +34,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.blocks.bessel import spherical_basis
 from cpdjax.models.graph import Graph, Pairs, reversed_edges
-from cpdjax.models.hyperparameters import Depth, Length, Orders, Width, make
+from cpdjax.models.hyperparameters import Depth, Length, Orders, Power, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import (
     Source,
@@ -61,7 +61,7 @@ class DimeNetPlusPlus(nn.Module):
     num_radial: Orders = 6
     cutoff: Length = 5.0
     """Cutoff of the neighbour list (Å)."""
-    envelope_exponent: int = 5
+    envelope_exponent: Power = 5
     num_before_skip: Depth = 1
     num_after_skip: Depth = 2
     num_output_layers: Depth = 3

@@ -57,6 +57,7 @@ from cpdjax.models.hyperparameters import (
     IrrepsText,
     Length,
     Order,
+    Power,
     Width,
     make,
     within,
@@ -88,7 +89,7 @@ class MACE(nn.Module):
     lmax: Degree = 3
     """Largest degree of the spherical harmonics."""
     cutoff: Length = 5.0
-    cutoff_power: int = 5
+    cutoff_power: Power = 5
     radial_basis: str = "bessel"
     radial_functions: Width = 8
     radial_hidden: tuple[Width, ...] = (64, 64, 64)

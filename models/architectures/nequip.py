@@ -42,7 +42,16 @@ from cpdjax.models.blocks.convolution import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.hyperparameters import Degree, Depth, IrrepsText, Length, Width, make, within
+from cpdjax.models.hyperparameters import (
+    Degree,
+    Depth,
+    IrrepsText,
+    Length,
+    Power,
+    Width,
+    make,
+    within,
+)
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import Source, State, only, require, stated, translate
@@ -69,7 +78,7 @@ class NequIP(nn.Module):
     cutoff: Length = 5.0
     cutoff_start: float | None = None
     """Distance (Å) where XPLOR's envelope begins to fall; None: a polynomial envelope."""
-    cutoff_power: int = 6
+    cutoff_power: Power = 6
     radial_functions: Width = 8
     radial_hidden: tuple[Width, ...] = (64, 64)
     radial_activation: str = "silu"

@@ -29,7 +29,16 @@ from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, cosine_cutoff, p
 from cpdjax.models.blocks.long_range import _ZBL, LongRange
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
-from cpdjax.models.hyperparameters import Degree, Depth, Length, Width, make, within
+from cpdjax.models.hyperparameters import (
+    Degree,
+    Depth,
+    HeadCount,
+    Length,
+    Power,
+    Width,
+    make,
+    within,
+)
 from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import (
@@ -63,7 +72,7 @@ class So3krates(nn.Module):
     num_radial_basis_fn: Width = 32
     degrees: tuple[Degree, ...] = (1, 2, 3, 4)
     num_features: Width = 128
-    num_heads: Width = 4
+    num_heads: HeadCount = 4
     num_layers: Depth = 3
     num_elements: Width = 118
     avg_num_neighbors: float = 1.0
@@ -86,7 +95,7 @@ class So3krates(nn.Module):
     qk_non_linearity: str = "identity"
     cutoff_fn: str = "cosine"
     """One of "phys", "polynomial" and "cosine"."""
-    cutoff_p: int = 5
+    cutoff_p: Power = 5
     activation_fn: str = "silu"
     energy_activation_fn: str = "silu"
     long_range: LongRange | None = None

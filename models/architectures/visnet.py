@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import LayerNorm, cosine_cutoff
 from cpdjax.models.graph import Graph
-from cpdjax.models.hyperparameters import Degree, Depth, Length, Width, make
+from cpdjax.models.hyperparameters import Depth, HeadCount, Length, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import (
     Source,
@@ -75,12 +75,12 @@ class Edges(NamedTuple):
 class ViSNet(nn.Module):
     """Compute atoms' parts of a scalar."""
 
-    lmax: Degree = 1
+    lmax: Literal[1, 2] = 1
     """Largest degree of the harmonics, 1 or 2."""
     vecnorm_type: str | None = None
     """With "max_min", the norms of an atom's vectors are scaled to [0, 1] before each block."""
     trainable_vecnorm: bool = False
-    num_heads: Width = 8
+    num_heads: HeadCount = 8
     num_layers: Depth = 6
     hidden_channels: Width = 128
     num_rbf: Width = 32

@@ -32,7 +32,7 @@ with zipfile.ZipFile(io.BytesIO(raw)) as archive:
 index = next(name for name in entries if name.endswith("data.pkl"))
 pickled = entries[index]
 starts = [at for _, _, at in pickletools.genops(pickled)]
-numbers = [b"K\xff", b"J\xff\xff\xff\x7f", b"J\x00\x00\x00\x80", b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+numbers = [b"K\xff", b"J\xff\xff\xff\x7f", b"J\x00\x00\x00\x80", b"\x8a\x08" + b"\x7f" * 8,
            b"G\x7f\xf0" + bytes(6), b"N", b"]", b")", b"}", b"\x88", b"X\x03\x00\x00\x00abc"]
 
 
@@ -72,8 +72,8 @@ def torch_file(path):
         path.write_bytes(damaged_bytes(path.read_bytes()))
 
 
-VALUES = (0, -1, 1.5, 1e300, 10**6, 10**18, True, None, "", "x", "9" * 50, [], {}, [[1]], [10**6] * 3,
-          "4000x0e", "1x9e", "1x0e+" * 50, {"module": "painn", "fields": {}})
+VALUES = (0, -1, 1.5, 1e300, 10**6, 10**18, True, None, "", "x", "9" * 50, [], {}, [[1]],
+          [10**6] * 3, "4000x0e", "1x9e", "1x0e+" * 50, {"module": "painn", "fields": {}})
 
 
 def replaced(values):
