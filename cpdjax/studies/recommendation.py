@@ -71,7 +71,10 @@ class Choice:
 
 def installed() -> tuple[str, ...]:
     """Return the names of the zoo's models, and of pretrained models with installed weights."""
-    return (*zoo.names(), *(name for name in PRETRAINED if card_of(name).installed))
+    return (
+        *zoo.names(),
+        *(name for name in PRETRAINED if card_of(f"{naming.SHIPPED}{name}").installed),
+    )
 
 
 def recommend(

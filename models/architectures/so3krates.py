@@ -572,8 +572,10 @@ def load(name: str, long_range_cutoff: float | None = None) -> Encoder:
     for option in ("cutoff_fn", "activation_fn", "energy_activation_fn"):
         config[option] = record.attributes[f"{option}_name"]
     module, variables = from_state_dict(config, torch_files.state_dict(record))
-    terms = _cut(module.long_range, long_range_cutoff, _SWITCH_WIDTH)
-    return Encoder(name, module.clone(long_range=terms), variables)
+    if module.long_range is not None:
+        terms = _cut(module.long_range, long_range_cutoff, _SWITCH_WIDTH)
+        module = module.clone(long_range=terms)
+    return Encoder(name, module, variables)
 
 
 def long_range_table(module: LongRange) -> dict[str, Source]:

@@ -166,7 +166,8 @@ def translate(
                 f"dict is of another configuration than {type(module).__name__}"
             )
         if flat[ours].shape != expected[ours]:
-            raise InputError(_misshapen(state, *sources[ours], expected[ours]))
+            name, change = sources[ours]
+            raise InputError(_misshapen(state, name, change, expected[ours]))
     return unflatten_dict(flat, sep="/")
 
 
