@@ -82,7 +82,8 @@ def schnet(**sizes: Any) -> Reference:
         graph.pairs = x["i"], x["j"]
         return model(x["numbers"], x["positions"], x["batch"])[:, 0]
 
-    return Reference(call, lambda frames: flat(frames, cutoff), sizes, model)
+    untold = {"readout": "add", "mean": None, "std": None}
+    return Reference(call, lambda frames: flat(frames, cutoff), untold | sizes, model)
 
 
 def visnet(**sizes: Any) -> Reference:
@@ -99,7 +100,8 @@ def visnet(**sizes: Any) -> Reference:
         pairs[:] = [torch.stack([torch.cat([x["j"], itself]), torch.cat([x["i"], itself])])]
         return model(x["numbers"], x["positions"], x["batch"])[0][:, 0]
 
-    return Reference(call, lambda frames: flat(frames, cutoff), sizes, model)
+    untold = {"lmax": 1, "num_heads": 8, "vecnorm_type": None, "reduce_op": "sum"}
+    return Reference(call, lambda frames: flat(frames, cutoff), untold | sizes, model)
 
 
 def dimenet(**own: Any) -> Reference:
@@ -131,7 +133,8 @@ def dimenet(**own: Any) -> Reference:
         module.triplets = lambda *_, **__: x["triplets"]
         return model(x["numbers"], x["positions"], x["batch"])[:, 0]
 
-    return Reference(call, prepare, sizes, model)
+    untold = {"cutoff": cutoff, "envelope_exponent": 5, "act": "swish"}
+    return Reference(call, prepare, untold | sizes, model)
 
 
 def painn(
@@ -172,6 +175,7 @@ def painn(
         }
 
     config = {"n_atom_basis": n_atom_basis, "n_interactions": n_interactions, "cutoff": cutoff}
+    config |= {"activation": "silu", "epsilon": 1e-8}
     # The call adds to the mapping it is given.
     return Reference(lambda x: model(dict(x))["energy"], prepare, config, model)
 
@@ -332,6 +336,7 @@ def mace(
         "correlation": list(correlation),
         "radial_MLP": list(radial_hidden),
         "gate": "silu",
+        "apply_cutoff": True,
     }
     options = config | {
         "interaction_cls": modules.interaction_classes[block],

@@ -11,7 +11,7 @@ import hashlib
 import mmap
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cpdjax.errors import FileError
@@ -45,7 +45,18 @@ def add(folder: Path, paths: Iterable[Path]) -> None:
     Of a folder that has a record of its own, the record is added.
     """
     files = [path / RECORD if path.is_dir() else path for path in paths]
-    hashes = {**(recorded(folder) or {}), **{_name(folder, f): hash_file(f) for f in files}}
+    write(folder, {_name(folder, file): file for file in files}, recorded(folder) or {})
+
+
+def write(folder: Path, files: Mapping[str, Path], others: Hashes | None = None) -> None:
+    """Write the record of a folder, whole or not at all.
+
+    Args:
+        folder: the folder.
+        files: the name that each file has in the folder, and where it is now.
+        others: what is known of other files in the folder.
+    """
+    hashes = {**(others or {}), **{name: hash_file(file) for name, file in files.items()}}
     with atomic(folder / RECORD) as temporary:
         temporary.write_text(_text(hashes), encoding="utf-8", newline="\n")
 
@@ -105,6 +116,21 @@ def check(path: Path) -> bool:
             "restore it from a copy, or remove it and make it anew"
         )
     return found is not None
+
+
+def check_files(folder: Path, *names: str) -> None:
+    """Refuse files that are not those in the record of their folder.
+
+    Raises:
+        FileError: a file, or the record, is missing or changed.
+    """
+    hashes = recorded(folder) or {}
+    for name in names:
+        if name not in hashes or differs(folder / name, hashes[name]):
+            raise FileError(
+                f"{folder / name} is not the file that was written with {RECORD}: it is damaged or "
+                "was changed; take the whole folder from where it came"
+            )
 
 
 def warn_unrecorded(path: Path) -> None:

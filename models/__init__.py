@@ -1,12 +1,14 @@
 """Models by name: make, load, convert and save them.
 
-Names come from `registry.py` and the folders of `zoo`; the file of a model is imported when that
+What a name or a path stands for is said in `naming.py`; the file of a model is imported when that
 model is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 # Before the function of the same name is defined: importing the folder later would replace it.
 import cpdjax.models.architectures  # noqa: F401
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.models import registry, zoo
+from cpdjax.models import naming, registry, runs
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.interface import Model
 from cpdjax.models.registry import register
@@ -36,43 +38,75 @@ __all__ = [
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` knows.
+    """Return the names of the models that come with cpdjax or with a wheel.
 
     >>> "sevennet-0" in names()
     True
     """
-    return (*registry.pretrained(), *zoo.names())
+    return naming.shipped()
 
 
-def load(name: str | Path) -> Model:
+def load(name: str | Path, **options: Any) -> Model:
     """Return the model of this name, or of the folder that `save`, `convert` or `train` wrote.
 
+    A path, that is a `Path` or a text with a separator, is always a folder. A name without one is a
+    model of `names()` or a folder where the program runs; where it is both, it is refused: write
+    "./NAME" for the folder and "cpdjax:NAME" for the model of cpdjax.
+
+    Args:
+        options: choices of a pretrained model that its own code leaves to the caller. SO3LR has
+            `long_range_cutoff` (Å): None, the default here, sums electrostatics and dispersion over
+            all pairs of a molecule; 12.0 is what the calculator of SO3LR does by default.
+
     Raises:
-        UnknownNameError: there is no model of this name.
+        UnknownNameError: there is no model of this name, or it has no such option.
+        InputError: the name is both that of a model of cpdjax and that of a folder here.
         FileError: the weights are not installed, or they are not the published or saved ones.
 
     >>> load("ani-2x-aev").irreps["aev"]
     1008x0e
     """
-    registered = registry.pretrained()
-    if name in registered:
-        return registry.file_of(registered[str(name)]).load(name)
-    run = zoo.folder(name)
-    if run is not None:
-        return saved_models.load(run / zoo.MODEL)
-    if saved_models.is_saved(name):
-        return saved_models.load(name)
-    if Path(name).is_file():
-        raise InputError(
+    found = naming.find(name)
+    if found is None:
+        raise _nothing(name)
+    if found.folder is None:
+        made: Model = _loader(found.name, options)(found.name, **options)
+        return made
+    if options:
+        raise InputError(f"{name} takes no options, got {', '.join(options)}")
+    if found.run:
+        runs.check_model(found.run)
+    return saved_models.load(found.weights())
+
+
+def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:
+    """Return the function that loads a pretrained model and takes these options."""
+    load: Callable[..., Model] = registry.file_of(registry.pretrained()[name]).load
+    known = [option for option in inspect.signature(load).parameters if option != "name"]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known)
+    return load
+
+
+def _nothing(name: str | Path) -> InputError:
+    """Return what to say where there is no model."""
+    if os.path.isfile(name):  # False for what cannot be a path
+        return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
             "that can be loaded, if it is a model of mace-torch"
         )
-    raise UnknownNameError("model", str(name), names())
+    return UnknownNameError("model", str(name), names())
 
 
 def is_saved(path: str | Path) -> bool:
-    """Return whether `path` is a folder that `load` takes."""
-    return saved_models.is_saved(path) or zoo.folder(path) is not None
+    """Return whether `path` is a folder that `load` takes, or a name of the zoo.
+
+    Raises:
+        InputError: the name is both that of a model of cpdjax and that of a folder here.
+    """
+    found = naming.find(path)
+    return found is not None and found.folder is not None
 
 
 save = saved_models.save

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cpdjax.errors import UnknownNameError
-from cpdjax.models import registry, zoo
+from cpdjax.models import naming, registry, runs
 from cpdjax.models.interface import Card
 
 
-def card_of(name: str) -> Card:
-    """Return the card of a model of `cpdjax.models.names()`.
+def card_of(name: str | Path) -> Card:
+    """Return the card of a model of `cpdjax.models.names()`, or of a training run's folder.
 
     Raises:
         UnknownNameError: no model has this name.
+        InputError: the name is both that of a model of cpdjax and that of a folder here.
+        FileError: the card of a training run is damaged or changed.
 
     >>> card_of("ani-2x-aev").installed
     True
     """
-    registered = registry.pretrained()
-    if name in registered:
-        return registry.file_of(registered[name]).CARDS[name]
-    trained = zoo.card(name)
-    if not trained:
-        raise UnknownNameError("model", name, (*registered, *zoo.names()))
-    data = f"{trained['molecules']:,} molecules of {trained['dataset']}, {trained['target']}"
-    return Card(trained["architecture"], "Apache-2.0", data)
+    found = naming.find(name)
+    if found and found.folder is None:
+        file = registry.file_of(registry.pretrained()[found.name])
+        facts: dict[str, Card] = file.CARDS
+        return facts[found.name]
+    if not found or not found.run:
+        raise UnknownNameError("model", str(name), naming.shipped())
+    run = runs.card(found.run)
+    data = f"{run.molecules:,} molecules of {run.dataset}, {run.target}"
+    return Card(run.architecture, "Apache-2.0", data)

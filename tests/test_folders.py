@@ -34,13 +34,21 @@ MODELS_MAY_IMPORT = {
     "graph": set(),
     "interface": {"graph"},
     "encoder": {"graph", "interface"},
-    "blocks": {"graph", "interface"},
-    "weights": {"graph", "interface", "encoder", "blocks", "registry"},
+    "blocks": {"graph", "hyperparameters", "interface"},
+    "weights": {
+        *("graph", "hyperparameters", "interface", "encoder", "blocks"),
+        *("registry", "naming", "runs"),
+    },
     "descriptors": {"interface"},
-    "architectures": {"graph", "interface", "encoder", "blocks", "weights", "descriptors"},
-    "zoo": set(),
+    "architectures": {
+        *("graph", "hyperparameters", "interface", "encoder", "blocks", "weights", "descriptors"),
+    },
     "registry": {"interface"},
-    "cards": {"interface", "zoo", "registry"},
+    "hyperparameters": set(),
+    "naming": {"registry"},
+    "runs": {"naming"},
+    "zoo": {"naming", "runs"},
+    "cards": {"interface", "naming", "registry", "runs"},
 }
 MODELS_MAY_IMPORT["__init__"] = set(MODELS_MAY_IMPORT)
 MODELS_MAY_IMPORT["training"] = {*MODELS_MAY_IMPORT, "architectures", "__init__"}

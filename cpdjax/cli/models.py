@@ -16,7 +16,7 @@ from cpdjax.cli import options
 from cpdjax.cli.failures import use_any_platform
 from cpdjax.cli.terminal import put, show, show_progress
 from cpdjax.errors import FileError, InputError
-from cpdjax.models import training
+from cpdjax.models import naming, training
 from cpdjax.models.cards import card_of
 from cpdjax.models.training.recipes import read_config, recipe
 from cpdjax.models.weights.wheels import INSTALL
@@ -31,7 +31,7 @@ def list_models(context: typer.Context) -> None:
     use_any_platform()
     table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
     for name in models.names():
-        table.add_row(for_terminal(name), *map(_several_lines, _facts(name)))
+        table.add_row(for_terminal(name), *map(_several_lines, _facts(f"{naming.SHIPPED}{name}")))
     show(table)
 
 

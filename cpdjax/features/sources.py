@@ -19,7 +19,7 @@ from cpdjax.features.extraction import Extraction, extract
 from cpdjax.features.features import Features
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
-from cpdjax.models import zoo
+from cpdjax.models import naming, zoo
 from cpdjax.models.interface import Model
 
 
@@ -88,9 +88,8 @@ def collect(
 def _name(source: Any, position: int) -> str:
     """Return what a source without a given name is called."""
     if isinstance(source, str | Path):
-        if str(source) in models.names():
-            return str(source)
-        return Path(source).name if models.is_saved(source) else Path(source).stem
+        model = naming.find(source)
+        return model.name if model else Path(source).stem
     for name in (getattr(source, "name", None), getattr(source, "model", None)):
         if isinstance(name, str) and name:
             return name
@@ -101,9 +100,7 @@ def _opened(name: str, source: Any, pool: str) -> Model | Features:
     """Return the model or the features that a source stands for; no model runs yet."""
     if isinstance(source, Features):
         return source
-    if isinstance(source, str) and source in models.names():
-        return models.load(source)
-    if isinstance(source, str | Path) and models.is_saved(source):
+    if isinstance(source, str | Path) and naming.find(source):
         return models.load(source)
     if isinstance(source, str | Path) and Path(source).suffix == ".zarr" and is_store(Path(source)):
         return read_features(source)

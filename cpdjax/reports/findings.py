@@ -10,7 +10,7 @@ import xarray as xr
 
 from cpdjax.files import atomic
 from cpdjax.irreps import INVARIANTS
-from cpdjax.models import zoo
+from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.registry import pretrained
 from cpdjax.reports.figures import write
@@ -84,11 +84,12 @@ def _models(table: xr.Dataset) -> Section:
 def _model_row(table: xr.Dataset, model: str) -> tuple[str, ...]:
     (last, _), (best, _) = (place(table, model) for place in PLACES.values())
     gap_at_last, gap_at_best = (str(gap_score(table, model, place)) for place in PLACES)
-    card = zoo.card(model)
+    shipped = f"{naming.SHIPPED}{model}"  # whatever lies in the folder where this runs
+    card = zoo.card(shipped) if model in naming.shipped() else {}
     if card:
         data, error = training_of(model), f"{card['test_mae']:.3f} {card['unit']}"
     else:
-        data, error = (card_of(model).data if model in pretrained() else ""), ""
+        data, error = (card_of(shipped).data if model in pretrained() else ""), ""
     others = [
         str(_best_score(table, model, target)) if target in table.target.values else ""
         for target in (DIPOLE, "u0_atom")

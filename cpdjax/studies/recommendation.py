@@ -23,7 +23,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features, as_means
 from cpdjax.features.sources import collect
 from cpdjax.files import remove
-from cpdjax.models import zoo
+from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
@@ -72,7 +72,10 @@ class Choice:
 
 def installed() -> tuple[str, ...]:
     """Return the names of the zoo's models, and of pretrained models with installed weights."""
-    return (*zoo.names(), *(name for name in PRETRAINED if card_of(name).installed))
+    return (
+        *zoo.names(),
+        *(name for name in PRETRAINED if card_of(f"{naming.SHIPPED}{name}").installed),
+    )
 
 
 def recommend(
@@ -268,6 +271,5 @@ def _collect_sums(
 
 def _model(source: Any) -> Model | None:
     if isinstance(source, str | Path):
-        known = str(source) in models.names() or models.is_saved(source)
-        return models.load(source) if known else None
+        return models.load(source) if naming.find(source) else None
     return source if callable(getattr(source, "features", None)) else None

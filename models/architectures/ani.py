@@ -42,6 +42,7 @@ from cpdjax.models.descriptors.aev import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Depth
 from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 from cpdjax.models.weights.wheels import INSTALL, packaged
@@ -61,7 +62,7 @@ class ANI(nn.Module):
         (128, 112, 96),
     )
     """Widths of each element's hidden layers; every element has as many layers."""
-    members: int = 8
+    members: Depth = 8
     """Number of networks of each element, whose energies are averaged."""
     radial: Radial = Radial(start=0.9, cutoff=5.2, eta=16.0, shifts=16)
     angular: Angular = Angular(start=0.9, cutoff=3.5, eta=8.0, zeta=32.0, shifts=4, sections=8)

@@ -36,9 +36,10 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, polynomial_cutoff
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Depth, Length, Power, Width, make
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
-from cpdjax.models.weights.translate import Source, State, dense, only, rows, translate
+from cpdjax.models.weights.translate import Source, State, dense, only, rows, stated, translate
 from cpdjax.models.weights.wheels import packaged
 
 _ANGLES = (80, 320, 1600)
@@ -48,24 +49,24 @@ _ANGLES = (80, 320, 1600)
 class CHGNet(nn.Module):
     """Compute energies by convolutions over bonds and angles; by default as version 0.3.0."""
 
-    atom_channels: int = 64
-    bond_channels: int = 64
-    angle_channels: int = 64
-    num_radial: int = 31
-    num_angular: int = 31
+    atom_channels: Width = 64
+    bond_channels: Width = 64
+    angle_channels: Width = 64
+    num_radial: Width = 31
+    num_angular: Width = 31
     """An odd number: one constant, and as many sines as cosines."""
-    interactions: int = 4
+    interactions: Depth = 4
     atom_hidden: int = 64
     """Width of the hidden layer of the atom convolutions; 0: none, as in the next two."""
     bond_hidden: int = 64
     angle_hidden: int = 0
     readout_hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "silu"
-    cutoff: float = 6.0
+    cutoff: Length = 6.0
     """Cutoff of the messages between atoms (Å)."""
-    bond_cutoff: float = 3.0
+    bond_cutoff: Length = 3.0
     """Largest length of bonds that form angles (Å)."""
-    envelope_power: int = 8
+    envelope_power: Power = 8
     gate_norm: bool = True
     """Whether gated networks normalise their outputs."""
     readout_norm: bool = True
@@ -333,7 +334,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
     """Return module and variables from the arguments of `chgnet.model.CHGNet` and its state dict.
 
     Raises:
-        InputError: options that are not ported, or the state dict of another architecture.
+        InputError: options that are not ported, or missing though no array tells them (cutoffs,
+            their exponent, the activation), or the state dict of another architecture.
         UnknownNameError: an activation that is not ported, or an unknown option.
     """
     only("CHGNet", config, (*_FIELDS, *_FIXED, "mlp_hidden_dims", *_NORMS), _UNREAD)
@@ -351,7 +353,8 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
             raise InputError(f"CHGNet with {key}={config[key]!r} is not ported, only 'layer'")
     fields = {ours: config[theirs] for theirs, ours in _FIELDS.items() if theirs in config}
     widths = config.get("mlp_hidden_dims", (64, 64, 64))
-    module = CHGNet(
+    module = make(
+        CHGNet,
         **fields,
         readout_hidden=(widths,) if isinstance(widths, int) else tuple(widths),
         gate_norm=norms[config.get("gMLP_norm", "layer")],
@@ -363,7 +366,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[CHGNet, di
         raise UnknownNameError("activation", module.activation, ACTIVATIONS)
     # Nothing reads the angles after their last update, in the reference as here.
     unread = ("site_wise.*", f"angle_layers.{module.interactions - 2}.*")
-    return module, translate(module, state, _table(module), unread)
+    variables = translate(module, state, _table(module), unread)
+    stated(config, "atom_graph_cutoff", "bond_graph_cutoff", "cutoff_coeff", "non_linearity")
+    return module, variables
 
 
 _FIXED = {"update_bond": True, "update_angle": True, "mlp_first": True, "conv_norm": None}

@@ -34,28 +34,37 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.blocks.bessel import spherical_basis
 from cpdjax.models.graph import Graph, Pairs, reversed_edges
+from cpdjax.models.hyperparameters import Depth, Length, Orders, Power, Width, make
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, dense, options, translate, transpose
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    dense,
+    options,
+    stated,
+    translate,
+    transpose,
+)
 
 
 class DimeNetPlusPlus(nn.Module):
     """Compute atoms' parts of a scalar from distances and angles; by default of published sizes."""
 
-    hidden_channels: int = 128
-    num_blocks: int = 4
-    int_emb_size: int = 64
+    hidden_channels: Width = 128
+    num_blocks: Depth = 4
+    int_emb_size: Width = 64
     """Channels of the messages between edges."""
-    basis_emb_size: int = 8
+    basis_emb_size: Width = 8
     """Rank of the linear maps from the basis functions to channels."""
-    out_emb_channels: int = 256
-    num_spherical: int = 7
-    num_radial: int = 6
-    cutoff: float = 5.0
+    out_emb_channels: Width = 256
+    num_spherical: Orders = 7
+    num_radial: Orders = 6
+    cutoff: Length = 5.0
     """Cutoff of the neighbour list (Å)."""
-    envelope_exponent: int = 5
-    num_before_skip: int = 1
-    num_after_skip: int = 2
-    num_output_layers: int = 3
+    envelope_exponent: Power = 5
+    num_before_skip: Depth = 1
+    num_after_skip: Depth = 2
+    num_output_layers: Depth = 3
     act: str = "swish"
 
     @property
@@ -295,7 +304,8 @@ def from_state_dict(
     The options `max_num_neighbors` and `output_initializer` change nothing.
 
     Raises:
-        InputError: the model has several outputs, or the state dict is of another architecture.
+        InputError: the model has several outputs, the state dict is of another architecture, or
+            the cutoff, the exponent or the activation, which it does not tell, is missing.
         UnknownNameError: an activation is not ported, or an option is unknown.
     """
     if config.get("out_channels", 1) != 1:
@@ -303,10 +313,12 @@ def from_state_dict(
             f"DimeNet++ with out_channels={config['out_channels']} is not ported, only 1"
         )
     also = ("out_channels", "max_num_neighbors", "output_initializer")
-    module = DimeNetPlusPlus(**options(DimeNetPlusPlus, config, also))
+    module = make(DimeNetPlusPlus, **options(DimeNetPlusPlus, config, also))
     if module.act not in ACTIVATIONS:
         raise UnknownNameError("activation", module.act, ACTIVATIONS)
-    return module, translate(module, state, _table(module))
+    variables = translate(module, state, _table(module))
+    stated(config, "cutoff", "envelope_exponent", "act")
+    return module, variables
 
 
 def _table(module: DimeNetPlusPlus) -> dict[str, Source]:

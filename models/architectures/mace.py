@@ -51,8 +51,28 @@ from cpdjax.models.blocks.symmetric_contraction import (
     weight_name,
 )
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import (
+    Degree,
+    Depth,
+    IrrepsText,
+    Length,
+    Order,
+    Power,
+    Width,
+    make,
+    within,
+)
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, changed, only, require, translate
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    agree,
+    changed,
+    only,
+    require,
+    stated,
+    translate,
+)
 
 
 class MACE(nn.Module):
@@ -60,19 +80,19 @@ class MACE(nn.Module):
 
     elements: tuple[int, ...]
     """Atomic numbers in the order of the weights."""
-    hidden: tuple[str, ...]
+    hidden: tuple[IrrepsText, ...]
     """Irreps after each interaction; 0e comes first."""
     interactions: tuple[str, ...]
     """Names of the reference's interaction blocks."""
-    correlation: tuple[int, ...]
+    correlation: tuple[Order, ...]
     """Largest degree of each interaction's polynomials: how many messages are multiplied."""
-    lmax: int = 3
+    lmax: Degree = 3
     """Largest degree of the spherical harmonics."""
-    cutoff: float = 5.0
-    cutoff_power: int = 5
+    cutoff: Length = 5.0
+    cutoff_power: Power = 5
     radial_basis: str = "bessel"
-    radial_functions: int = 8
-    radial_hidden: tuple[int, ...] = (64, 64, 64)
+    radial_functions: Width = 8
+    radial_hidden: tuple[Width, ...] = (64, 64, 64)
     cutoff_after_network: bool = False
     """Whether the envelope multiplies the radial network's output instead of its input."""
     agnesi: bool = False
@@ -80,7 +100,7 @@ class MACE(nn.Module):
     repulsion: bool = False
     """Whether the ZBL energy of pairs is added."""
     average_neighbours: float = 1.0
-    readout_hidden: int = 16
+    readout_hidden: Width = 16
     gate: str | None = "silu"
     """Activation of the last readout."""
     readouts: tuple[int, ...] = (0, 1)
@@ -377,14 +397,17 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[MACE, dict
         state: its state dict.
 
     Raises:
-        InputError: an option that this port does not know, or a state dict of another model.
+        InputError: an option that this port does not know, or a state dict of another model; or
+            no `apply_cutoff`, which no array tells.
     """
-    config = _checked(config)
-    module = _module(config)
-    _compare(config, state)
-    state = _of_one_head(config, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
+    full = _checked(config)
+    module = _module(full)
+    _compare(full, state)
+    state = _of_one_head(full, state if _SCALES.keys() & state.keys() else {**_SCALES, **state})
     ignore = [*_CARRY_NOTHING, *(name for name, array in state.items() if not array.size)]
-    return module, translate(module, state, _table(module, state), ignore)
+    variables = translate(module, state, _table(module, state), ignore)
+    stated(config, "apply_cutoff")
+    return module, variables
 
 
 # A `MACE` has no scale and shift; these change nothing.
@@ -417,15 +440,19 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _module(config: Mapping[str, Any]) -> MACE:
-    count = int(config["num_interactions"])
+    count = within(Depth, "num_interactions", config["num_interactions"])
     correlation = config["correlation"]
     hidden = _hidden(str(config["hidden_irreps"]))
     last = hidden if config["keep_last_layer_irreps"] and count > 1 else hidden[:1]
     gate = config["gate"]
-    return MACE(
+    return make(
+        MACE,
         elements=tuple(int(number) for number in config["atomic_numbers"]),
         hidden=(*[str(hidden)] * (count - 1), str(last)),
-        interactions=(config["interaction_cls_first"], *[config["interaction_cls"]] * (count - 1)),
+        interactions=(
+            config["interaction_cls_first"],
+            *[config["interaction_cls"]] * (count - 1),
+        ),
         correlation=(correlation,) * count if isinstance(correlation, int) else tuple(correlation),
         lmax=int(config["max_ell"]),
         cutoff=float(config["r_max"]),
@@ -476,12 +503,7 @@ def _compare(config: Mapping[str, Any], state: State) -> None:
     for option, name in buffers.items():
         if name not in state:
             continue
-        given, held = np.asarray(config[option], float), np.asarray(state[name], float)
-        if held.shape != given.shape or not np.allclose(held, given, rtol=1e-6):
-            raise InputError(
-                f"{option} is {config[option]} in the configuration, but {held.tolist()} in the "
-                "state dict"
-            )
+        agree(config, option, state[name])
 
 
 def _of_one_head(config: Mapping[str, Any], state: State) -> State:

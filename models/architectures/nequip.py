@@ -42,9 +42,19 @@ from cpdjax.models.blocks.convolution import (
 )
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import (
+    Degree,
+    Depth,
+    IrrepsText,
+    Length,
+    Power,
+    Width,
+    make,
+    within,
+)
 from cpdjax.models.interface import MPTRAJ, Card, Layers
 from cpdjax.models.weights import torch_files
-from cpdjax.models.weights.translate import Source, State, only, require, translate
+from cpdjax.models.weights.translate import Source, State, only, require, stated, translate
 from cpdjax.models.weights.wheels import packaged
 
 
@@ -57,20 +67,20 @@ class NequIP(nn.Module):
 
     elements: tuple[int, ...]
     """Atomic numbers in the order of the weights."""
-    hidden: tuple[str, ...]
+    hidden: tuple[IrrepsText, ...]
     """Irreps of the embedding (scalars), then after each interaction."""
-    lmax: int = 2
+    lmax: Degree = 2
     """Largest degree of the spherical harmonics."""
     odd: bool = False
     """Whether harmonics of odd degree are odd under inversion."""
     unit_vectors: bool = True
     """Whether the harmonics are taken of the direction, not of the vector."""
-    cutoff: float = 5.0
+    cutoff: Length = 5.0
     cutoff_start: float | None = None
     """Distance (Å) where XPLOR's envelope begins to fall; None: a polynomial envelope."""
-    cutoff_power: int = 6
-    radial_functions: int = 8
-    radial_hidden: tuple[int, ...] = (64, 64)
+    cutoff_power: Power = 6
+    radial_functions: Width = 8
+    radial_hidden: tuple[Width, ...] = (64, 64)
     radial_activation: str = "silu"
     activation: str = "silu"
     """Activation of even scalars; that of odd ones is tanh."""
@@ -78,7 +88,7 @@ class NequIP(nn.Module):
     self_connections: tuple[str, ...] = ("linear",) * 5
     """For each interaction "linear", or "nequip" for a linear map for each element."""
     biases: bool = False
-    readout_hidden: tuple[int, ...] | None = None
+    readout_hidden: tuple[Width, ...] | None = None
     """Widths of the readout network; None: two linear maps in its place."""
     readout_activation: str = "relu"
 
@@ -285,8 +295,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
     """Return module and variables from a SevenNet checkpoint's "config" and "model_state_dict".
 
     Raises:
-        InputError: an option that sevenn offers and this port does not, or the state dict of
-            another architecture; UnknownNameError: an unknown option or activation.
+        InputError: an option that sevenn offers and this port does not, or that is missing though
+            no array tells it, or the state dict of another architecture; UnknownNameError: an
+            unknown option or activation.
     """
     module = _module(config)
     state = {_renamed(name): array for name, array in state.items()}
@@ -294,7 +305,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[NequIP, di
     ignore = ["*.output_mask", "*_convolution.convolution.weight", "*_equivariant_gate.gate.mul.*"]
     ignore += ["*._w3j_*"]
     ignore += ["*_self_connection_intro.linear.bias" if module.biases else "*.linear.bias"]
-    return module, translate(module, state, _table(module, config, state), ignore)
+    variables = translate(module, state, _table(module, config, state), ignore)
+    untold = ["readout_fcn_activation"] if module.readout_hidden else []
+    stated(config, "cutoff_function", "act_radial", "act_scalar", "act_gate", *untold)
+    return module, variables
 
 
 def _module(config: Mapping[str, Any]) -> NequIP:
@@ -314,7 +328,8 @@ def _module(config: Mapping[str, Any]) -> NequIP:
         raise InputError(f"self_connection_type {connections}: expected {len(hidden) - 1} of them")
     envelope = config.get("cutoff_function", {"cutoff_function_name": "poly_cut"})
     network = config.get("readout_as_fcn", False)
-    module = NequIP(
+    module = make(
+        NequIP,
         elements=tuple(sorted(types, key=lambda number: types[number])),
         hidden=tuple(str(irreps) for irreps in hidden),
         lmax=_lmax(config, "lmax_edge"),
@@ -397,7 +412,7 @@ _UNREAD = (
 def _lmax(config: Mapping[str, Any], key: str) -> int:
     """Return the largest degree of this use, or else the common one."""
     own = config.get(key, -1)
-    return own if own > 0 else config.get("lmax", 1)
+    return within(Degree, key, own if own > 0 else config.get("lmax", 1))
 
 
 def _older(config: Mapping[str, Any], minor: int) -> bool:
@@ -411,7 +426,8 @@ def _hidden(config: Mapping[str, Any]) -> list[Irreps]:
     """Return the irreps of the embedding and after each interaction, given or inferred."""
     if config.get("irreps_manual"):
         return [read_irreps(irreps) for irreps in config["irreps_manual"]]
-    channels, count = config["channel"], config["num_convolution_layer"]
+    channels = within(Width, "channel", config["channel"])
+    count = within(Depth, "num_convolution_layer", config["num_convolution_layer"])
     harmonics = harmonic_irreps(_lmax(config, "lmax_edge"), config.get("is_parity", True))
     hidden = [Irreps(f"{channels}x0e")]
     for _ in range(count - 1):

@@ -23,14 +23,17 @@ from jaxtyping import Array, Float
 from cpdjax.errors import UnknownNameError
 from cpdjax.models.blocks.basics import Activation, cosine_cutoff, shifted_softplus
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Depth, Length, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import (
     Source,
     State,
+    agree,
     changed,
     dense,
     options,
     rows,
+    stated,
     translate,
     transpose,
 )
@@ -44,12 +47,12 @@ Vectors = Float[Array, "atom 3 channel"]
 class PaiNN(nn.Module):
     """Compute atoms' parts of a scalar, from scalars and vectors coupled by gates and norms."""
 
-    n_atom_basis: int = 128
-    n_interactions: int = 3
-    n_rbf: int = 20
+    n_atom_basis: Width = 128
+    n_interactions: Depth = 3
+    n_rbf: Width = 20
     radial_basis: str = "gaussian"
     """Either "gaussian" or "bessel"."""
-    cutoff: float = 5.0
+    cutoff: Length = 5.0
     """Cutoff of the neighbour list (Å)."""
     activation: str = "silu"
     """Activation of the interactions, "silu" or "shifted_softplus"; that of the readout is silu."""
@@ -59,7 +62,7 @@ class PaiNN(nn.Module):
     """Whether all interactions have the same filters."""
     epsilon: float = 1e-8
     """Added under the root of the vectors' norms."""
-    n_embeddings: int = 101
+    n_embeddings: Width = 101
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -203,18 +206,23 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
     shared_filters, epsilon, and max_z, which changes nothing.
 
     Raises:
-        InputError: the state dict of another architecture; UnknownNameError: an activation or
+        InputError: the state dict of another architecture, a cutoff that it contradicts, or no
+            activation or epsilon, which it does not tell; UnknownNameError: an activation or
             radial basis that is not ported, or an unknown option.
     """
     fields = options(PaiNN, config, ["max_z"], own=["n_embeddings"])
     if _CUTOFF in state:  # rounded to float32 by the reference
         fields["cutoff"] = changed(state, _CUTOFF, lambda stored: stored.reshape(())).item()
-    module = PaiNN(**fields, n_embeddings=rows(state, "representation.embedding.weight", "PaiNN"))
+        agree(config, "cutoff", fields["cutoff"])
+    fields["n_embeddings"] = rows(state, "representation.embedding.weight", "PaiNN")
+    module = make(PaiNN, **fields)
     if module.activation not in _ACTIVATIONS:
         raise UnknownNameError("activation", module.activation, _ACTIVATIONS)
     if module.radial_basis not in _BASES:
         raise UnknownNameError("radial basis", module.radial_basis, _BASES)
-    return module, translate(module, state, _table(module), [_CUTOFF])
+    variables = translate(module, state, _table(module), [_CUTOFF])
+    stated(config, "activation", "epsilon", *([] if _CUTOFF in state else ["cutoff"]))
+    return module, variables
 
 
 _CUTOFF = "representation.cutoff_fn.cutoff"

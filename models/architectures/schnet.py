@@ -23,18 +23,28 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import shifted_softplus
 from cpdjax.models.graph import Graph, Pairs
+from cpdjax.models.hyperparameters import Depth, Length, Width, make
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, dense, options, translate
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    agree,
+    dense,
+    last_of,
+    options,
+    stated,
+    translate,
+)
 
 
 class SchNet(nn.Module):
     """Compute atoms' parts of a scalar from pairwise distances alone."""
 
-    hidden_channels: int = 128
-    num_filters: int = 128
-    num_interactions: int = 6
-    num_gaussians: int = 50
-    cutoff: float = 10.0
+    hidden_channels: Width = 128
+    num_filters: Width = 128
+    num_interactions: Depth = 6
+    num_gaussians: Width = 50
+    cutoff: Length = 10.0
     """Cutoff of the neighbour list (Å)."""
     atomref: bool = False
     """Whether a value for each element is added to every atom's part."""
@@ -138,11 +148,13 @@ def from_state_dict(
     """Return module and variables from torch_geometric's arguments and state dict of a SchNet.
 
     Of `config`, `interaction_graph`, `max_num_neighbors` and `atomref` (it is in the state dict)
-    change nothing.
+    change nothing. `readout`, `mean` and `std` are required, because no array tells them; the
+    cutoff is that of the centres of the Gaussians.
 
     Raises:
         InputError: a readout of a dipole, or of anything but a sum or a mean, which is not ported;
-            an unknown option; another architecture's state dict.
+            an option that is unknown, missing, or contradicted by the state dict; another
+            architecture's state dict.
     """
     if config.get("dipole"):
         raise InputError("SchNet with dipole=True is not ported; expected dipole=False")
@@ -153,7 +165,12 @@ def from_state_dict(
             f"expected {' or '.join(map(repr, _AGGREGATES))}"
         )
     fields = options(SchNet, config, _ALSO, own=["atomref"])
-    module = SchNet(**fields, atomref=not {"atomref.weight", "initial_atomref"}.isdisjoint(state))
+    end = last_of(state, "distance_expansion.offset")
+    if end is not None:
+        agree(config, "cutoff", end)
+        fields = {"cutoff": end, **fields}
+    fields["atomref"] = not {"atomref.weight", "initial_atomref"}.isdisjoint(state)
+    module = make(SchNet, **fields)
     table: dict[str, Source] = {
         "params/embedding/embedding": "embedding.weight",
         "constants/gaussians/centres": "distance_expansion.offset",
@@ -175,7 +192,9 @@ def from_state_dict(
     # The filter network stands there under a second name too; `atomref` begins training with the
     # values of `initial_atomref`.
     ignore = ("interactions.*.conv.nn.*", "initial_atomref")
-    return module, translate(module, state, table, ignore), _AGGREGATES[readout]
+    variables = translate(module, state, table, ignore)
+    stated(config, "readout", "mean", "std")
+    return module, variables, _AGGREGATES[readout]
 
 
 _AGGREGATES: dict[str, Literal["sum", "mean"]] = {"add": "sum", "sum": "sum", "mean": "mean"}

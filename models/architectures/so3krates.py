@@ -6,7 +6,9 @@ Source: Frank et al., Nat. Commun. 15, 6539 (2024); SO3LR: Kabylda et al., J. Am
 Layers: `embedding` (element, total charge, unpaired electrons), `interaction_i` (scalars after each
 transformer, then its Euclidean variables of degree l, parity (−1)^l), `readout` (the hidden layer
 of the energy head, after its activation). The reference orders m by (y, z, x); here it is
-(x, y, z), the order of e3nn. The output is the energy in eV, with the terms of `long_range.py`.
+(x, y, z), the order of e3nn. The output is the energy in eV, with the terms of `long_range.py`: by
+default over all pairs of a molecule, as the file of SO3LR's weights says. The calculator that comes
+with them ends these terms at 12 Å; see `load`.
 """
 
 from __future__ import annotations
@@ -27,14 +29,27 @@ from cpdjax.models.blocks.basics import ACTIVATIONS, LayerNorm, cosine_cutoff, p
 from cpdjax.models.blocks.long_range import _ZBL, LongRange
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import (
+    Degree,
+    Depth,
+    HeadCount,
+    Length,
+    Power,
+    Width,
+    make,
+    within,
+)
 from cpdjax.models.interface import Card, Layers
 from cpdjax.models.weights import torch_files
 from cpdjax.models.weights.translate import (
     Source,
     State,
+    agree,
     dense,
+    last_of,
     options,
     require,
+    stated,
     translate,
     transpose,
 )
@@ -52,17 +67,17 @@ Edges = Float[Array, "atom neighbour k"]
 class So3krates(nn.Module):
     """Compute atoms' parts of the energy."""
 
-    r_max: float = 4.5
+    r_max: Length = 4.5
     """Cutoff of the neighbour list (Å)."""
-    num_radial_basis_fn: int = 32
-    degrees: tuple[int, ...] = (1, 2, 3, 4)
-    num_features: int = 128
-    num_heads: int = 4
-    num_layers: int = 3
-    num_elements: int = 118
+    num_radial_basis_fn: Width = 32
+    degrees: tuple[Degree, ...] = (1, 2, 3, 4)
+    num_features: Width = 128
+    num_heads: HeadCount = 4
+    num_layers: Depth = 3
+    num_elements: Width = 118
     avg_num_neighbors: float = 1.0
-    final_mlp_layers: int = 2
-    energy_regression_dim: int | None = None
+    final_mlp_layers: Depth = 2
+    energy_regression_dim: Width | None = None
     """Width of the readout's hidden layer; None: `num_features`."""
     message_normalization: str = "avg_num_neighbors"
     """Divisor of the attention: "avg_num_neighbors", "sqrt_num_features" or "identity" (1)."""
@@ -80,7 +95,7 @@ class So3krates(nn.Module):
     qk_non_linearity: str = "identity"
     cutoff_fn: str = "cosine"
     """One of "phys", "polynomial" and "cosine"."""
-    cutoff_p: int = 5
+    cutoff_p: Power = 5
     activation_fn: str = "silu"
     energy_activation_fn: str = "silu"
     long_range: LongRange | None = None
@@ -332,15 +347,15 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
     """Return module and variables from the arguments of `So3krates` or `SO3LR` and its state dict.
 
     Raises:
-        InputError: the model has a long-range cutoff (`r_max_lr`), which is not ported, or the
-            state dict is of another architecture.
+        InputError: the model has a mesh (`use_pme`), which is not ported, or the state dict is of
+            another architecture, contradicts an option, or does not tell one that is missing.
         UnknownNameError: an option is not ported or not known.
     """
     require(config, "r_max", "degrees")
     fields = options(So3krates, config, (*_LONG_RANGE, *_UNREAD), own=["long_range"])
     fields["degrees"] = tuple(config["degrees"])
     fields["avg_num_neighbors"] = float(config.get("avg_num_neighbors") or 1)
-    module = So3krates(**fields)
+    module = make(So3krates, **fields)
     for what, found, offered in (
         ("activation", module.activation_fn, ACTIVATIONS),
         ("activation", module.energy_activation_fn, ACTIVATIONS),
@@ -361,7 +376,29 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
         ignore += ["zbl_*"] if not module.long_range.zbl else []
         ignore += ["partial_*"] if module.long_range.electrostatic_scale is None else []
         ignore += ["hirshfeld_*"] if module.long_range.dispersion_scale is None else []
-    return module, translate(module, state, _table(module), ignore)
+    variables = translate(module, state, _table(module), ignore)
+    if module.radial_basis_fn == "gaussian" and not config.get("trainable_rbf"):
+        agree(config, "r_max", last_of(state, "radial_embedding.radial_basis_fn.centers"))
+    stated(config, *_untold(module))
+    return module, variables
+
+
+def _untold(module: So3krates) -> list[str]:
+    """Return the options that no array of the state dict tells."""
+    names = ["message_normalization", "initialize_ev_to_zeros", "qk_non_linearity", "cutoff_fn"]
+    names += ["activation_fn", "energy_activation_fn"]
+    names += ["cutoff_p"] if module.cutoff_fn == "polynomial" else []
+    average = module.message_normalization == "avg_num_neighbors"
+    if average or not module.initialize_ev_to_zeros:
+        names.append("avg_num_neighbors")
+    if module.long_range is not None:
+        names += ["zbl_repulsion_bool", "electrostatic_energy_bool", "dispersion_energy_bool"]
+        for scale, used in (
+            ("electrostatic_energy_scale", module.long_range.electrostatic_scale),
+            ("dispersion_energy_scale", module.long_range.dispersion_scale),
+        ):
+            names += [scale] if used is not None else []
+    return names
 
 
 # The first are the options behind `long_range`. The others change nothing: they begin or steer
@@ -369,12 +406,13 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[So3krates,
 _LONG_RANGE = (
     "zbl_repulsion_bool", "electrostatic_energy_bool", "electrostatic_energy_scale",
     "dispersion_energy_bool", "dispersion_energy_scale", "r_max_lr", "use_pme",
+    "dispersion_energy_cutoff_lr_damping",
 )  # fmt: skip
 _UNREAD = (
     "trainable_rbf", "atomic_type_shifts", "energy_learn_atomic_type_shifts",
     "energy_learn_atomic_type_scales", "seed", "device", "dtype", "num_features_head",
     "layers_behave_like_identity_fn_at_init", "output_is_zero_at_init", "input_convention",
-    "dispersion_energy_cutoff_lr_damping", "neighborlist_format_lr", "pme_smearing",
+    "neighborlist_format_lr", "pme_smearing",
     "pme_mesh_spacing",
 )  # fmt: skip
 
@@ -397,12 +435,30 @@ def _long_range(module: So3krates, config: Mapping[str, Any], state: State) -> L
             else None
         ),
     )
-    cut = config.get("r_max_lr", 12.0) is not None or config.get("use_pme")
-    if terms.every_pair and cut:
+    if not terms.every_pair:
+        return terms
+    stated(config, "r_max_lr")
+    if config.get("use_pme"):
+        raise InputError("long-range terms on a mesh are not ported: expected use_pme=False")
+    return _cut(terms, config["r_max_lr"], config.get("dispersion_energy_cutoff_lr_damping"))
+
+
+def _cut(terms: LongRange, cutoff: float | None, width: float | None) -> LongRange:
+    """Return the terms with a long-range cutoff, before which dispersion is switched off."""
+    if cutoff is None:
+        return terms
+    if terms.dispersion_scale is not None and width is None:
         raise InputError(
-            "long-range terms with a cutoff or a mesh are not ported: expected r_max_lr=None"
+            "r_max_lr, the long-range cutoff, needs dispersion_energy_cutoff_lr_damping"
         )
-    return terms
+    values = {"cutoff": cutoff, "switch_width": 2.0 if width is None else width}
+    checked = {name: within(Length, name, value) for name, value in values.items()}
+    if checked["switch_width"] >= checked["cutoff"]:
+        raise InputError(
+            f"the long-range cutoff must be larger than {checked['switch_width']} Å, over which "
+            f"dispersion is switched off, got {checked['cutoff']}"
+        )
+    return terms.clone(**checked)
 
 
 def _table(module: So3krates) -> dict[str, Source]:
@@ -491,11 +547,22 @@ CARDS = {
 }
 
 
-def load(name: str) -> Encoder:
+_SWITCH_WIDTH = 2.0  # Å, as in the calculator of SO3LR
+
+
+def load(name: str, long_range_cutoff: float | None = None) -> Encoder:
     """Return SO3LR, trained on organic molecules and dimers, from the wheel of so3krates-torch.
+
+    Its features do not depend on the long-range cutoff, its output does.
+
+    Args:
+        long_range_cutoff: distance (Å) at which electrostatics and dispersion end. None, the
+            default, sums over all pairs of a molecule, as the file of the weights says; 12.0 is
+            what the calculator of so3krates-torch, `SO3LRCalculator`, does by default.
 
     Raises:
         FileError: the wheel is not installed, or its file is not the published one.
+        InputError: the cutoff is no length above 2 Å.
     """
     file = "so3krates_torch/pretrained/so3lr/so3lr.model"
     path = packaged("so3krates-torch", file, _SHA256)
@@ -505,6 +572,9 @@ def load(name: str) -> Encoder:
     for option in ("cutoff_fn", "activation_fn", "energy_activation_fn"):
         config[option] = record.attributes[f"{option}_name"]
     module, variables = from_state_dict(config, torch_files.state_dict(record))
+    if module.long_range is not None:
+        terms = _cut(module.long_range, long_range_cutoff, _SWITCH_WIDTH)
+        module = module.clone(long_range=terms)
     return Encoder(name, module, variables)
 
 

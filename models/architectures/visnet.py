@@ -15,6 +15,7 @@ which drops some beyond a number, is not applied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from operator import add, mul
@@ -31,8 +32,17 @@ from jaxtyping import Array, Bool, Float, Int
 from cpdjax.errors import InputError
 from cpdjax.models.blocks.basics import LayerNorm, cosine_cutoff
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Depth, HeadCount, Length, Width, make
 from cpdjax.models.interface import Layers, Training
-from cpdjax.models.weights.translate import Source, State, dense, options, translate
+from cpdjax.models.weights.translate import (
+    Source,
+    State,
+    agree,
+    dense,
+    options,
+    stated,
+    translate,
+)
 
 Scalars = Float[Array, "atom channel"]
 Vectors = Float[Array, "atom m channel"]
@@ -65,18 +75,18 @@ class Edges(NamedTuple):
 class ViSNet(nn.Module):
     """Compute atoms' parts of a scalar."""
 
-    lmax: int = 1
+    lmax: Literal[1, 2] = 1
     """Largest degree of the harmonics, 1 or 2."""
     vecnorm_type: str | None = None
     """With "max_min", the norms of an atom's vectors are scaled to [0, 1] before each block."""
     trainable_vecnorm: bool = False
-    num_heads: int = 8
-    num_layers: int = 6
-    hidden_channels: int = 128
-    num_rbf: int = 32
+    num_heads: HeadCount = 8
+    num_layers: Depth = 6
+    hidden_channels: Width = 128
+    num_rbf: Width = 32
     trainable_rbf: bool = False
-    max_z: int = 100
-    cutoff: float = 5.0
+    max_z: Width = 100
+    cutoff: Length = 5.0
     """Cutoff of the neighbour list (Å)."""
     vertex: bool = False
     """Whether pairs also see two rejections of one atom's vectors (the reference's choice)."""
@@ -363,7 +373,9 @@ def from_state_dict(
     state dict) change nothing.
 
     Raises:
-        InputError: an option that is not ported, or another architecture's state dict.
+        InputError: an option that is not ported, missing (`lmax`, `num_heads`, `vecnorm_type` and
+            `reduce_op`, which no array tells) or contradicted by the state dict, or another
+            architecture's state dict.
     """
     fields = options(ViSNet, config, ("max_num_neighbors", "derivative", "atomref"))
     for key, ported in (
@@ -376,7 +388,8 @@ def from_state_dict(
                 f"ViSNet with {key}={config[key]!r} is not ported; "
                 f"expected {' or '.join(map(repr, ported))}"
             )
-    module = ViSNet(**fields)
+    told = _cutoff(config, state)
+    module = make(ViSNet, **{**told, **fields})
     if module.num_layers < 1:
         raise InputError(f"expected num_layers of at least 1, got {module.num_layers}")
     if module.hidden_channels % module.num_heads:
@@ -384,7 +397,25 @@ def from_state_dict(
             f"expected hidden_channels that num_heads divides, got {module.hidden_channels} and "
             f"{module.num_heads}"
         )
-    return module, translate(module, state, _table(module), _UNREAD), module.reduce_op
+    variables = translate(module, state, _table(module), _UNREAD)
+    for name in ("mean", "std"):
+        agree(config, name, np.asarray(state[name]).reshape(()))
+    stated(config, "lmax", "num_heads", "vecnorm_type", "reduce_op", *([] if told else ["cutoff"]))
+    return module, variables, module.reduce_op
+
+
+def _cutoff(config: Mapping[str, Any], state: State) -> dict[str, float]:
+    """Return the cutoff that the radial basis tells: its means go from exp(−cutoff) to 1 evenly.
+
+    Means that training has moved tell nothing.
+    """
+    means = np.asarray(state.get("representation_model.distance_expansion.means", ()), float)
+    even = means.ndim == 1 and len(means) > 1 and 0 < means[0] < 1
+    if not even or not np.allclose(means, np.linspace(means[0], 1, len(means)), rtol=1e-5, atol=0):
+        return {}
+    cutoff = round(-math.log(means[0]), 5)
+    agree(config, "cutoff", cutoff)
+    return {"cutoff": cutoff}
 
 
 # These weights change nothing: atomref begins training with the first, the second make vectors that

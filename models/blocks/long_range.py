@@ -1,11 +1,14 @@
 """Terms that SO3LR adds to its network's energy: nuclear repulsion, point charges, dispersion.
 
 Source: Kabylda et al., J. Am. Chem. Soc. 147, 33723 (2025). Reference: so3krates-torch 0.2.1,
-`blocks/physical_potentials.py` and `blocks/output_block.py`, without a long-range cutoff: every
-pair of a molecule counts. Energies in eV, lengths in Å unless said otherwise.
+`blocks/physical_potentials.py` and `blocks/output_block.py`. Every pair of a molecule counts, or
+those within a long-range cutoff, to which electrostatics and dispersion are brought smoothly.
+Energies in eV, lengths in Å unless said otherwise.
 """
 
 from __future__ import annotations
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from cpdjax.models.blocks.basics import ACTIVATIONS
 from cpdjax.models.graph import Graph
+from cpdjax.models.hyperparameters import Length, Width
 
 COULOMB = 14.399645351950548
 """Coulomb constant e² / 4πε₀ (eV Å)."""
@@ -23,6 +27,7 @@ BOHR = 0.5291772105638411
 HARTREE = 27.211386245988
 """Hartree energy (eV)."""
 FINE_STRUCTURE = 0.0072973525693
+_SHIFTED = 0.45  # of the cutoff: where the potential begins to be shifted with its force
 _ROWS = 100  # The tables of elements have a row for each atomic number below this.
 
 Pairs = Float[Array, "molecule i j"]
@@ -31,7 +36,7 @@ Pairs = Float[Array, "molecule i j"]
 class LongRange(nn.Module):
     """Compute atoms' parts of the energy beyond the network's own."""
 
-    width: int | None
+    width: Width | None
     """Width of the hidden layer of charges, twice that of volume ratios; None: no hidden layer."""
     activation: str
     zbl: bool
@@ -39,6 +44,10 @@ class LongRange(nn.Module):
     """Distance (Å) within which charges are smeared; None: no electrostatics."""
     dispersion_scale: float | None
     """Scale of the damping radius; None: no dispersion."""
+    cutoff: Length | None = None
+    """Distance (Å) at which electrostatics and dispersion end; None: they do not."""
+    switch_width: Length = 2.0
+    """Distance (Å) before the cutoff over which dispersion is switched off."""
 
     @property
     def every_pair(self) -> bool:
@@ -59,10 +68,15 @@ class LongRange(nn.Module):
         if self.electrostatic_scale is not None:
             charges = Charges(self.width, self.activation, name="charges")(graph, x)
             energy = energy + coulomb(charges.reshape(r.shape[:2]), r, pair,
-                                      self.electrostatic_scale)  # fmt: skip
+                                      self.electrostatic_scale, self.cutoff)  # fmt: skip
         if self.dispersion_scale is not None:
             ratios = Ratios(self.width, self.activation, name="ratios")(graph, x)
-            energy = energy + dispersion(graph, ratios, r, pair, self.dispersion_scale)
+            if self.cutoff is None:
+                weights = pair.astype(x.dtype)
+            else:
+                step = _switch((r - self.cutoff + self.switch_width) / self.switch_width)
+                weights = jnp.where(pair, step, 0)
+            energy = energy + dispersion(graph, ratios, r, weights, self.dispersion_scale)
         return energy
 
 
@@ -109,10 +123,26 @@ class Ratios(nn.Module):
 
 
 def coulomb(
-    charges: Float[Array, "molecule i"], r: Pairs, pair: Bool[Array, "molecule i j"], scale: float
+    charges: Float[Array, "molecule i"],
+    r: Pairs,
+    pair: Bool[Array, "molecule i j"],
+    scale: float,
+    cutoff: float | None = None,
 ) -> Float[Array, " atom"]:
-    """Return ½ k qᵢ qⱼ erf(r/σ)/r, summed over j."""
-    potential = jnp.where(pair, jax.lax.erf(r / scale) / r, 0)
+    """Return ½ k qᵢ qⱼ erf(r/σ)/r, summed over j.
+
+    With a cutoff the potential is shifted to end there, from 0.45 of the cutoff on by degrees with
+    its force.
+    """
+    potential = jax.lax.erf(r / scale) / r
+    if cutoff is not None:
+        x = cutoff / scale
+        end = math.erf(x) / cutoff
+        slope = 2 * math.exp(-x * x) / (math.sqrt(math.pi) * scale * cutoff) - end / cutoff
+        near = _switch((r / cutoff - _SHIFTED) / (1 - _SHIFTED))
+        potential = potential - end - (1 - near) * slope * (r - cutoff)
+        potential = jnp.where(r < cutoff, potential, 0)
+    potential = jnp.where(pair, potential, 0)
     return (0.5 * COULOMB * charges * jnp.einsum("mij,mj->mi", potential, charges)).reshape(-1)
 
 
@@ -120,7 +150,7 @@ def dispersion(
     graph: Graph,
     ratios: Float[Array, " atom"],
     r: Pairs,
-    pair: Bool[Array, "molecule i j"],
+    weights: Pairs,
     scale: float,
 ) -> Float[Array, " atom"]:
     """Return the dipole, quadrupole and octupole terms of quantum Drude oscillators, damped.
@@ -142,7 +172,7 @@ def dispersion(
     distance, damping = r / BOHR, scale * 2 * 2.54 * seventh
     terms = ((6, c6), (8, 5 / gamma * c6), (10, 245 / 8 / gamma**2 * c6))
     energy = sum(-c / (distance**n + damping**n) for n, c in terms)
-    return (0.5 * HARTREE * jnp.where(pair, energy, 0)).sum(-1).reshape(-1)
+    return (0.5 * HARTREE * weights * energy).sum(-1).reshape(-1)
 
 
 class Repulsion(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cpdjax.configuration import checked, read_toml
 from cpdjax.data.qm9 import TARGETS
-from cpdjax.errors import FileError, UnknownNameError
-from cpdjax.models import registry
+from cpdjax.errors import UnknownNameError
+from cpdjax.models import naming, registry, runs
+from cpdjax.models.hyperparameters import make
 from cpdjax.models.interface import Training
 from cpdjax.models.zoo import HELD_OUT
 
+_MOST_SEED = 2**32 - 1
 _FOREIGN = ("split",)  # A run's config.json holds this beside its recipe.
 _ALIASES = {"energy": "u0_atom"}
 _EXTENSIVE = {target.name for target in TARGETS if target.extensive}
@@ -26,7 +27,7 @@ _EXTENSIVE = {target.name for target in TARGETS if target.extensive}
 class Recipe(BaseModel):
     """Hold the settings of a training run: with the data, they decide its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     architecture: str
     """One of `trainable()`."""
@@ -42,10 +43,10 @@ class Recipe(BaseModel):
     """Number of molecules that the training is watched on."""
     held_out: Annotated[int, Field(ge=1)] = HELD_OUT
     """Number of molecules that the training never sees: the model is tested and probed on them."""
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0, le=_MOST_SEED)] = 0
     """Random seed of the split."""
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Number of molecules in a step."""
     learning_rate: Annotated[float, Field(gt=0)]
     """Peak learning rate."""
@@ -56,31 +57,33 @@ class Recipe(BaseModel):
     """Largest norm of a step's gradient."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of weights."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=_MOST_SEED)] = 0
     """Random seed of the first weights and of the order of molecules."""
     dataset: str = "qm9"
 
     @property
     def name(self) -> str:
-        """Return the name of architecture, data and target, such as "painn-qm9-gap"."""
+        """Return the name of architecture, data and target, such as "my-painn-qm9-gap".
+
+        It begins with "my-", because the zoo's models have the same name without it.
+        """
         aliases = {full: short for short, full in _ALIASES.items()}
-        return f"{self.architecture}-{self.dataset}-{aliases.get(self.target, self.target)}"
+        target = aliases.get(self.target, self.target)
+        parts = ("my", self.architecture, Path(self.dataset).stem, target)
+        return "-".join(parts).replace("/", "-").replace("\\", "-")
 
     def network(self, elements: tuple[int, ...]) -> nn.Module:
         """Return the architecture's Flax module.
 
         Raises:
             UnknownNameError: the architecture has no such option.
+            InputError: an option has another type than it must have, or is out of bounds.
         """
         made: Any = registry.class_of(self.architecture)
-        fields = set(made.__dataclass_fields__) - {"parent", "name"}
-        for option in self.options:
-            if option not in fields:
-                raise UnknownNameError(f"option of {made.__name__}", option, fields)
-        own = {"elements": elements} if "elements" in fields else {}
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
+        own = {"elements": elements} if "elements" in made.__dataclass_fields__ else {}
         sizes = training_of(self.architecture).sizes
-        return made(**{**sizes, **own, **options})
+        module: nn.Module = make(made, **{**sizes, **own, **self.options})
+        return module
 
 
 def trainable() -> tuple[str, ...]:
@@ -138,9 +141,10 @@ def recipe(**values: Any) -> Recipe:
     """
     values = renamed(values)
     training = training_of(str(values.get("architecture")))
-    target = _ALIASES.get(values.get("target", ""), values.get("target"))
+    target = values.get("target")
+    target = _ALIASES.get(target, target) if isinstance(target, str) else target
     own = {
-        "readout": "sum" if target in _EXTENSIVE else "mean",
+        "readout": "sum" if isinstance(target, str) and target in _EXTENSIVE else "mean",
         "learning_rate": training.learning_rate,
     }
     return checked(Recipe, {**own, **values, "target": target})
@@ -150,13 +154,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read the settings in a TOML file, or in the `config.json` of a run.
 
     Raises:
-        FileError: the file cannot be read.
+        FileError: the file cannot be read, or a finished run's was changed.
     """
     path = Path(path)
     if path.suffix != ".json":
         return read_toml(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileError(f"cannot read {path}: {error}") from None
-    return {name: value for name, value in values.items() if name not in _FOREIGN}
+    if path.name == naming.CONFIG and (path.parent / naming.CARD).exists():
+        runs.check_config(path.parent)
+    return {name: value for name, value in runs.read_json(path).items() if name not in _FOREIGN}

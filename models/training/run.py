@@ -23,13 +23,15 @@ import optax
 from rich.console import Console
 from rich.progress import Progress
 
-from cpdjax import models
+from cpdjax import checksums, models
 from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic, clean
 from cpdjax.locks import sole_writer
+from cpdjax.models import runs
 from cpdjax.models.encoder import Encoder
+from cpdjax.models.naming import CARD, CONFIG, MODEL, SPLIT
 from cpdjax.models.training import checkpoints
 from cpdjax.models.training.baselines import baselines
 from cpdjax.models.training.batches import Batches, Labelled
@@ -38,10 +40,8 @@ from cpdjax.models.training.recipes import Recipe, renamed
 from cpdjax.models.training.standardized import Standardized, fit
 from cpdjax.models.weights import saved_models
 from cpdjax.models.weights.translate import example
-from cpdjax.models.zoo import CARD, MODEL, SPLIT
 
-_CONFIG, _LOG, _FIGURE, _CHECKPOINTS = "config.json", "log.csv", "loss.png", "checkpoints"
-_LOCK = ".lock"
+_LOG, _FIGURE, _CHECKPOINTS, _LOCK = "log.csv", "loss.png", "checkpoints", ".lock"
 _EVALUATED = 128  # Molecules that are evaluated in one call.
 COLUMNS = ("epoch", "step", "molecules", "learning_rate", "train_loss", "validation_mae", "seconds")
 
@@ -110,7 +110,7 @@ def _trained(run: Run, out: Path, progress: bool, checkpoint_seconds: float) -> 
         log = Log(out / _LOG, int(state.step))
         task = bar.add_task(run.recipe.name, total=run.steps, completed=int(state.step))
         state = _loop(run, state, folder, log, lambda: bar.advance(task), checkpoint_seconds)
-        encoder = run.encoder(state.ema)
+        encoder = replace(run.encoder(state.ema), name=out.resolve().name)
         _finish(out, run, encoder, log)
     return encoder
 
@@ -288,16 +288,32 @@ class Log:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError("it has other columns")
+            rows = list(reader)
+        for row in rows:
+            numbers = [float(row[column]) for column in COLUMNS]
+            if len(row) != len(COLUMNS) or not np.isfinite(numbers).all():
+                raise ValueError("a row holds other things than numbers")
+            int(row["step"])
+    except (OSError, ValueError, TypeError, LookupError, csv.Error) as error:
+        raise FileError(
+            f"{path} is no log of a run, or it is damaged ({error}): take it from a copy, or "
+            "remove the run's folder to train again"
+        ) from None
+    return rows
 
 
 def _claim(out: Path, run: Run) -> None:
     """Claim the folder for this run, or refuse one that holds anything else."""
     facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
-    if (out / _CONFIG).exists():
-        known = renamed(json.loads((out / _CONFIG).read_text(encoding="utf-8")))
-        changed = [k for k in facts if known.get(k) != json.loads(json.dumps(facts[k]))]
+    if (out / CONFIG).exists():
+        known = renamed(runs.read_json(out / CONFIG))
+        told = json.loads(json.dumps(facts))
+        changed = [k for k in {**told, **known} if k not in told or known.get(k) != told[k]]
         if changed:
             raise FileError(
                 f"{out} holds another run (different: {', '.join(changed)}): choose another folder"
@@ -315,7 +331,7 @@ def _claim_new(out: Path, run: Run, facts: Mapping[str, Any]) -> None:
         raise FileError(f"{out} holds something else: choose another folder")
     if (out / SPLIT).exists() and Split.load(out / SPLIT).hash != run.split.hash:
         raise FileError(f"{out} holds the split of another run: choose another folder")
-    with atomic(out / _CONFIG) as temporary:
+    with atomic(out / CONFIG) as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
@@ -326,7 +342,8 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
     test = Batches.of(held_out, values, encoder.architecture.cutoff)
     unit = structures.units[recipe.target]
     card = {
-        "name": recipe.name,
+        "format": runs.FORMAT,
+        "name": encoder.name,
         "architecture": recipe.architecture,
         "target": recipe.target,
         "unit": unit,
@@ -338,9 +355,12 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
         "validation_mae": float(log.rows[-1]["validation_mae"]),
         "test_mae": run.error(encoder.variables["params"], test),
         **baselines(split.of(structures, "train"), held_out, recipe.target),
-        "command": f"cpdjax train {_CONFIG} --out {recipe.name}",
+        "split": split.hash,
+        "command": f"cpdjax train {CONFIG} --out {encoder.name}",
     }
     plot(log.rows, unit, out / _FIGURE)
     saved_models.save(out / MODEL, encoder, {"target": recipe.target, "split": split.hash})
     with atomic(out / CARD) as temporary:  # last: from now on the run is finished
         temporary.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        kept = (CONFIG, SPLIT, _LOG, _FIGURE, f"{MODEL}/{checksums.RECORD}")
+        checksums.write(out, {CARD: temporary, **{name: out / name for name in kept}})

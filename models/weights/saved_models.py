@@ -3,9 +3,11 @@
 model.json     name, the registered name of the architecture, the fields of its Flax module, where
                the weights came from
 weights.npz    every array of the Flax variables by its path, such as "params/readout/weight"
+SHA256SUMS     the hashes of both, since format 3
 
 Neither file holds a pickle or the path of a Python module: only classes of `models/registry.py` are
-ever made, and a class that moves keeps its registered name.
+ever made, and a class that moves keeps its registered name. What the record claims is compared with
+bounds, and with the headers of the weights, before arrays are made.
 """
 
 from __future__ import annotations
@@ -15,20 +17,26 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+from pydantic import BaseModel, ConfigDict, Field
 
+from cpdjax import checksums
+from cpdjax.configuration import checked
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic
 from cpdjax.hashing import hash_file
 from cpdjax.models import registry
 from cpdjax.models.encoder import Encoder
+from cpdjax.models.hyperparameters import make
+from cpdjax.models.naming import RECORD
+from cpdjax.models.runs import read_json
 from cpdjax.models.weights.translate import shapes
 
-_RECORD, _WEIGHTS, _FORMAT = "model.json", "weights.npz", 2
+_WEIGHTS, _FORMAT = "weights.npz", 3
 #: What format 1, that of version 0.1.0, wrote in place of registered names.
 _FORMAT_1 = {
     "cpdjax.models.ani.ANI": "ani",
@@ -45,9 +53,25 @@ _FORMAT_1 = {
 }
 
 
+class _Record(BaseModel):
+    """Hold what `model.json` says, in any format."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Annotated[int, Field(ge=1, le=_FORMAT)]
+    cpdjax: Annotated[str, Field(max_length=100)]
+    name: Annotated[str, Field(max_length=200)]
+    module: Any  # compared with the registered names
+    fields: dict[str, Any]
+    aggregate: Literal["sum", "mean"]
+    origin: dict[str, Any] = {}
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Hash of the weights."""
+
+
 def is_saved(path: str | Path) -> bool:
     """Return whether `path` is a folder that `save` wrote."""
-    return (Path(path) / _RECORD).is_file()
+    return (Path(path) / RECORD).is_file()
 
 
 def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None = None) -> None:
@@ -82,7 +106,8 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
             text = json.dumps(record, indent=1, default=_described)
         except TypeError as error:
             raise InputError(f"{record['module']!r} cannot be saved: {error}") from None
-        (temporary / _RECORD).write_text(text, encoding="utf-8")
+        (temporary / RECORD).write_text(text, encoding="utf-8")
+        checksums.write(temporary, {name: temporary / name for name in (RECORD, _WEIGHTS)})
 
 
 def _described(module: Any) -> dict[str, Any]:
@@ -108,26 +133,50 @@ def load(folder: str | Path) -> Encoder:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["format"] > _FORMAT:
-            raise FileError(f"{folder} was written by cpdjax {record['cpdjax']}, newer than this")
-        if hash_file(folder / _WEIGHTS) != record["sha256"]:
-            raise FileError(f"{folder / _WEIGHTS} is not the file that was saved with {_RECORD}")
-        with np.load(folder / _WEIGHTS, allow_pickle=False) as stored:
-            arrays = {path: stored[path] for path in stored.files}
-        module = _module(record, record["format"])
-        expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
-        if {path: array.shape for path, array in arrays.items()} != expected:
-            raise FileError(f"{folder}: the weights are not those of the hyperparameters")
-        name, aggregate = record["name"], record["aggregate"]
-        return Encoder(name, module, unflatten_dict(arrays, sep="/"), aggregate)
+        record = _record(folder)
+        module = _module({"module": record.module, "fields": record.fields}, record.format)
+        arrays = _weights(folder / _WEIGHTS, record.sha256, module)
+        if record.format == _FORMAT or (folder / checksums.RECORD).exists():
+            checksums.check_files(folder, RECORD, _WEIGHTS)
+        return Encoder(record.name, module, unflatten_dict(arrays, sep="/"), record.aggregate)
     except FileError:
         raise
     except OSError as error:
         raise FileError(f"cannot read {error.filename}: {error.strerror}") from None
     except Exception as error:  # a damaged file can raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise FileError(f"{folder} is no saved model, or it is damaged: {reason}") from None
+
+
+def _record(folder: Path) -> _Record:
+    """Return what is said of the model."""
+    values = read_json(folder / RECORD)
+    given = values.get("format")
+    if isinstance(given, int) and given > _FORMAT:
+        by = values.get("cpdjax")
+        raise FileError(f"{folder} was written by cpdjax {str(by)[:50]}, newer than this")
+    return checked(_Record, values)
+
+
+def _weights(path: Path, sha256: str, module: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a file; shapes are compared before any is made."""
+    if hash_file(path) != sha256:
+        raise FileError(f"{path} is not the file that was saved with {RECORD}")
+    expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
+    with np.load(path, allow_pickle=False) as stored:
+        found = {name: _header(stored, name) for name in stored.files}
+        if found != expected:
+            raise FileError(f"{path}: the weights are not those of the hyperparameters")
+        return {name: stored[name] for name in stored.files}
+
+
+def _header(stored: Any, name: str) -> tuple[int, ...] | None:
+    """Return the shape of an array of numbers in an .npz file, without reading it."""
+    with stored.zip.open(f"{name}.npy") as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0
+        shape, _, kind = read(stream) if version == (1, 0) else (None, None, np.dtype("O"))
+    return shape if kind.kind in "fiub" else None
 
 
 def _module(record: Mapping[str, Any], written: int) -> Any:
@@ -136,10 +185,11 @@ def _module(record: Mapping[str, Any], written: int) -> Any:
     name = _FORMAT_1.get(given) if written == 1 else given
     if name not in registry.names("architecture", "part"):
         raise FileError(
-            f"its architecture {given!r} is not known: add it with cpdjax.models.register"
+            f"its architecture {str(given)[:200]!r} is not known: add it with "
+            "cpdjax.models.register"
         )
     values = {field: _restored(value, written) for field, value in record["fields"].items()}
-    return registry.class_of(name)(**values)
+    return make(registry.class_of(name), **values)
 
 
 def _restored(value: Any, written: int) -> Any:

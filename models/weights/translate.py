@@ -34,6 +34,46 @@ def require(config: Mapping[str, Any], *names: str) -> None:
             raise InputError(f"the config lacks {name!r}; it has {sorted(config)}")
 
 
+def stated(config: Mapping[str, Any], *names: str) -> None:
+    """Refuse hyperparameters without one that the state dict does not tell.
+
+    Asked last, when the state dict is known to be of the architecture: a default that is not the
+    model's own would change its numbers without a word.
+    """
+    missing = [name for name in names if name not in config]
+    if missing:
+        raise InputError(
+            f"the config lacks {' and '.join(map(repr, missing))}, which no array of the state "
+            "dict tells: give what the model was made with, the reference's default included"
+        )
+
+
+def agree(config: Mapping[str, Any], option: str, held: Any) -> None:
+    """Refuse a hyperparameter that the state dict contradicts.
+
+    Args:
+        held: what the state dict says.
+    """
+    if option not in config:
+        return
+    try:
+        given = np.asarray(config[option], float)
+    except (TypeError, ValueError):
+        given = np.full(1, np.nan)
+    told = np.asarray(held, float)
+    if told.shape != given.shape or not np.allclose(told, given, rtol=1e-5, atol=0):
+        raise InputError(
+            f"{option} is {config[option]} in the configuration, but {told.tolist()} in the state "
+            "dict"
+        )
+
+
+def last_of(state: State, name: str, place: int = -1) -> float | None:
+    """Return a number of an array of the state dict, without the noise of float32; or None."""
+    array = np.asarray(state.get(name, ()))
+    return float(str(array.ravel()[place])) if array.size else None
+
+
 def only(
     what: str, config: Mapping[str, Any], known: Sequence[str], unread: Sequence[str] = ()
 ) -> None:
@@ -118,16 +158,28 @@ def translate(
             "the state dict is of another architecture or configuration"
         )
     flat = {ours: changed(state, name, change) for ours, (name, change) in sources.items()}
-    expected = flatten_dict(shapes(module), sep="/")
+    expected = {k: leaf.shape for k, leaf in flatten_dict(shapes(module), sep="/").items()}
     for ours in sorted(expected.keys() | flat.keys()):
-        got, wanted = flat.get(ours), expected.get(ours)
-        if got is None or wanted is None or got.shape != wanted.shape:
-            name = sources[ours][0] if ours in sources else "nothing"
+        if ours not in flat or ours not in expected:
             raise InputError(
-                f"{name!r} for {ours!r}: expected shape {getattr(wanted, 'shape', None)}, "
-                f"got {getattr(got, 'shape', None)}"
+                f"{sources[ours][0] if ours in sources else 'nothing'!r} for {ours!r}: the state "
+                f"dict is of another configuration than {type(module).__name__}"
             )
+        if flat[ours].shape != expected[ours]:
+            name, change = sources[ours]
+            raise InputError(_misshapen(state, name, change, expected[ours]))
     return unflatten_dict(flat, sep="/")
+
+
+def _misshapen(
+    state: State, name: str, change: Callable[[np.ndarray], Any], ours: tuple[int, ...]
+) -> str:
+    """Return what is wrong with a shape, as the reference counts its axes."""
+    got = np.shape(state[name])
+    for made, wanted in ((np.asarray, ours), (transpose, ours[::-1])):
+        if change is made:
+            return f"{name!r}: expected shape {wanted}, got {got}"
+    return f"{name!r} has shape {got}, which is not that of the configuration"
 
 
 def changed(state: State, name: str, change: Callable[[np.ndarray], Any]) -> np.ndarray:

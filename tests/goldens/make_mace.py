@@ -45,6 +45,10 @@ def inputs(frames, elements, cutoff, head):
 GATES = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "None": None}
 
 
+# The reference's defaults that no array tells: `from_state_dict` asks for them.
+DEFAULTS = {"apply_cutoff": True}
+
+
 def build(config, energies, **scale_shift):
     """The reference's model of a configuration as `cpdjax.models.from_state_dict` takes it."""
     options = {k: v for k, v in config.items() if k != "head"} | {
@@ -119,7 +123,7 @@ def make(case, frames, config, messages, **scale_shift):
         layers,
         output,
         architecture="mace",
-        config=config,
+        config=DEFAULTS | config,
         shapes=shapes,
         scale=scale,
         state=stored,

@@ -47,6 +47,10 @@ def inputs(frames, cutoff):
     }
 
 
+# The reference's defaults that no array tells: `from_state_dict` asks for them.
+DEFAULTS = {"activation": "silu", "epsilon": 1e-8}
+
+
 def make(case, frames, scale, **config):
     options = {
         "n_atom_basis": 128,
@@ -124,7 +128,7 @@ def make(case, frames, scale, **config):
         layers,
         output,
         architecture="painn",
-        config=config,
+        config=DEFAULTS | config,
         shapes=shapes,
         scale=scale,
         state=state,

@@ -28,6 +28,10 @@ class EveryPair(torch.nn.Module):
         return torch.stack([j, i]), distances[i, j]
 
 
+# The reference's defaults that no array tells: `from_state_dict` asks for them.
+DEFAULTS = {"readout": "add", "mean": None, "std": None}
+
+
 def make(case, scale, atomref=None, **config):
     frames = common.molecules()
     z = torch.tensor(np.concatenate([f.numbers for f in frames]))
@@ -73,7 +77,7 @@ def make(case, scale, atomref=None, **config):
         layers,
         output,
         architecture="schnet",
-        config=config,
+        config=DEFAULTS | config,
         shapes=shapes,
         scale=scale,
         state=state,

@@ -110,6 +110,23 @@ def real(case, frames):
     common.save(case, frames, layers, output, model="so3lr", unused=UNUSED)
 
 
+# The reference's defaults that no array tells: `from_state_dict` asks for them.
+DEFAULTS = {
+    "message_normalization": "avg_num_neighbors",
+    "initialize_ev_to_zeros": True,
+    "qk_non_linearity": "identity",
+    "cutoff_fn": "cosine",
+    "cutoff_p": 5,
+    "activation_fn": "silu",
+    "energy_activation_fn": "silu",
+}
+SO3LR_DEFAULTS = DEFAULTS | {
+    "zbl_repulsion_bool": True,
+    "electrostatic_energy_bool": True,
+    "dispersion_energy_bool": True,
+}
+
+
 def seeded(case, frames, kind, scale, **config):
     model = kind(**config, dtype=torch.float64).eval()
     dictionary = model.state_dict()
@@ -132,7 +149,7 @@ def seeded(case, frames, kind, scale, **config):
         layers,
         output,
         architecture="so3krates",
-        config=config,
+        config=(SO3LR_DEFAULTS if kind is SO3LR else DEFAULTS) | config,
         shapes=shapes,
         scale=scale,
         state=state,

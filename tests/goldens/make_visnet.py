@@ -52,6 +52,16 @@ def watch(model):
     return layers
 
 
+# The reference's defaults that no array tells: `from_state_dict` asks for them.
+DEFAULTS = {
+    "lmax": 1,
+    "num_heads": 8,
+    "vecnorm_type": None,
+    "reduce_op": "sum",
+    "cutoff": 5.0,
+}
+
+
 def make(case, frames, scale, atomref=None, **config):
     z = torch.tensor(np.concatenate([f.numbers for f in frames]))
     positions = torch.tensor(np.concatenate([f.positions for f in frames]))
@@ -86,7 +96,7 @@ def make(case, frames, scale, atomref=None, **config):
         layers,
         output,
         architecture="visnet",
-        config=config,
+        config=DEFAULTS | config,
         shapes=shapes,
         scale=scale,
         state=state,

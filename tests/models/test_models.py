@@ -16,7 +16,8 @@ from cpdjax.models.weights import translate as weights
 from cpdjax.models.weights import wheels
 from cpdjax.models.weights.wheels import INSTALL, packaged
 
-CONFIG = {"hidden_channels": 8, "num_filters": 4, "num_interactions": 1, "num_gaussians": 5}
+SIZES = {"hidden_channels": 8, "num_filters": 4, "num_interactions": 1, "num_gaussians": 5}
+CONFIG = SIZES | {"readout": "add", "mean": None, "std": None}
 STATE = {
     "embedding.weight": np.ones((100, 8)),
     "distance_expansion.offset": np.linspace(0, 10, 5),
@@ -123,7 +124,7 @@ def test_asking_for_an_early_layer_computes_no_later_one():
 
 def test_a_model_of_random_weights_has_gradients():
     """A complete model: from `init` to a loss and its derivatives."""
-    module = schnet.SchNet(**CONFIG)
+    module = schnet.SchNet(**SIZES)
     variables = jax.jit(module.init)(jax.random.key(0), weights.example())
     encoder = models.Encoder("mine", module, variables)
     structures = Structures.from_atoms([molecule("CH4"), molecule("H2O")])
@@ -135,3 +136,36 @@ def test_a_model_of_random_weights_has_gradients():
     gradients = jax.tree.leaves(jax.jit(jax.grad(loss))(variables)["params"])
     assert all(np.isfinite(gradient).all() for gradient in gradients)
     assert any((gradient != 0).any() for gradient in gradients)
+
+
+def test_options_that_no_array_tells_are_required():
+    for option in ("readout", "mean", "std"):
+        config = {name: value for name, value in CONFIG.items() if name != option}
+        refused(STATE, f"lacks '{option}', which no array", config)
+
+
+def test_options_that_the_state_dict_contradicts():
+    assert models.from_state_dict("schnet", CONFIG, STATE).cutoff == 10.0
+    assert models.from_state_dict("schnet", CONFIG | {"cutoff": 10}, STATE).cutoff == 10.0
+    refused(STATE, "cutoff is 5.0 in the configuration, but 10.0", CONFIG | {"cutoff": 5.0})
+    refused(STATE, "cutoff is far in the configuration", CONFIG | {"cutoff": "far"})
+    rounded = STATE | {"distance_expansion.offset": np.linspace(0, 3.3, 5, dtype=np.float32)}
+    assert models.from_state_dict("schnet", CONFIG, rounded).cutoff == 3.3
+
+
+def test_options_of_another_type_or_out_of_bounds():
+    for option, value in (
+        ("num_interactions", 100_000),
+        ("num_interactions", 1.5),
+        ("num_interactions", True),
+        ("num_gaussians", 10**12),
+        ("hidden_channels", -1),
+        ("mean", float("nan")),
+    ):
+        refused(STATE, option, CONFIG | {option: value})
+
+
+def test_a_wrong_shape_is_the_references_own():
+    """Not that of the transposed kernel."""
+    wrong = STATE | {"interactions.0.mlp.0.weight": np.ones((4, 7))}
+    refused(wrong, r"'interactions.0.mlp.0.weight': expected shape \(4, 5\), got \(4, 7\)")

@@ -1,7 +1,10 @@
 """Folders of saved models: what format 1, that of version 0.1.0, wrote is read like format 2."""
 
 import hashlib
+import io
 import json
+import tracemalloc
+import zipfile
 
 import jax
 import numpy as np
@@ -10,6 +13,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from cpdjax.errors import FileError, InputError
+from cpdjax.hashing import write_sums
 from cpdjax.models import Encoder, load, registry, save
 from cpdjax.models.architectures.painn import PaiNN
 from cpdjax.models.architectures.schnet import SchNet
@@ -101,3 +105,59 @@ def test_a_class_that_is_not_registered_is_not_saved(tmp_path):
             save(tmp_path / "mine", Encoder("mine", module, {}))
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_interactions", 100_000),
+        ("num_interactions", 2.0),
+        ("num_interactions", True),
+        ("hidden_channels", 10**9),
+        ("num_gaussians", 10**12),
+        ("num_filters", "8"),
+        ("cutoff", -5.0),
+        ("cutoff", 1e300),
+        ("cutoff", None),
+        ("mean", [1.0] * 1000),
+        ("depth", 3),
+    ],
+)
+def test_a_record_out_of_bounds_is_refused_though_its_hash_is_right(field, value, tmp_path):
+    """In one line, before arrays are made: a whole machine's memory would not do for some."""
+    module = SchNet(hidden_channels=8)
+    save(tmp_path / "mine", Encoder("mine", module, random_weights(module)))
+    record = json.loads((tmp_path / "mine" / "model.json").read_text())
+    record["fields"][field] = value
+    (tmp_path / "mine" / "model.json").write_text(json.dumps(record))
+    names = ("model.json", "weights.npz")
+    write_sums(tmp_path / "mine", {name: tmp_path / "mine" / name for name in names})
+    tracemalloc.start()
+    with pytest.raises(FileError, match=field) as caught:
+        load(tmp_path / "mine")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert most < 20e6
+
+
+def test_an_array_that_claims_much_is_not_made(tmp_path):
+    module = SchNet(hidden_channels=8)
+    save(tmp_path / "mine", Encoder("mine", module, random_weights(module)))
+    path = tmp_path / "mine" / "weights.npz"
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    name = "params/lin2/bias.npy"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in (entries | {name: header.getvalue()}).items():
+            archive.writestr(entry, content)
+    record = json.loads((tmp_path / "mine" / "model.json").read_text())
+    record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "mine" / "model.json").write_text(json.dumps(record))
+    with pytest.raises(FileError, match="not those of the hyperparameters"):
+        load(tmp_path / "mine")

@@ -1,5 +1,7 @@
 """SO3krates beside its goldens: options refused, charge and spin, cells where sums end."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ from cpdjax.features.extraction import padded
 from cpdjax.models import Encoder, from_state_dict, load, save
 from cpdjax.models.architectures import so3krates
 from cpdjax.models.architectures.so3krates import So3krates
+from cpdjax.models.blocks import long_range
 from cpdjax.models.blocks.long_range import LongRange
 from cpdjax.models.weights.translate import shapes
 
 CONFIG = {"r_max": 4.0, "degrees": [1, 2], "num_features": 8, "num_heads": 2}
+WIDTH = {"dispersion_energy_cutoff_lr_damping": 2.0}
 WITH_TERMS = {"zbl_repulsion.a1_raw": np.ones(1)}
 
 
@@ -39,8 +43,10 @@ def test_options_that_are_not_ported_are_refused(option, match):
 @pytest.mark.parametrize(
     ("config", "state", "match"),
     [
-        (CONFIG | {"r_max_lr": 12.0}, WITH_TERMS, "r_max_lr"),
-        (CONFIG, WITH_TERMS, "r_max_lr"),  # 12 Å is the reference's default
+        (CONFIG | {"r_max_lr": 12.0}, WITH_TERMS, "dispersion_energy_cutoff_lr_damping"),
+        (CONFIG | {"r_max_lr": 1.5} | WIDTH, WITH_TERMS, "larger than 2.0 Å"),
+        (CONFIG | {"r_max_lr": -12.0} | WIDTH, WITH_TERMS, "cutoff: Input should be greater"),
+        (CONFIG, WITH_TERMS, "lacks 'r_max_lr'"),  # 12 Å is the reference's default
         (CONFIG | {"r_max_lr": None, "use_pme": True}, WITH_TERMS, "mesh"),
         ({"r_max": 4.0}, {}, "lacks 'degrees'"),
         (CONFIG, {"embedding.weight": np.ones((3, 3))}, "another architecture"),
@@ -114,3 +120,68 @@ def test_charge_and_unpaired_electrons_are_read():
     assert len(set(np.round(output[:3], 6).tolist())) == 3
     assert output[3] == 0
     assert np.isfinite(gradient).all()
+
+
+def switch(x, on, off):
+    """1 before `on`, 0 behind `off`, smooth between."""
+    c = (x - on) / (off - on)
+    up, down = (np.exp(-1 / np.where(y > 0, y, 1)) * (y > 0) for y in (1 - c, c))
+    return up / (up + down + 1e-12)
+
+
+def test_the_long_range_cutoff_is_that_of_the_calculator():
+    """Electrostatics as pairs of shifted forces, dispersion times a switch, as the package says."""
+    cutoff, width, scale = 5.0, 2.0, 4.0
+    rng = np.random.default_rng(3)
+    positions, q = rng.normal(size=(6, 3)) * 3, rng.normal(size=6)
+    r = np.linalg.norm(positions[:, None] - positions, axis=-1) + np.eye(6)
+    pair = ~np.eye(6, dtype=bool)
+    assert ((r > cutoff) & pair).any()
+    assert ((r < cutoff) & (r > 0.45 * cutoff) & pair).any()
+    erf = np.vectorize(math.erf)
+    potential = erf(r / scale) / r
+    end = math.erf(cutoff / scale) / cutoff
+    force = (2 * cutoff * math.exp(-((cutoff / scale) ** 2)) / (math.sqrt(math.pi) * scale)
+             - math.erf(cutoff / scale)) / cutoff**2  # fmt: skip
+    f = switch(r, 0.45 * cutoff, cutoff)
+    shifted = potential - end - force * (r - cutoff)
+    both = np.where(pair & (r < cutoff), f * (potential - end) + (1 - f) * shifted, 0)
+    expected = 0.5 * long_range.COULOMB * q * (both @ q)
+    with jax.enable_x64(True):
+        found = long_range.coulomb(q[None], r[None], pair[None], scale, cutoff)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        whole = long_range.coulomb(q[None], r[None], pair[None], scale, 1e6)
+        np.testing.assert_allclose(
+            whole, long_range.coulomb(q[None], r[None], pair[None], scale), atol=1e-4
+        )
+        ours = long_range._switch(jax.numpy.asarray((r - cutoff + width) / width))
+    np.testing.assert_allclose(ours, switch(r, cutoff - width, cutoff), atol=1e-12)
+
+
+def so3lr(**options):
+    try:
+        return load("so3lr", **options)
+    except FileError as absent:
+        pytest.skip(str(absent))
+
+
+def test_so3lr_takes_the_cutoff_of_its_calculator():
+    """It changes the energy of two molecules far apart, not their features."""
+    near = molecule("H2O")
+    frame = near + near
+    frame.positions[3:] += [7.0, 0, 0]
+    structures = Structures.from_atoms([frame])
+    plain, cut, far = so3lr(), so3lr(long_range_cutoff=12.0), so3lr(long_range_cutoff=1000.0)
+    assert (plain.architecture.long_range.cutoff, cut.architecture.long_range.cutoff) == (None, 12)
+    batch = padded(plain, structures, np.arange(1), 6)
+    energies = [float(model.output(batch)[0]) for model in (plain, cut, far)]
+    assert abs(energies[1] - energies[0]) > 0.1
+    # Potentials are shifted by their value at the cutoff, which falls as its inverse.
+    assert energies[2] == pytest.approx(energies[0], abs=2 * abs(energies[1] - energies[0]) / 80)
+    for layer, features in plain.features(batch).items():
+        np.testing.assert_allclose(features.array, cut.features(batch)[layer].array, rtol=1e-6)
+    for wrong in (0.0, -1.0, 2.0, float("nan"), "far", True):
+        with pytest.raises(InputError, match="cutoff"):
+            load("so3lr", long_range_cutoff=wrong)
+    with pytest.raises(UnknownNameError, match="did you mean long_range_cutoff"):
+        load("so3lr", long_range_cut=12.0)
