@@ -57,8 +57,7 @@ def _end(number: signal.Signals) -> None:
     """Remove what is temporary, say why, and end without the ends of other threads."""
     files = sys.modules.get("cpdjax.files")  # not yet there during the first imports
     try:
-        if hasattr(files, "abandon"):
-            files.abandon()
+        getattr(files, "abandon", lambda: None)()
     finally:
         goes_on = len(sys.argv) > 1 and sys.argv[1] in _GO_ON
         line = f"cpdjax: {_LINES[number]}" + "; the same command goes on where it stopped" * goes_on

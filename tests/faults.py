@@ -60,9 +60,10 @@ COMMANDS = {
     "extract": ["extract", "coulomb-spectrum", "mine.extxyz", "--out", "out.zarr"],
     "train": ["train", "recipe.toml", "--out", "out"],
 }
+MAIN = ("sweep", "extract", "train")
 TOLD, LOST = ("told", "mended", "harmless"), ("silent", "traceback", "lost", "left over", "late")
 KINDS = {  # of the files that each command writes: those whose names match
-    "sweep": ("out/sweep.json", "out/units/*.npz", "out/features/**/c/*", "out/**/zarr.json",
+    "sweep": ("out/sweep.json", "out/units/*.npz", "out/features/**/c/**/*", "out/**/zarr.json",
               "out/results.zarr/r2_geom/*.*", "out/results.zarr/.z*", "out/results.csv",
               "out/*.png", "out/**/SHA256SUMS"),
     "netcdf": ("out/results.nc",),
@@ -362,21 +363,36 @@ def used(folder: Path, name: str, expected: str) -> tuple[str, str]:
     return "told" if told else "harmless", ""
 
 
-def faults(bench: Bench, rounds: int, fast: bool) -> None:
-    may_mount = os.getuid() == 0 and shutil.which("mount")
-    for name in ("sweep", "extract", "train"):
-        bench.kills_at_renames(name, 5 if fast else 1)
-    for index in range(rounds):
-        for name in ("sweep", "extract", "train"):
+def renames(bench: Bench, rounds: int, fast: bool) -> None:
+    for name in MAIN:
+        bench.kills_at_renames(name, 20 if fast else 1)
+
+
+def processes(bench: Bench, rounds: int, fast: bool) -> None:
+    for _ in range(rounds):
+        for name in MAIN:
             bench.kill_at_random(name)
             bench.pair(name)
-            bench.starve(name, [0, 100, 1000, 4000, 10_000, 30_000][index % 6])
+
+
+def disks(bench: Bench, rounds: int, fast: bool) -> None:
+    may_mount = os.getuid() == 0 and shutil.which("mount")
+    for index in range(rounds):
+        for name in MAIN:
+            bench.starve(name, [1000, 4000, 10_000, 30_000][index % 4])
             if may_mount:
                 bench.full_disk(name, 48 + 24 * (index % 8))
+    for name in MAIN if may_mount else ():
+        bench.read_only(name)
+
+
+def signals(bench: Bench, rounds: int, fast: bool) -> None:
+    for index in range(rounds):
+        for name in MAIN:
             bench.signal(name, [signal.SIGINT, signal.SIGTERM][index % 2], twice=index % 3 == 0)
-    if may_mount:
-        for name in ("sweep", "extract", "train"):
-            bench.read_only(name)
+
+
+def damage(bench: Bench, rounds: int, fast: bool) -> None:
     for name, patterns in KINDS.items():
         for pattern in patterns:
             for how, times in (("flip", 40), ("cut", 5), ("removal", 5)):
@@ -384,17 +400,22 @@ def faults(bench: Bench, rounds: int, fast: bool) -> None:
                     bench.damage(name, pattern, how, use=index < rounds)
 
 
+GROUPS = {group.__name__: group for group in (renames, processes, disks, signals, damage)}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10, help="how often each fault happens")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fast", action="store_true", help="every fifth rename, one damage each")
+    parser.add_argument("--groups", nargs="*", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--fast", action="store_true", help="few renames, one damage each")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch))
-        faults(bench, arguments.rounds, arguments.fast)
+        for group in arguments.groups:
+            GROUPS[group](bench, arguments.rounds, arguments.fast)
     print(bench.table())
     return int(any(key[2] in LOST for key in bench.counts))
 
