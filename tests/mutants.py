@@ -172,14 +172,14 @@ def examine(module: str | None, code: object, killers: list[str]) -> str:
         os._exit(0)
     os.close(write)
     until = time.monotonic() + SECONDS
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > until:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return "time"
         time.sleep(0.05)
     with os.fdopen(read) as found:
-        return found.read()
+        return found.read() if ended[1] == 0 else f"ended by {ended[1]}"
 
 
 def prepare() -> None:

@@ -95,7 +95,6 @@ def test_without_standardising():
     assert_oracle(found, X, Y, standardize=False)
 
 
-@pytest.mark.slow
 def test_leave_one_molecule_out_chooses_as_brute_force_does():
     found = equivariant_cpd(X, Y, folds=IDS, alphas="loo", predictions=True)
     train = np.flatnonzero(IDS != 0)
