@@ -69,7 +69,7 @@ KINDS = {  # of the files that each command writes: those whose names match
     "netcdf": ("out/results.nc",),
     "extract": ("out.zarr/**/c/**/*", "out.zarr/**/zarr.json", "out.zarr/SHA256SUMS"),
     "train": ("out/model/weights.npz", "out/model/model.json", "out/split.npz",
-              "out/checkpoints/*.npz"),
+              "out/checkpoints/*/**/*"),
 }  # fmt: skip
 
 
