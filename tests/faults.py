@@ -29,7 +29,8 @@ import numpy as np
 from ase.build import molecule
 from ase.io import write
 
-from cpdjax import cli, files, read_features
+from cpdjax import files, read_features
+from cpdjax.cli import app
 from cpdjax.errors import InputError
 from cpdjax.features import store
 from cpdjax.files import remove
@@ -106,7 +107,7 @@ def start(folder, command, prepare=lambda: None):
     status = 1
     try:
         prepare()
-        cli.main()
+        app.main()
     except SystemExit as end:
         status = int(end.code or 0)
     except BaseException:
@@ -301,7 +302,12 @@ class Bench:
     def signal(self, name: str, number: signal.Signals, twice: bool) -> None:
         """Interrupt the installed command, in a process of its own."""
         folder = self.fresh()
-        script = [sys.executable, "-c", "from cpdjax_start import main; main()", *COMMANDS[name]]
+        script = [
+            sys.executable,
+            "-c",
+            "from cpdjax.cli.start import main; main()",
+            *COMMANDS[name],
+        ]
         child = subprocess.Popen(script, cwd=folder, stderr=subprocess.PIPE, text=True,
                                  stdout=subprocess.DEVNULL)  # fmt: skip
         time.sleep(random.uniform(0.3, 12))

@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 from e3nn_jax import Irreps, IrrepsArray
 
-from cpdjax import Structures, cli
+from cpdjax import Structures
+from cpdjax.cli import app
 
 ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "goldens"
@@ -30,7 +31,7 @@ def call(*arguments):
     ):
         patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
         try:
-            cli.main()
+            app.main()
         except SystemExit as stopped:
             return stopped.code, out.getvalue(), err.getvalue()
     pytest.fail("main returns without a status")

@@ -12,7 +12,7 @@ import typer
 
 import cpdjax
 from cpdjax import checks
-from cpdjax.cli import app
+from cpdjax.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "notebooks").rglob("*.md"))

@@ -1,6 +1,6 @@
 """`python -m cpdjax.cli` runs what `cpdjax` runs."""
 
-from cpdjax_start import main
+from cpdjax.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,8 @@ from ase.io import write
 from helpers import GOLDENS
 
 import cpdjax
-from cpdjax import Structures, cli, models
+from cpdjax import Structures, models
+from cpdjax.cli import app
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.extraction import padded
 from cpdjax.models.architectures import mace
@@ -54,7 +55,7 @@ def call(*arguments):
     ):
         patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            app.main()
     return stopped.value.code, out.getvalue(), err.getvalue()
 
 

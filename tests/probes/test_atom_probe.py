@@ -11,7 +11,7 @@ from atom_data import ATOMS, NUMBERS, OFFSETS, OWNER, SETTINGS, STRUCTURES, X, Y
 
 import cpdjax
 from cpdjax import InputError, atom_cpd
-from cpdjax.cli import app
+from cpdjax.cli.app import app
 from cpdjax.configuration import checked
 from cpdjax.probes.atoms import one_hot
 from cpdjax.probes.folds import kfold, nested, of_atoms

@@ -1,8 +1,8 @@
 """Start the command `cpdjax`: first what ends it on a signal, then its imports, which take seconds.
 
-This file stands outside the package, because Python imports the whole package before any file of
-it. A signal ends the command wherever it is, within moments and with one line: all that it writes
-is whole or not there, so nothing is lost but the work of the last seconds.
+Nothing heavy is imported here, nor by the package itself before it is used. A signal ends the
+command wherever it is, within moments and with one line: all that it writes is whole or not there,
+so nothing is lost but the work of the last seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _GO_ON = ("sweep", "extract", "train", "reproduce", "recommend")
 def main() -> None:
     """Run the command that the arguments name."""
     end_on_signals()
-    from cpdjax.cli import main as run
+    from cpdjax.cli.app import main as run
 
     run()
 

@@ -12,8 +12,8 @@ import pytest
 BUSY = """
 import os, re, sys, time
 sys.argv = ["cpdjax", "sweep"]
-import cpdjax_start
-cpdjax_start.end_on_signals()
+from cpdjax.cli import start
+start.end_on_signals()
 from cpdjax.files import atomic
 with atomic("mine.txt") as temporary:
     temporary.write_text("half")
@@ -49,7 +49,7 @@ def test_signals_while_busy(tmp_path, number, word, times):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_signals_during_the_imports(tmp_path):
-    code = "print(flush=True); import cpdjax_start; print(flush=True); cpdjax_start.main()"
+    code = "print(flush=True); from cpdjax.cli import start; print(flush=True); start.main()"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     process.stdout.readline(), process.stdout.readline()
@@ -63,9 +63,10 @@ def test_an_ignored_signal_stays_ignored(monkeypatch):
 import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 before = signal.getsignal(signal.SIGINT)
-import cpdjax, cpdjax.cli, cpdjax_start
+import cpdjax, cpdjax.cli.app
+from cpdjax.cli import start
 assert signal.getsignal(signal.SIGINT) is before
-cpdjax_start.end_on_signals()
+start.end_on_signals()
 assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 """
     subprocess.run([sys.executable, "-c", code], check=True)
