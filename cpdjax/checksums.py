@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ def seal(path: Path) -> None:
     """Record what a file or a folder holds, at the end of the file or in the folder."""
     if path.is_dir():
         hashes = {_name(path, file): hash_file(file) for file in files_of(path)}
-        (path / RECORD).write_text(_text(hashes), encoding="utf-8", newline="\n")
+        (path / RECORD).write_bytes(_text(hashes))
     else:
         line = f"\n#cpdjax sha256 {hash_file(path)}\n"
         with path.open("ab") as stream:
@@ -58,7 +59,7 @@ def write(folder: Path, files: Mapping[str, Path], others: Hashes | None = None)
     """
     hashes = {**(others or {}), **{name: hash_file(file) for name, file in files.items()}}
     with atomic(folder / RECORD) as temporary:
-        temporary.write_text(_text(hashes), encoding="utf-8", newline="\n")
+        temporary.write_bytes(_text(hashes))
 
 
 def recorded(folder: Path) -> Hashes | None:
@@ -68,7 +69,7 @@ def recorded(folder: Path) -> Hashes | None:
         FileError: the record is damaged.
     """
     try:
-        lines = (folder / RECORD).read_bytes().decode().split("\n")
+        lines = os.fsdecode((folder / RECORD).read_bytes()).split("\n")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -150,8 +151,8 @@ def _name(folder: Path, file: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _text(hashes: Hashes) -> str:
-    return "".join(f"{found}  {name}\n" for name, found in sorted(hashes.items()))
+def _text(hashes: Hashes) -> bytes:
+    return b"".join(f"{h}  ".encode() + os.fsencode(n) + b"\n" for n, h in sorted(hashes.items()))
 
 
 def _is_zarr(path: Path) -> bool:

@@ -20,7 +20,12 @@ from cpdjax.cli.terminal import put, say, show, show_all_characters, show_progre
         ("utf-8", "R² of α in Å │ 分 –"),
     ],
 )
-def test_a_terminal_that_lacks_characters_shows_stand_ins(encoding, expected, monkeypatch):
+def test_a_terminal_that_lacks_characters_shows_stand_ins(
+    encoding, expected, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    Path("α").mkdir()
+    Path("α/\udcff").touch()
     text = "R² of α in Å │ 分 –"
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
     for name, stream in streams.items():
