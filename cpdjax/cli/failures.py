@@ -92,9 +92,10 @@ def _cure(error: Exception) -> str | None:
 
 def _missing_platform() -> str | None:
     """Return a complaint where JAX is told to use a platform that this machine does not have."""
-    asked = jax.config.jax_platforms
+    config: Any = jax.config
+    asked = config.jax_platforms
     use_any_platform()
-    if jax.config.jax_platforms == asked:
+    if config.jax_platforms == asked:
         return None
     there = "cpu"
     with suppress(Exception):

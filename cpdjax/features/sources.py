@@ -132,19 +132,14 @@ def _computed(
             f"model {source.name!r} needs structures to run on, but the targets came with formulas "
             'only: give dataset="qm9" or a structure file'
         )
+    pool = pool or "mean"
     before = "norm-then-pool" if invariants == "norm-then-pool" else None
-    if keep is not None:
-        return kept_features(
-            keep, Extraction.of(source, structures, layers, pool, before), progress
+    if keep is None:
+        return extract(
+            source, structures, pool=pool, layers=layers, invariants=before, progress=progress
         )
-    return extract(
-        source,
-        structures,
-        pool=pool or "mean",
-        layers=layers,
-        invariants=before,
-        progress=progress,
-    )
+    run = Extraction.of(source, structures, layers, pool, before)
+    return kept_features(keep, run, progress)
 
 
 def _check_pooling(features: Features, pool: str | None) -> None:

@@ -27,8 +27,8 @@ def text_table(found: Ladder, targets: Sequence[str], title: str = "") -> Table:
             last = i == len(beyond)
             scores = [f"{r2[i, t]:.3f}", f"{added[i, t]:+.3f}"]
             scores.append("" if last else f"{beyond[i, t]:.3f}")
-            name = for_terminal("" if i else target)
+            of_target = for_terminal("" if i else target)
             shown.add_row(
-                name, for_terminal(rung), str(found.columns[i]), *scores, end_section=last
+                of_target, for_terminal(rung), str(found.columns[i]), *scores, end_section=last
             )
     return shown
