@@ -25,7 +25,7 @@ MOST_SEED = 2**32 - 1
 #: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
 _ROW_LABELS = re.compile(
-    r"_*(|unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
+    r"_*(unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
     r"|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
     r"|.*_(ids?|idx|uu?id)"
     r"|(mol|molecule|struct|structure|sample|frame|conf|conformer|compound|crystal|system|entry"
@@ -106,7 +106,8 @@ def labels_rows(name: str) -> bool:
     [False, False, False, False]
     """
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return _ROW_LABELS.fullmatch(re.sub(r"\W+", "_", words)) is not None
+    label = _ROW_LABELS.fullmatch(re.sub(r"\W+", "_", words))
+    return name.strip() in ("", "#") or label is not None
 
 
 def real_array(name: str, value: Any) -> Any:

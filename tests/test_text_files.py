@@ -7,7 +7,7 @@ from helpers import ROOT
 
 METHODS = {"open", "read_text", "write_text", "fdopen", "NamedTemporaryFile", "TextIOWrapper"}
 #: Whose `open` opens no text, or takes no encoding.
-OTHERS = {"os", "np", "h5py", "zarr", "zipfile", "archive", "xr"}
+OTHERS = {"os", "np", "h5py", "zarr", "zipfile", "archive", "xr", "zip"}
 FILES = sorted(
     path for top in ("cpdjax", "models", "benchmarks") for path in (ROOT / top).rglob("*.py")
 )
@@ -15,7 +15,8 @@ FILES = sorted(
 
 def opens_text_without_encoding(call):
     name = getattr(call.func, "attr", getattr(call.func, "id", None))
-    owner = getattr(getattr(call.func, "value", None), "id", None)
+    owner = getattr(call.func, "value", None)
+    owner = getattr(owner, "id", getattr(owner, "attr", None))
     if name not in METHODS or owner in OTHERS or any(k.arg == "encoding" for k in call.keywords):
         return False
     given = [*call.args, *(k.value for k in call.keywords if k.arg == "mode")]

@@ -346,7 +346,7 @@ def test_a_failed_check_has_status_one(finished, files, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--alpha", "many"], '--alpha must be a number or "loo"'),
+        (["--alpha", "many"], "--alpha must be a number from 0 to"),
         (["--layers", "lost"], "unknown layer 'lost'"),
         (["--features", "flat.npz"], "every feature is constant"),
     ],

@@ -10,7 +10,8 @@ import pytest
 
 #: Busy in compiled code, which no handler of Python interrupts, with a file half written.
 BUSY = """
-import os, re, sys, time
+import os, re, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 sys.argv = ["cpdjax", "sweep"]
 from cpdjax.cli import start
 start.end_on_signals()
@@ -49,7 +50,8 @@ def test_signals_while_busy(tmp_path, number, word, times):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_signals_during_the_imports(tmp_path):
-    code = "print(flush=True); from cpdjax.cli import start; print(flush=True); start.main()"
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "print(flush=True); from cpdjax.cli import start; print(flush=True); start.main()"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     process.stdout.readline(), process.stdout.readline()

@@ -12,8 +12,8 @@ import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
+from cpdjax import checksums
 from cpdjax.errors import FileError, InputError
-from cpdjax.hashing import write_sums
 from cpdjax.models import Encoder, load, registry, save
 from cpdjax.models.architectures.painn import PaiNN
 from cpdjax.models.architectures.schnet import SchNet
@@ -131,7 +131,7 @@ def test_a_record_out_of_bounds_is_refused_though_its_hash_is_right(field, value
     record["fields"][field] = value
     (tmp_path / "mine" / "model.json").write_text(json.dumps(record))
     names = ("model.json", "weights.npz")
-    write_sums(tmp_path / "mine", {name: tmp_path / "mine" / name for name in names})
+    checksums.write(tmp_path / "mine", {name: tmp_path / "mine" / name for name in names})
     tracemalloc.start()
     with pytest.raises(FileError, match=field) as caught:
         load(tmp_path / "mine")

@@ -480,7 +480,7 @@ def spoiled(value):
         ({"sizes": []}, "sizes: "),
         ({"folds": 13, "group_by": "formula"}, "13 folds need at least as many groups, got 12"),
         ({"alphas": -1}, "alphas: Input should be greater than or equal to 0"),
-        ({"alphas": [np.nan]}, "alphas: Input should be a finite number"),
+        ({"alphas": [np.nan]}, "alphas: Input should be"),
         ({"alphas": []}, "alphas: "),
         ({"seed": -1}, "seed: "),
         ({"repeat": 2}, "did you mean repeats"),
