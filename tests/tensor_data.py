@@ -9,6 +9,7 @@ from e3nn_jax import IrrepsArray
 from cpdjax import Structures
 from cpdjax.features.features import Features
 from cpdjax.sweeps.probe_kinds import KINDS
+from cpdjax.sweeps.settings import Settings
 
 IRREPS = "3x0e + 4x1o + 2x1e + 4x2e"
 
@@ -22,7 +23,8 @@ def toy(structures, parity=True, rows=None):
     parts[1][:, 3:6] += dipole
     parts[3][:, 5:10] += 2 * quadrupole
     layer = IrrepsArray(IRREPS, np.concatenate(parts, axis=1))
-    return Features({"first": layer}, "toy", "mean", structures.geometry_hash, parity=parity)
+    pool = KINDS[rows or "equivariant"].rows.pool(Settings()) or "mean"
+    return Features({"first": layer}, "toy", pool, structures.geometry_hash, parity=parity)
 
 
 SETTINGS = {"sizes": [10, 20], "repeats": 2, "folds": 2, "alphas": [0.1, 3.0], "seed": 4}

@@ -20,6 +20,7 @@ _ATOM_RESULTS = {"forces": "eV/Å", "charges": "e", "magmoms": "μB"}
 # written as S, as 2S or as the multiplicity 2S + 1, depending on the program.
 _ELECTRONIC = {
     **dict.fromkeys(("charge", "totalcharge", "netcharge", "molecularcharge", "q"), "charge"),
+    **dict.fromkeys(("totcharge", "chargetotal", "formalcharge"), "charge"),
     **dict.fromkeys(("unpaired", "unpairedelectrons", "numunpairedelectrons"), "unpaired"),
     **dict.fromkeys(("nunpaired", "uhf", "nupdown"), "unpaired"),
     **dict.fromkeys(("multiplicity", "spinmultiplicity", "mult"), "multiplicity"),

@@ -113,9 +113,9 @@ def _divided(
         a = a.astype(dtype)
         unit = _beyond(_exponents(a, axes), _room(a.dtype))
         return multiplied(a, -unit), unit
-    _check_span(name, a, dtype, axes)
-    wide = np.dtype(np.float64)
-    unit = _beyond(_exponents(a, axes), _room(wide))
+    exponents, wide = _exponents(a, axes), np.dtype(np.float64)
+    _check_span(name, a, exponents, dtype, axes)
+    unit = _beyond(exponents, _room(wide))
     a = multiplied(a, -unit)
     if dtype.itemsize >= wide.itemsize:
         return a, unit
@@ -129,7 +129,7 @@ def _alike(c: Any, dtype: np.dtype) -> Any:
     if _traced(c):
         c = c.astype(dtype)
     else:
-        _check_span("C", c, dtype, ROWS)
+        _check_span("C", c, _exponents(c, ROWS), dtype, ROWS)
     room = _room(dtype)
     largest = _exponents(c, (-2, -1))
     common = _beyond(largest, room)
@@ -186,11 +186,12 @@ def _check_squares(x: Any, alphas: Any, dtype: np.dtype, axes: tuple[int, ...]) 
         )
 
 
-def _check_span(name: str, a: Any, dtype: np.dtype, axes: tuple[int, ...]) -> None:
+def _check_span(
+    name: str, a: Any, exponents: np.ndarray, dtype: np.dtype, axes: tuple[int, ...]
+) -> None:
     """Refuse columns of values so far apart that the squares of both fit in no unit."""
     room = int(jnp.finfo(dtype).maxexp) // 2 - 8
-    a = np.asarray(a)
-    wild = _exponents(a, axes) > room
+    wild = exponents > room
     if not wild.any():
         return
     sizes = np.abs(np.asarray(a, np.float64))

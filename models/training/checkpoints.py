@@ -6,7 +6,10 @@ damaged, the run goes on from the one before it.
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,14 +27,34 @@ State = TypeVar("State")
 
 
 def save(folder: Path, step: int, state: object) -> None:
-    """Write a state whole or not at all, and remove those before the last two."""
-    with atomic(folder / str(step)) as temporary, ocp.StandardCheckpointer() as checkpointer:
+    """Write a state whole or not at all, and remove those before the last two.
+
+    Raises:
+        FileError: it cannot be written, such as on a full disk.
+    """
+    with atomic(folder / str(step)) as temporary:
         temporary.mkdir()
-        checkpointer.save(temporary.absolute() / _STATE, state)
-        checkpointer.wait_until_finished()
+        try:
+            with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                args = ocp.args.StandardSave(state)
+                checkpointer.save(temporary.absolute() / _STATE, args=args)
+        except Exception as error:  # what lies below Orbax has errors of its own
+            reason = " ".join(str(error).split())[-200:]  # the cause stands last
+            raise FileError(f"cannot write the checkpoint {folder / str(step)}: {reason}") from None
         checksums.seal(temporary)
     for old in _steps(folder)[_KEPT:]:
         remove(old)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Orbax from writing to the log what it raises as well."""
+    log = logging.getLogger("absl")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def restore(folder: Path, first: State) -> State:

@@ -295,9 +295,9 @@ def test_the_page_says_pass_and_the_status_is_zero(finished):
     assert "mine / last / 0e" in printed  # the last layer
     assert "first" not in printed
     pngs = {"isomers.png", "planted.png", "compositional.png", "leakage.png"}
-    assert {p.name for p in out.iterdir()} == {"checks.md", "checks.csv"} | pngs
-    for path in out.iterdir():
-        assert f"saved {path}" in printed
+    assert {p.name for p in out.iterdir()} == {"checks.md", "checks.csv", "SHA256SUMS"} | pngs
+    for name in {"checks.md", "checks.csv"} | pngs:
+        assert f"saved {out / name}" in printed
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in pngs)
     text = (out / "checks.md").read_text()
     assert "# All checks pass" in text
