@@ -347,6 +347,8 @@ class Structures:
         skip = {"id", "smiles", "occupancy", *used}.difference(named or ())
         found, lacking = columns_of(info, skip)
         if named is None:
+            absent = {key: sum(key not in row for row in info) for key in ("id", "smiles")}
+            lacking |= {key: n for key, n in absent.items() if 0 < n < len(info)}
             warn_left_out("entries", lacking, len(frames))
             found |= given
         else:

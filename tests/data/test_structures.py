@@ -408,3 +408,11 @@ def test_a_site_that_a_file_gives_twice_is_named():
         Structures.from_atoms([salt, twice])
     assert "write more digits" in str(caught[0].message)
     assert Structures.from_atoms([salt, molecule("H2")]).overlap is None
+
+
+def test_names_that_some_structures_lack_are_named_when_left_out():
+    frames = [molecule("H2O"), molecule("CH4")]
+    frames[0].info["id"] = "water"
+    with pytest.warns(UserWarning, match="'id' \\(missing from 1 of 2\\)"):
+        made = Structures.from_atoms(frames)
+    assert made.ids.tolist() == ["structures_0", "structures_1"]
