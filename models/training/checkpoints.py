@@ -6,7 +6,10 @@ damaged, the run goes on from the one before it.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from cpdjax import checksums
@@ -21,6 +25,7 @@ from cpdjax.errors import FileError
 from cpdjax.files import atomic, clean, remove
 
 _KEPT = 2
+_BESIDE = 2**20  # bytes of Orbax's own files, at most
 _STATE = "state"
 
 State = TypeVar("State")
@@ -30,8 +35,14 @@ def save(folder: Path, step: int, state: object) -> None:
     """Write a state whole or not at all, and remove those before the last two.
 
     Raises:
-        FileError: it cannot be written, such as on a full disk.
+        OSError: the disk is full.
+        FileError: it cannot be written for another reason.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Orbax leaves threads behind where the disk is full, so it does not begin there.
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state)) + _BESIDE
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / str(step)))
     with atomic(folder / str(step)) as temporary:
         temporary.mkdir()
         try:
