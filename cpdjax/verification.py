@@ -32,11 +32,11 @@ def verify(path: str | Path) -> list[Item]:
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "note.txt").write_text("whole")
+    >>> _ = (folder / "note.txt").write_text("whole", encoding="utf-8")
     >>> checksums.add(folder, [folder / "note.txt"])
     >>> [item.verdict for item in verify(folder)]
     ['ok']
-    >>> _ = (folder / "note.txt").write_text("altered")
+    >>> _ = (folder / "note.txt").write_text("altered", encoding="utf-8")
     >>> [item.verdict for item in verify(folder)]
     ['damaged']
     """

@@ -106,14 +106,7 @@ class Features(Mapping[str, IrrepsArray]):
             InputError: if the layer was made into scalars in another way, or if norms before
                 pooling are asked of features that are already pooled.
         """
-        array = self[layer]
-        made = self.invariants if layer in self.origins else ""
-        how = how or made or INVARIANTS[0]
-        if made and how != made:
-            raise InputError(
-                f"{self.model!r}, layer {layer!r}, holds scalars made by {made}, and {how} is "
-                f"asked for: leave `invariants` out, or extract the layer anew"
-            )
+        array, how = self[layer], self.way(layer, how)
         if layer not in self.origins:
             if how == "norm-then-pool" and array.irreps.lmax > 0 and self.pool != "none":
                 raise InputError(
@@ -126,6 +119,20 @@ class Features(Mapping[str, IrrepsArray]):
             raise UnknownNameError("irrep", irrep, dict(blocks))
         kept = np.repeat([irrep in (None, kind) for kind, _ in blocks], [n for _, n in blocks])
         return np.asarray(array.array)[:, kept]
+
+    def way(self, layer: str, how: str | None = None) -> str:
+        """Return how the scalars of a layer are made: as they were, or else as is asked for.
+
+        Raises:
+            InputError: if they were made in another way than the one that is asked for.
+        """
+        made = self.invariants if layer in self.origins else ""
+        if made and how not in (None, made):
+            raise InputError(
+                f"{self.model!r}, layer {layer!r}, holds scalars made by {made}, and {how} is "
+                f"asked for: leave `invariants` out, or extract the layer anew"
+            )
+        return made or how or INVARIANTS[0]
 
     def irreps_of(self, layer: str) -> tuple[str, ...]:
         """Return the kinds of irreps in a layer, or from which its scalars were made."""

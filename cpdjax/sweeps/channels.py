@@ -13,7 +13,7 @@ from jaxtyping import Float
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
-from cpdjax.irreps import INVARIANTS, components
+from cpdjax.irreps import components
 from cpdjax.validation import check_finite
 
 #: The name of the channel that holds all invariants of a layer together, in the place of an irrep.
@@ -109,7 +109,7 @@ def channels(
             check_finite(f"scalars of features {f.model!r}, layer {layer!r},", matrix)
             varying = (matrix != matrix[:1]).any(0)
             kept = matrix[:, varying]
-            made = how or f.invariants or INVARIANTS[0]
+            made = f.way(layer, how)
             found.append(
                 Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity, f.pool, made)
             )

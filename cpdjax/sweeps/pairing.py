@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from cpdjax.data.tables.table import rows_of
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.sweeps.targets import Targets
@@ -24,7 +24,7 @@ def paired(features: Features, targets: Targets) -> Features:
             error says what differs.
 
     Warns:
-        UserWarning: the features have molecules that the targets lack.
+        LeftOutWarning: the features have molecules that the targets lack.
     """
     if features.structures_hash and targets.structures_hashes:
         if features.structures_hash not in targets.structures_hashes:
@@ -62,29 +62,15 @@ def _difference(features: Features, targets: Targets) -> str:
 
 def _joined(features: Features, theirs: np.ndarray, ours: np.ndarray) -> Features:
     """Return the rows of the features in the order of the targets' ids."""
-    for what, ids in ((f"features {features.model!r}", theirs), ("targets", ours)):
-        again = pd.Index(ids).duplicated()
-        if again.any():
-            raise InputError(f"the {what} have id {str(ids[again][0])!r} more than once")
-    rows = pd.Index(theirs).get_indexer(pd.Index(ours))
-    if (rows < 0).any():
-        raise InputError(
-            f"features {features.model!r} have no row for {np.sum(rows < 0)} of {len(ours)} "
-            f"molecules, the first {str(ours[np.argmin(rows)])!r}; expected its id in the column "
-            "'id'"
-        )
-    if len(theirs) > len(ours):
-        warnings.warn(
-            f"features {features.model!r}: {len(theirs) - len(ours)} of {len(theirs)} rows are "
-            "left out, because the targets lack their ids",
-            stacklevel=4,
-        )
-    labels = None if features.formulas is None else features.formulas[rows]
+    again = pd.Index(ours).duplicated()
+    if again.any():
+        raise InputError(f"the targets have id {str(ours[again][0])!r} more than once")
+    rows = rows_of(f"features {features.model!r}", theirs, ours)
     return replace(
         features,
         layers={layer: array[rows] for layer, array in features.items()},
         ids=ours,
-        formulas=labels,
+        formulas=None if features.formulas is None else features.formulas[rows],
     )
 
 

@@ -74,20 +74,42 @@ class Table:
                 f"the table of targets has {self.rows} rows for {molecules} structures; expected "
                 "one row each, or a column 'id' and an entry 'id' in every structure's info"
             )
-        index = pd.Index(own)
-        if index.has_duplicates:
-            twice = str(own[index.duplicated()][0])
-            raise InputError(f"the table of targets has id {twice!r} more than once")
-        row = index.get_indexer(pd.Index(ids))
-        if (row < 0).any():
-            raise InputError(
-                f"the table of targets has no row for {np.sum(row < 0)} of {molecules} molecules, "
-                f"the first '{ids[np.argmin(row)]}'; expected its id in the column 'id'"
-            )
-        others = np.setdiff1d(np.arange(self.rows), row)
-        if len(others):
-            say_left_out("table of targets", {str(own[i]): "no such molecule" for i in others})
-        return self.select(row)
+        return self.select(rows_of("the table of targets", own, ids))
+
+
+def rows_of(what: str, own: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the rows of the molecules with the given ids, in their order.
+
+    Args:
+        what: what errors call that which has the rows.
+        own: the id of each row.
+        ids: the ids of the molecules.
+
+    Raises:
+        InputError: if an id stands for several rows, or a molecule has no row.
+
+    Warns:
+        LeftOutWarning: if rows belong to none of the molecules.
+    """
+    index = pd.Index(own)
+    if index.has_duplicates:
+        twice = str(own[index.duplicated()][0])
+        raise InputError(f"{what} has id {twice!r} more than once")
+    rows = index.get_indexer(pd.Index(ids))
+    if (rows < 0).any():
+        raise InputError(
+            f"{what} has no row for {np.sum(rows < 0)} of {len(ids)} molecules, the first "
+            f"{str(ids[np.argmin(rows)])!r}; expected its id in the column 'id'"
+        )
+    others = np.setdiff1d(np.arange(len(own)), rows)
+    if len(others):
+        said = _listed({str(own[i]): "no such molecule" for i in others})
+        warnings.warn(
+            f"{what}: {len(others)} of {len(own)} rows are left out, {said}",
+            LeftOutWarning,
+            stacklevel=4,
+        )
+    return rows
 
 
 TABLES = (str, Path, pd.DataFrame, Mapping, Table)
@@ -147,8 +169,13 @@ def say_left_out(what: str, left_out: Mapping[str, str], stacklevel: int = 3) ->
     Warns:
         LeftOutWarning: if anything is left out.
     """
-    if not left_out:
-        return
+    if left_out:
+        text = f"{what}: left out {_listed(left_out)}"
+        warnings.warn(text, LeftOutWarning, stacklevel=stacklevel)
+
+
+def _listed(left_out: Mapping[str, str]) -> str:
+    """Return names by the reasons why they are left out."""
     shown = list(left_out)[:_LISTED]
     reasons = dict.fromkeys(left_out[name] for name in shown)
     parts = [
@@ -156,9 +183,7 @@ def say_left_out(what: str, left_out: Mapping[str, str], stacklevel: int = 3) ->
         for reason in reasons
     ]
     more = f" and {len(left_out) - _LISTED} more" if len(left_out) > _LISTED else ""
-    warnings.warn(
-        f"{what}: left out {', '.join(parts)}{more}", LeftOutWarning, stacklevel=stacklevel
-    )
+    return f"{', '.join(parts)}{more}"
 
 
 def _columns_of(source: Source) -> list[tuple[str, Any]]:
