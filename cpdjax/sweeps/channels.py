@@ -48,12 +48,13 @@ class Channel:
 
     @property
     def width(self) -> int:
-        """Return the number of columns after padding: one of eight for each doubling.
+        """Return the number of columns after padding: 16, 24, 32, 48, 64, 96, 128 and so on.
 
-        Few different widths mean that few programs are compiled.
+        Few different widths mean that few programs are compiled. Each takes as long to compile as
+        dozens of units take to run, so more widths would save less than they cost.
         """
         columns = max(self.x.shape[1], 16)
-        step = max(2 ** (columns.bit_length() - 4), 8)
+        step = 2 ** (columns.bit_length() - 2)
         return -(-columns // step) * step
 
     @cached_property

@@ -163,9 +163,9 @@ def test_widths_are_few_and_wide_enough():
         assert not channel.padded()[:, columns:].any()
         widths[columns] = channel.width
     assert all(w >= c for c, w in widths.items())
-    assert all(w <= 1.13 * c for c, w in widths.items() if c > 64)
+    assert all(w <= 1.5 * c for c, w in widths.items() if c > 16)
     assert all(a <= b for a, b in pairwise(widths.values()))
-    assert len(set(widths.values())) < 40
+    assert len(set(widths.values())) < 20
 
 
 def test_a_channel_without_variance_predicts_the_mean():
@@ -251,12 +251,10 @@ def test_few_recompilations(monkeypatch):
     wide = RNG.normal(size=(N, 20))
     features = {"flat": {str(i): A[:, i:] for i in range(6)}, "wide": {"a": wide, "b": 2 * wide}}
     run(features, sizes=[50], repeats=3, alphas=[1.0])
-    # Two widths, not eight channels in three repeats; threads that start on one together may
-    # both trace it, which compiles it once more at worst.
-    assert set(traced) == {(N, 16), (N, 24)}
-    assert len(traced) <= 4
+    # Two widths, not eight channels in three repeats.
+    assert sorted(traced) == [(N, 16), (N, 24)]
     run(features, sizes=[50], repeats=3, alphas=[3.0], seed=4)
-    assert len(traced) <= 4
+    assert len(traced) == 2
 
 
 def test_units_run_side_by_side(monkeypatch):
