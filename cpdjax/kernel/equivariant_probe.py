@@ -18,8 +18,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.fit import LeaveOut, primal
-from cpdjax.kernel.moments import Moments, einsum
-from cpdjax.kernel.nested import by_molecule, other_folds, over_repeats, over_sizes
+from cpdjax.kernel.moments import Moments, einsum, gauss_jordan
+from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, tensor_r2
@@ -78,13 +78,14 @@ def _cross_validate(
 ) -> Scores:
     """Hold out every fold in turn and score a fit on the others, from the sum of their moments."""
 
-    def hold_out(fold: Array) -> Scores:
+    def hold_out(args: tuple[Array, Rows]) -> Scores:
+        fold, held_out = args
         others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
         train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks or ()]
-        held_out = Rows(*(a[fold] for a in rows))
         return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options, width)
 
-    return lax.map(hold_out, jnp.arange(len(rows.weight)), batch_size=options.batch_size)
+    folds = jnp.arange(len(rows.weight))
+    return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))
 
 
 def _probe_fold(
@@ -152,24 +153,11 @@ def _one_molecule(width: int) -> LeaveOut:
         # and without it the solution below would divide by zero.
         kept = (1 + width * jnp.finfo(u.dtype).eps) * eye
         kept = kept[None] - einsum("k,kim,kin->imn", shrunk, u, u)
-        loo = _solve(kept, left)
+        loo = gauss_jordan(kept, left)
         errors = einsum("i,imt->t", weight[::width], loo * loo)
         return jnp.where(jnp.isfinite(errors), errors, jnp.inf)
 
     return error
-
-
-def _solve(a: Float[Array, "row m m"], b: Float[Array, "row m target"]) -> Array:
-    """Solve many small positive definite systems by Gauss-Jordan elimination.
-
-    A batch of LAPACK calls can wait for itself for ever on a CPU; `ridge` says why.
-    """
-    system = jnp.concatenate([a, b], -1)
-    eye = jnp.eye(a.shape[-1], dtype=a.dtype)
-    for j in range(a.shape[-1]):
-        row = system[:, j] / system[:, j, j, None]
-        system = system - (system[:, :, j] - eye[None, j])[..., None] * row[:, None]
-    return system[..., a.shape[-1] :]
 
 
 def _by_molecule(

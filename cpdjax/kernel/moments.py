@@ -33,6 +33,14 @@ from jaxtyping import Array, Float
 einsum = partial(jnp.einsum, precision="highest")
 matmul = partial(jnp.matmul, precision="highest")
 
+
+def diagonal(a: Float[Array, "*batch n n"]) -> Float[Array, "*batch n"]:
+    """Return the diagonals of square matrices."""
+    # A slice with a stride compiles in a fraction of the time of `jnp.diagonal`, which gathers.
+    n = a.shape[-1]
+    return a.reshape(*a.shape[:-2], n * n)[..., :: n + 1]
+
+
 #: A function that returns the coefficients of a regression on composition from CᵀC and CᵀR.
 Regression = Callable[[Array, Array], Array]
 
@@ -77,7 +85,7 @@ class Moments(NamedTuple):
     @property
     def variance(self) -> Float[Array, "*batch feature"]:
         """Return the variance of what the regression leaves of every feature."""
-        squares = self.xx if self.dual else jnp.diagonal(self.xx, axis1=-2, axis2=-1)
+        squares = self.xx if self.dual else diagonal(self.xx)
         return squares / self.n[..., None]
 
 
@@ -136,19 +144,28 @@ def eliminate(
 
     Half of the digits are enough for moments, which may be about any coefficients.
     """
-    # Elimination after Gauss and Jordan consists of plain array operations, which run over a
-    # batch of folds at once. LAPACK would be more accurate, but its calls must not be batched on
-    # a CPU (see `ridge`). Of the few columns of composition the elimination costs next to nothing.
     elements = cc.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(elements, dtype=cc.dtype), cc.shape)
     # Columns are scaled to unit length, so that the ridge means the same to a rare element as to
     # a common one. A ridge of √eps keeps every pivot positive in the given order of columns, even
     # where they are linearly dependent; this is what costs half of the digits. An absent element
     # gets a diagonal of 1 and a scale of 0, and so a coefficient of zero.
-    variance = jnp.diagonal(cc, axis1=-2, axis2=-1)
+    variance = diagonal(cc)
     scale = jnp.where(variance > 0, 1 / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
     ridge = jnp.where(variance > 0, jnp.sqrt(jnp.finfo(cc.dtype).eps), 1)
     scaled = cc * scale[..., :, None] * scale[..., None, :] + eye * ridge[..., None]
+
+    return scale[..., None] * gauss_jordan(scaled, scale[..., None] * cr)
+
+
+def gauss_jordan(
+    a: Float[Array, "*batch n n"], b: Float[Array, "*batch n column"]
+) -> Float[Array, "*batch n column"]:
+    """Return the solutions of small positive definite systems, by elimination without pivoting."""
+    # The elimination consists of plain array operations, which run over a batch at once. LAPACK's
+    # calls must not be batched on a CPU (see `lapack`). For a few columns it costs next to nothing.
+    n = a.shape[-1]
+    eye = jnp.broadcast_to(jnp.eye(n, dtype=a.dtype), a.shape)
 
     def step(j: Array, system: Array) -> Array:
         # This takes from every other row what it has in column j, and divides row j itself by its
@@ -156,9 +173,7 @@ def eliminate(
         row = system[..., j, :] / system[..., j, j, None]
         return system - (system[..., :, j] - eye[..., j])[..., None] * row[..., None, :]
 
-    system = jnp.concatenate([scaled, scale[..., None] * cr], -1)
-    solved = lax.fori_loop(0, elements, step, system)
-    return scale[..., None] * solved[..., elements:]
+    return lax.fori_loop(0, n, step, jnp.concatenate([a, b], -1))[..., n:]
 
 
 def merge(blocks: Moments, include: Float[Array, " block"], regress: Regression) -> Moments:

@@ -29,6 +29,8 @@ FoldMoments = Any
 _LITTLE = 256
 #: What a visit to rows costs by itself, in slots: moments are united once.
 _VISIT = 32
+#: Numbers in the features of all folds up to which folds run at once on a CPU as well.
+_FEW = 2**13
 
 
 def over_sizes(
@@ -149,6 +151,13 @@ def _first(rows: Rows, rank: Int[Array, "fold row"], size: Array, last: int) -> 
     return Rows(c, x, y, jnp.where(rank[:, :last] < size, weight, 0))
 
 
+def at_once(rows: Rows, batch_size: int | None) -> int | None:
+    """Return how many folds run at once: `batch_size`, or all where few rows make that cheap."""
+    if batch_size is None and rows.x.size <= _FEW:
+        return len(rows.x) + 1
+    return batch_size
+
+
 def over_repeats(
     one_repeat: Callable[[tuple[Array, Array]], Scores],
     index: Int[Array, "repeat fold slot"],
@@ -166,7 +175,10 @@ def over_repeats(
         arrange: lays the held-out predictions out by molecule, given the molecule of every slot;
             the slots of padding name a molecule that does not exist.
     """
-    scores = lax.map(one_repeat, (index, rank), batch_size=batch_size)
+    if len(index) == 1:  # a loop would compile longer, and twice where derivatives are taken
+        scores = jax.tree.map(lambda a: a[None], one_repeat((index[0], rank[0])))
+    else:
+        scores = lax.map(one_repeat, (index, rank), batch_size=batch_size)
     if scores.prediction is None:
         return scores
     # Predictions are asked for by `cpd` only, which has one repeat and one size.

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from cpdjax.kernel.fit import dual, primal
 from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
-from cpdjax.kernel.nested import by_molecule, other_folds, over_repeats, over_sizes
+from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.projection import from_composition, least_squares, regression
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
@@ -89,14 +89,15 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
     if blocks is None:
         blocks = moments(*rows, dual=True)
 
-    def hold_out(fold: Array) -> Scores:
+    def hold_out(args: tuple[Array, Rows]) -> Scores:
+        fold, held_out = args
         others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
         elements = options.elements or rows.c.shape[1]
         # The projection is the regression that `merge` moves the training rows to: once merged,
         # `train` is about the fitted values, so its second moments are those of the residual.
         train = merge(blocks, include, regression(options.projection, blocks, include, elements))
         # R²_comp is always that of least squares, whatever is subtracted from the features.
-        composition = from_composition(options.projection, train, rows.c[fold], elements)
+        composition = from_composition(options.projection, train, held_out.c, elements)
         projected = rows
         if options.projection == "leace":
             # LEACE subtracts what the features themselves predict of composition. With these
@@ -104,11 +105,12 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
             projected = with_predicted_composition(train, TrainingRows(rows, others))
             again = moments(*projected, dual=train.dual)
             train = merge(again, include, least_squares)
-        held_out = Rows(*(a[fold] for a in projected))
+            held_out = held_out._replace(c=projected.c[fold])
         training = TrainingRows(projected, others)
         return _probe_fold(train, training, held_out, composition, alphas, options)
 
-    return lax.map(hold_out, jnp.arange(len(rows.weight)), batch_size=options.batch_size)
+    folds = jnp.arange(len(rows.weight))
+    return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))
 
 
 def _probe_fold(
@@ -148,7 +150,8 @@ def _probe_fold(
     # One compiled body probes the residual and the raw features, one after the other.
     wanted = (geom, raw) if options.full and geom is not raw else (geom,)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
-    found = lax.map(probe, stacked, batch_size=options.batch_size)
+    batch_size = at_once(training.rows, options.batch_size)
+    found = lax.map(probe, stacked, batch_size=batch_size)
     return Scores(
         r2_geom=found.r2[0],
         r2_full=found.r2[-1] if options.full else jnp.full_like(found.r2[0], jnp.nan),

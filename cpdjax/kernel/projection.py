@@ -16,7 +16,16 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.kernel.moments import Moments, Regression, about_mean, einsum, matmul
+from cpdjax.kernel import lapack
+from cpdjax.kernel.moments import (
+    Moments,
+    Regression,
+    about_mean,
+    diagonal,
+    einsum,
+    gauss_jordan,
+    matmul,
+)
 
 #: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
 #: the features.
@@ -101,11 +110,11 @@ def least_squares(
     # element gets a scale of 0, and so a coefficient of zero; its diagonal of 1 keeps it from
     # being counted as a dependent column.
     eps = jnp.finfo(cc.dtype).eps
-    variance = jnp.diagonal(cc)
+    variance = diagonal(cc)
     present = variance > 0
     scale = jnp.where(present, 1 / jnp.sqrt(jnp.where(present, variance, 1)), 0)
     scaled = cc * scale[:, None] * scale[None] + jnp.diag((~present).astype(cc.dtype))
-    eigenvalues, vectors = jnp.linalg.eigh(scaled)
+    eigenvalues, vectors = lapack.eigh(scaled)
     kept = eigenvalues > 8 * cc.shape[0] * eps
     inverse = jnp.where(kept, 1 / jnp.where(kept, eigenvalues, 1), 0)
     rotated = einsum("ed,er->dr", vectors, scale[:, None] * cr)
@@ -119,7 +128,7 @@ def least_squares(
     null = null / jnp.where(kept, 1, jnp.linalg.norm(null, axis=0))[None]
     overlap = matmul(null.T, null) + jnp.diag(kept.astype(cc.dtype))
     for _ in range(2):  # the second pass takes away what rounding leaves of the first
-        along = jnp.linalg.solve(overlap, matmul(null.T, solution))
+        along = gauss_jordan(overlap, matmul(null.T, solution))
         solution = solution - matmul(null, along)
     return solution
 
@@ -143,12 +152,12 @@ def penalised(
     #
     # A standardised column has length √rows and a column of `scaled` length 1; so the penalty is
     # divided by `rows`. An absent element gets a diagonal of 1, only to keep the system invertible.
-    variance = jnp.diagonal(cc)
+    variance = diagonal(cc)
     present = variance > 0
     scale = jnp.where(present, 1 / jnp.sqrt(jnp.where(present, variance, 1)), 0)
     scaled = cc * scale[:, None] * scale[None]
     shift = jnp.where(present, PENALTY / rows, 1)
-    solution = scale[:, None] * jnp.linalg.solve(scaled + jnp.diag(shift), scale[:, None] * cr)
+    solution = scale[:, None] * gauss_jordan(scaled + jnp.diag(shift), scale[:, None] * cr)
     return jnp.where(jnp.arange(cr.shape[1])[None] < features, solution, 0)
 
 

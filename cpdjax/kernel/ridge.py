@@ -9,9 +9,6 @@ for decides which of them is the cheapest:
   per target (Golub and Van Loan, Matrix Computations, 4th ed., section 8.3).
 - Leave-one-out choice of α: one eigendecomposition, which also gives the leverages of every α.
 
-No LAPACK call is batched on a CPU. A batched call waits for XLA's thread pool, and two callers
-that wait on two threads wait for each other for ever (seen with jaxlib 0.10.2).
-
 Derivatives are implicit: they come from the system itself and never pass through a factorisation.
 An eigendecomposition has no derivative where eigenvalues repeat, as they do when features are
 duplicated; an implicit derivative takes no harm from that.
@@ -28,11 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.lax import linalg
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float
 
-from cpdjax.kernel.moments import einsum, matmul
+from cpdjax.kernel import lapack
+from cpdjax.kernel.moments import diagonal, einsum, matmul
 
 # From about this many α on, the one reduction costs less than a Cholesky factorisation for each α.
 # This was measured with 12 targets at 128, 256, 512 and 1,024 columns, with one BLAS thread on an
@@ -101,7 +97,7 @@ def spectrum(gram: Float[Array, "n n"]) -> Spectrum:
 
     Eigenvalues that rounding has made negative become zero.
     """
-    values, vectors = jnp.linalg.eigh(lax.stop_gradient(gram))
+    values, vectors = lapack.eigh(lax.stop_gradient(gram))
     return Spectrum(jnp.maximum(values, 0), vectors)
 
 
@@ -125,9 +121,9 @@ class Refinement:
     """Hold what one step of iterative refinement against the rows needs; a call takes the step.
 
     To sum a Gram matrix S over the rows rounds it at eps times its trace. Weights carry an error of
-    eps · trace · ‖(S + αI)⁻¹‖, relative to their size. Where this exceeds √eps / 10 the step
-    restores the accuracy of working on the rows themselves (corrected seminormal equations: Björck,
-    Linear Algebra Appl. 88/89, 31, 1987).
+    eps · trace · ‖(S + αI)⁻¹‖, relative to their size. Where this exceeds eps^(9/16), which is 2e-9
+    in float64, the step restores the accuracy of working on the rows themselves (corrected
+    seminormal equations: Björck, Linear Algebra Appl. 88/89, 31, 1987).
     """
 
     defect: Defect
@@ -140,7 +136,7 @@ class Refinement:
     def vectors(self) -> Float[Array, "n vector"]:
         """Return random vectors v of norm √n, with zeros for features that have dropped out."""
         signs = np.random.default_rng(0).choice([-1, 1], (len(self.gram), _VECTORS))
-        present = jnp.diagonal(self.gram) > 0  # a row of zeros is such a feature, or padding
+        present = diagonal(self.gram) > 0  # a row of zeros is such a feature, or padding
         return jnp.where(present[:, None], jnp.asarray(signs, self.gram.dtype), 0)
 
     def needed(self, solved: Float[Array, "alpha n vector"]) -> Bool[Array, " alpha"]:
@@ -155,8 +151,7 @@ class Refinement:
         weighed = matmul(gram, z) if self.harmless_null else z
         squares = jnp.abs(z * weighed).sum((1, 2)) / _VECTORS
         norm = squares if self.harmless_null else jnp.sqrt(squares)
-        eps = jnp.finfo(gram.dtype).eps
-        return lax.stop_gradient(self.trace) * norm * 10 * jnp.sqrt(eps) > 1
+        return lax.stop_gradient(self.trace) * norm > _most_amplified(gram.dtype)
 
     def __call__(
         self, solve: Solve, alphas: Float[Array, "alpha #target"], needed: Array, w: Weights
@@ -168,6 +163,22 @@ class Refinement:
         # the defect with the same factors corrects the weights.
         defect = self.defect(w, alphas, needed)
         return w + solve(jnp.where(needed[:, None, None], defect, 0))
+
+
+def may_need_refinement(alphas: Float[np.ndarray, " alpha"], trace: float, dtype: np.dtype) -> bool:
+    """Return whether some α is so small that weights could need refinement, whatever S is.
+
+    >>> may_need_refinement(np.array([1e-3, 1.0]), 2000 * 256, np.dtype(np.float64))
+    True
+    >>> may_need_refinement(np.array([0.1, 1.0]), 2000 * 256, np.dtype(np.float64))
+    False
+    """
+    return bool(trace > _most_amplified(dtype) * np.min(alphas))
+
+
+def _most_amplified(dtype: np.dtype) -> float:
+    """Return the largest trace · ‖(S + αI)⁻¹‖ of which no digit that matters is lost."""
+    return float(jnp.finfo(dtype).eps) ** (9 / 16 - 1)
 
 
 def _implicit(gram: Array, alphas: Array, solve: Solve) -> Solve:
@@ -187,15 +198,17 @@ def _cholesky(gram: Array, alphas: Array) -> Solve:
     """Return a solver by one Cholesky factorisation per α, with no LAPACK call batched."""
     if len(alphas) < LONG_GRID:  # few factors stay apart, since stacking would copy them
         few = [_shifted_cholesky(gram, alpha) for alpha in alphas]
-        return lambda b: jnp.stack([cho_solve((f, True), x) for f, x in zip(few, b, strict=True)])
+        return lambda b: jnp.stack(
+            [lapack.solve_cholesky(f, x) for f, x in zip(few, b, strict=True)]
+        )
     lower = lax.map(partial(_shifted_cholesky, gram), alphas)
-    return lambda b: lax.map(lambda args: cho_solve((args[0], True), args[1]), (lower, b))
+    return lambda b: lax.map(lambda args: lapack.solve_cholesky(*args), (lower, b))
 
 
 def _batched_cholesky(gram: Array, alphas: Array) -> Solve:
     """Return a solver by Cholesky factorisations of all α at once, which fills an accelerator."""
     lower = jax.vmap(partial(_shifted_cholesky, gram))(alphas)
-    return lambda b: jax.vmap(lambda f, x: cho_solve((f, True), x))(lower, b)
+    return lambda b: jax.vmap(lapack.solve_cholesky)(lower, b)
 
 
 def _shifted_cholesky(gram: Array, alpha: Array) -> Array:
@@ -203,21 +216,17 @@ def _shifted_cholesky(gram: Array, alpha: Array) -> Array:
     # An α below the rounding of S could leave a pivot negative and the factor NaN. It is raised to
     # that rounding column by column, as columns may be of very different scales. `Refinement`,
     # whose system has the true α, corrects the weights for it.
-    rounding = len(gram) * jnp.finfo(gram.dtype).eps * jnp.diagonal(gram)
-    shift = jnp.diag(jnp.maximum(alpha, rounding))
-    return jnp.linalg.cholesky(gram + shift, symmetrize_input=False)
+    rounding = len(gram) * jnp.finfo(gram.dtype).eps * diagonal(gram)
+    return lapack.cholesky(gram + jnp.diag(jnp.maximum(alpha, rounding)))
 
 
 def _tridiagonal(gram: Array, alphas: Array) -> Solve:
     """Return a solver by one reduction S = QTQᵀ:  (S + αI)⁻¹ = Q (T + αI)⁻¹ Qᵀ  for every α."""
-    packed, diagonal, off, taus = linalg.tridiagonal(gram, lower=True)
-    # LAPACK leaves the Householder reflectors that make up Q below the subdiagonal. None of them
-    # acts on the first row, so the first row and column of Q are left out of `q`.
-    q = linalg.householder_product(packed[1:, :-1], taus)
+    main, off, q = lapack.tridiagonal(gram)
     # The reduction rounds T at eps times the size of S. With an α below that, the matrix T + αI
     # might be singular or indefinite. As in `_shifted_cholesky`, `Refinement` corrects the weights
     # for the raised α.
-    alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * jnp.diagonal(gram).sum())
+    alphas = jnp.maximum(alphas, jnp.finfo(gram.dtype).eps * diagonal(gram).sum())
     zero = jnp.zeros((1,), gram.dtype)
     below, above = jnp.concatenate([zero, off]), jnp.concatenate([off, zero])
 
@@ -233,7 +242,7 @@ def _tridiagonal(gram: Array, alphas: Array) -> Solve:
 
         def one(args: tuple[Array, Array]) -> Array:
             alpha, b = args
-            return linalg.tridiagonal_solve(below, diagonal + alpha, above, b)
+            return lapack.solve_tridiagonal(below, main + alpha, above, b)
 
         return turn(lax.map(one, (alphas, turn(b, q))), q.T)
 
