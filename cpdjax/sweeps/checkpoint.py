@@ -13,6 +13,7 @@ import numpy as np
 from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.files import atomic, clean
+from cpdjax.provenance import differences, listed, read_record
 
 
 class Checkpoint:
@@ -77,24 +78,9 @@ def _check_free(folder: Path) -> None:
 
 
 def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
-    try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise FileError(f"cannot read {record}: remove {record.parent} to start anew") from None
-    changed = sorted(_differences(json.loads(json.dumps(facts)), known))
+    changed = differences(facts, read_record(record))
     if changed:
         raise FileError(
             f"{record.parent} holds a sweep of another configuration (different: "
-            f"{', '.join(changed)}): choose another folder or remove it"
+            f"{listed(changed)}): choose another folder or remove it"
         )
-
-
-def _differences(ours: Any, known: Any, name: str = "record") -> list[str]:
-    """Return the names of entries that differ, such as "settings.seed"."""
-    if ours == known:
-        return []
-    if not (isinstance(ours, dict) and isinstance(known, dict)):
-        return [name]
-    prefix = "" if name == "record" else f"{name}."
-    keys = {*ours, *known}
-    return [d for k in keys for d in _differences(ours.get(k), known.get(k), f"{prefix}{k}")]

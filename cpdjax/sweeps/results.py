@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -18,13 +15,13 @@ from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.files import atomic, clean, write_csv
 from cpdjax.kernel.scores import Scores
+from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import present
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.work import Work
 
-_PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
 _OWN = ("model", "layer", "irrep")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
 #: These belong to the mean over folds, at the largest size in the first repeat.
@@ -41,8 +38,7 @@ _DESCRIPTIONS = {
 
 
 def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]) -> dict[str, Any]:
-    """Return all that decides the numbers: where provenance is equal, results are."""
-    device = jax.local_devices()[0]
+    """Return where numbers come from: where all that decides among it is equal, results are."""
     return {
         "settings": settings.record,
         "dataset": targets.name,
@@ -54,10 +50,7 @@ def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]
         "pool": {c.model: c.pool for c in channels},
         "invariants": {c.model: c.invariants for c in channels},
         "rotations_only": sorted({c.model for c in channels if not c.parity}),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": f"{device.platform}: {device.device_kind}",
+        **software(),
     }
 
 
