@@ -18,8 +18,7 @@ from cpdjax.cli import models as model_commands
 from cpdjax.errors import FileError, InputError
 from cpdjax.models.architectures import so3krates
 from cpdjax.models.cards import card_of
-from cpdjax.sweeps import results
-from cpdjax.sweeps import sweep as sweep_module
+from cpdjax.sweeps import probing, results
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -108,7 +107,7 @@ def test_its_numbers_are_the_kernels(finished, data):
 def test_the_same_command_again_has_nothing_left_to_do(finished, data, monkeypatch):
     out, (_, printed, _) = finished
     before = (out / "results.csv").read_bytes()
-    monkeypatch.setattr(sweep_module, "_probe_stack", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(probing, "_probe", lambda *_, **__: pytest.fail("computed"))
     said = call(
         "sweep", "--features", data / "mine.npz", "--targets", data / "mine.csv", *QUICK,
         "--out", out,

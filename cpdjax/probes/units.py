@@ -49,11 +49,8 @@ def of_scalars(x: Any, c: Any, y: Any, alphas: Any, options: Options, dtype: Any
     Raises:
         InputError: values whose squares do not fit `dtype` whatever the unit, and as `concepts`.
     """
-    dtype = jnp.dtype(dtype)
-    c = _alike(concepts(_alike(c, dtype), options.projection), dtype)
-    x = _features(x, alphas, options, dtype, ROWS, center=True)
-    y, unit = _divided("Y", y, dtype, ROWS, center=True)
-    return Inputs((x, c, y, alphas), unit)
+    (c, y), unit = beside_scalars(c, y, options, dtype)
+    return Inputs((scalar_features(x, alphas, options, dtype), c, y, alphas), unit)
 
 
 def of_tensors(x: Any, y: Any, alphas: Any, options: Options, dtype: Any) -> Inputs:
@@ -62,10 +59,32 @@ def of_tensors(x: Any, y: Any, alphas: Any, options: Options, dtype: Any) -> Inp
     Raises:
         InputError: values whose squares do not fit `dtype` whatever the unit.
     """
+    (y,), unit = beside_tensors(y, dtype)
+    return Inputs((tensor_features(x, alphas, options, dtype), y, alphas), unit)
+
+
+def scalar_features(x: Any, alphas: Any, options: Options, dtype: Any) -> Any:
+    """Return features, or a stack of them, as `of_scalars` does."""
+    return _features(x, alphas, options, jnp.dtype(dtype), ROWS, center=True)
+
+
+def tensor_features(x: Any, alphas: Any, options: Options, dtype: Any) -> Any:
+    """Return channels, or a stack of them, as `of_tensors` does."""
+    return _features(x, alphas, options, jnp.dtype(dtype), (-3, -2, -1))
+
+
+def beside_scalars(c: Any, y: Any, options: Options, dtype: Any) -> Inputs:
+    """Return concepts and targets as `of_scalars` does, whatever the features."""
     dtype = jnp.dtype(dtype)
-    x = _features(x, alphas, options, dtype, (-3, -2, -1))
-    y, unit = _divided("Y", y, dtype, ROWS_AND_COMPONENTS)
-    return Inputs((x, y, alphas), unit)
+    c = _alike(concepts(_alike(c, dtype), options.projection), dtype)
+    y, unit = _divided("Y", y, dtype, ROWS, center=True)
+    return Inputs((c, y), unit)
+
+
+def beside_tensors(y: Any, dtype: Any) -> Inputs:
+    """Return targets as `of_tensors` does, whatever the channels."""
+    y, unit = _divided("Y", y, jnp.dtype(dtype), ROWS_AND_COMPONENTS)
+    return Inputs((y,), unit)
 
 
 def multiplied(a: Any, exponent: Any) -> Any:

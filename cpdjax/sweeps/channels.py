@@ -183,15 +183,3 @@ def _chosen(found: list[Channel], irreps: Sequence[str] | None) -> list[Channel]
         if irrep not in {c.irrep for c in found}:
             raise UnknownNameError("irrep", irrep, {c.irrep for c in found})
     return [c for c in found if c.irrep in irreps]
-
-
-def stacks(found: Sequence[Channel], most: int) -> list[list[int]]:
-    """Group channels of equal shape, at most `most` together: a group is probed under one vmap.
-
-    >>> same = [Channel("m", str(i), "0e", np.ones((2, 20)), 20) for i in range(3)]
-    >>> stacks(same, most=2)
-    [[0, 1], [2]]
-    """
-    shapes = sorted({(c.width, c.components) for c in found})
-    groups = [[i for i, c in enumerate(found) if (c.width, c.components) == s] for s in shapes]
-    return [group[i : i + most] for group in groups for i in range(0, len(group), most)]

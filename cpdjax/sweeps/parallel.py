@@ -1,4 +1,4 @@
-"""Units of work run side by side here, as many as the cores and the memory allow."""
+"""Units of work run side by side here, as many as keep the devices busy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import Any
 
 import jax
 
-from cpdjax.probes.folds import Layout
 from cpdjax.progress import progress_bar
-from cpdjax.sweeps.channels import Channel
 from cpdjax.threads import one_blas_thread
 
 
 def each(
     work: Callable[[Any], Any], units: Sequence[Any], progress: bool, doing: str
 ) -> Iterator[tuple[Any, Any]]:
-    """Run `work` on every unit, one on each core, and return units and results as they finish."""
+    """Run `work` on units side by side, and return units and results as they finish."""
     if not units:
         return
     with parallel() as pool, progress_bar(progress) as bar:
@@ -36,23 +34,19 @@ def each(
 
 @contextmanager
 def parallel() -> Iterator[ThreadPoolExecutor]:
-    """Start one thread for each core, with single-threaded BLAS; one thread on an accelerator.
+    """Start the threads that keep all devices busy, with single-threaded BLAS.
 
-    Many small factorisations run faster side by side than each on all cores.
+    On a CPU that is one thread for each core, shared out among the devices that a CPU may be told
+    to be: many small factorisations run faster side by side than each on all cores. On accelerators
+    it is two, one of which prepares and keeps units while the devices compute for the other.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = cores if jax.default_backend() == "cpu" else 1
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+    on_cpu = jax.default_backend() == "cpu"
+    threads = _cores() // jax.local_device_count() if on_cpu else 2
+    with one_blas_thread(), ThreadPoolExecutor(max(threads, 1)) as pool:
         yield pool
 
 
-def fit_in_memory(found: Sequence[Channel], layout: Layout) -> int:
-    """Return how many channels of the widest shape fit in half of the device's memory."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit", 2**32) // 2
-    width = max(c.width for c in found)
-    _, folds, slots = layout.index.shape
-    rows = folds * slots * max(c.components for c in found)
-    # All folds run at once. Each gathers its rows, and holds some eight square matrices.
-    one = 8 * folds * width * (rows + 8 * min(width, rows))
-    return max(int(limit // one), 1)
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1

@@ -21,7 +21,12 @@ from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.scores import Scores
-from cpdjax.probes.units import of_scalars, of_tensors
+from cpdjax.probes.units import (
+    beside_scalars,
+    beside_tensors,
+    scalar_features,
+    tensor_features,
+)
 from cpdjax.sweeps.channels import Channel, channels, tensor_channels
 from cpdjax.sweeps.settings import Kind, Settings
 from cpdjax.sweeps.targets import Targets, WithUnits
@@ -140,10 +145,20 @@ class ProbeKind(ABC):
         """Return the matrices that are probed, from features of the same rows as the targets."""
 
     @abstractmethod
-    def arrays(
-        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    def features(
+        self, x: np.ndarray, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> np.ndarray:
+        """Return a stack x of channels as the kernel takes them.
+
+        Raises:
+            InputError: values whose squares do not fit the floating type.
+        """
+
+    @abstractmethod
+    def beside(
+        self, components: int, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
     ) -> tuple[np.ndarray, ...]:
-        """Return what the kernel takes, for a stack x of channels.
+        """Return what the kernel takes beside features: the same for all of so many components.
 
         Raises:
             InputError: values whose squares do not fit the floating type.
@@ -161,8 +176,8 @@ class ProbeKind(ABC):
     ) -> Bootstrap:
         """Draw the rows of one channel anew, again and again."""
 
-    def among_all_targets(self, scores: Scores, targets: Targets, x: np.ndarray) -> Scores:
-        """Return scores with an entry for every target, those of the channel x in their places."""
+    def among_all_targets(self, scores: Scores, targets: Targets, components: int) -> Scores:
+        """Return scores with an entry for every target, those of so many components in place."""
         return scores
 
     def spread(self, values: np.ndarray, targets: Targets, x: np.ndarray) -> np.ndarray:
@@ -202,11 +217,18 @@ class ScalarProbe(ProbeKind):
         how, rows = settings.invariants, self.rows.name
         return channels(features, len(targets), settings.irreps, how, what=rows)
 
-    def arrays(
-        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    def features(
+        self, x: np.ndarray, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> np.ndarray:
+        """Return invariants in units that can be squared."""
+        return np.asarray(scalar_features(x, alphas, options, dtype), dtype)
+
+    def beside(
+        self, components: int, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
     ) -> tuple[np.ndarray, ...]:
-        """Return features, concepts, targets and penalties."""
-        return of_scalars(x, targets.counts, targets.y, alphas, options, dtype).arrays
+        """Return concepts, targets and penalties."""
+        arrays = beside_scalars(targets.counts, targets.y, options, dtype).arrays
+        return tuple(np.asarray(a, dtype) for a in (*arrays, alphas))
 
     def permute(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
@@ -254,11 +276,18 @@ class TensorProbe(ProbeKind):
         rows = self.rows.name
         return tensor_channels(features, len(targets), wanted, settings.irreps, what=rows)
 
-    def arrays(
-        self, x: np.ndarray, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
+    def features(
+        self, x: np.ndarray, alphas: np.ndarray, options: Options, dtype: Any
+    ) -> np.ndarray:
+        """Return channels in a unit that can be squared."""
+        return np.asarray(tensor_features(x, alphas, options, dtype), dtype)
+
+    def beside(
+        self, components: int, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
     ) -> tuple[np.ndarray, ...]:
-        """Return channels, the targets with as many components, and penalties."""
-        return of_tensors(x, targets.of_components(x.shape[-1]), alphas, options, dtype).arrays
+        """Return the targets with as many components, and penalties."""
+        arrays = beside_tensors(targets.of_components(components), dtype).arrays
+        return tuple(np.asarray(a, dtype) for a in (*arrays, alphas))
 
     def permute(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any
@@ -274,13 +303,12 @@ class TensorProbe(ProbeKind):
         data = (x[rows], targets.of_components(x.shape[-1])[rows])
         return equivariant_bootstrap(*data, **options)
 
-    def among_all_targets(self, scores: Scores, targets: Targets, x: np.ndarray) -> Scores:
+    def among_all_targets(self, scores: Scores, targets: Targets, components: int) -> Scores:
         """Return scores that are NaN for targets of other irreps, and their R²_comp zero."""
         empty = {"r2_geom": np.nan, "r2_full": np.nan, "alpha_geom": np.nan, "alpha_full": np.nan}
         empty["r2_comp"] = 0.0
-        width = x.shape[-1]
         spread: dict[str, Any] = {
-            name: targets.spread_over_targets(values, width, empty[name])
+            name: targets.spread_over_targets(values, components, empty[name])
             if name in empty
             else values
             for name, values in vars(scores).items()

@@ -20,6 +20,7 @@ from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import present
 from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.units import Unit
 from cpdjax.sweeps.work import Work
 
 _OWN = ("model", "layer", "irrep")
@@ -54,9 +55,7 @@ def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]
     }
 
 
-def assemble(
-    work: Work, scores: Mapping[tuple[int, int], Scores], facts: Mapping[str, Any]
-) -> xr.Dataset:
+def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]) -> xr.Dataset:
     """Put the scores of every (channel, repeat) in their place; what does not exist is NaN."""
     axes = {axis: list(dict.fromkeys(getattr(c, axis) for c in work.channels)) for axis in _OWN}
     place = [tuple(axes[axis].index(getattr(c, axis)) for axis in _OWN) for c in work.channels]
@@ -71,7 +70,7 @@ def assemble(
         _spread("composition_share", shape, place, repeats, scores),
     )
     # Composition has one score whatever the channel: that of the first.
-    composition = [scores[0, repeat].r2_comp for repeat in range(repeats)]
+    composition = [scores[Unit(0, repeat)].r2_comp for repeat in range(repeats)]
     data["r2_comp"] = (("repeat", "size", "fold", "target"), np.stack(composition))
     widths = np.zeros(shape, np.int64)
     for where, channel in zip(place, work.channels, strict=True):
@@ -200,9 +199,9 @@ def _spread(
     shape: tuple[int, ...],
     place: Sequence[tuple[int, ...]],
     repeats: int,
-    scores: Mapping[tuple[int, int], Scores],
+    scores: Mapping[Unit, Scores],
 ) -> np.ndarray:
-    unit = np.asarray(getattr(scores[0, 0], name))
+    unit = np.asarray(getattr(scores[Unit(0, 0)], name))
     full = np.full((*shape, repeats, *unit.shape), np.nan, unit.dtype)
     for (channel, repeat), found in scores.items():
         full[(*place[channel], repeat)] = getattr(found, name)

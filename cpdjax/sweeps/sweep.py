@@ -1,47 +1,39 @@
 """A sweep probes feature sets × layers × irreps × targets × sizes × repeats × α; it can be resumed.
 
-The unit of work is one stack of equally wide channels in one repeat. Units are independent of each
-other and of the order in which they run, so an interrupted sweep ends with the same results, bit
-for bit, as an uninterrupted one.
+The unit of work is one channel in one repeat. Units are independent of each other and of the order
+in which they run, so an interrupted sweep ends with the same results, bit for bit, as an
+uninterrupted one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ase
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Array
 
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning
 from cpdjax.features.sources import collect
-from cpdjax.kernel.options import Choices, Options
-from cpdjax.kernel.ridge import LOO_ALPHAS
-from cpdjax.kernel.scores import Scores
 from cpdjax.locks import sole_writer
-from cpdjax.precision import default_batch_size
-from cpdjax.probes.arguments import compute
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.sweeps import inputs, significance
-from cpdjax.sweeps.channels import Channel, stacks
 from cpdjax.sweeps.checkpoint import Checkpoint
 from cpdjax.sweeps.pairing import paired
-from cpdjax.sweeps.parallel import each, fit_in_memory
+from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
+from cpdjax.sweeps.probing import probe_units
 from cpdjax.sweeps.results import assemble, provenance
 from cpdjax.sweeps.settings import DEFAULT_FEATURES, DEFAULT_SIZES, Settings
 from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.units import units
 from cpdjax.sweeps.work import Work
 from cpdjax.validation import check_names
 
@@ -138,7 +130,7 @@ def _swept(
     facts = provenance(chosen, predicted, found)
     checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
-    scores = _run(work, progress)
+    scores = probe_units(work, units(work), progress)
     table = assemble(work, scores, facts)
     resample = partial(significance.resample, work)
     drawn = dict(each(resample, significance.units(work), progress, "drawing"))
@@ -157,70 +149,6 @@ def _layout(settings: Settings, targets: Targets) -> Layout:
         folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
     layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
     return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
-
-
-class _Unit(NamedTuple):
-    """Name channels of one shape that are probed together, in one repeat."""
-
-    members: list[int]
-    repeat: int
-
-    def name(self, channels: Sequence[Channel]) -> str:
-        """Return a name made of what is probed, not of its place: the order may be another."""
-        content = ".".join(channels[i].hash for i in self.members)
-        return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-{self.repeat}"
-
-
-def _run(work: Work, progress: bool) -> dict[tuple[int, int], Scores]:
-    """Return the scores of every (channel, repeat), each without its repeat axis."""
-    on_cpu = jax.default_backend() == "cpu"
-    most = 1 if on_cpu else fit_in_memory(work.channels, work.layout)
-    groups = stacks(work.channels, most=most)
-    # Repeats are the outer loop: the first units are all of different shapes, and so compile side
-    # by side.
-    units = [_Unit(group, repeat) for repeat in range(work.settings.repeats) for group in groups]
-    scores: dict[tuple[int, int], Scores] = {}
-    for unit, stack in each(partial(_probe_unit, work), units, progress, "probing"):
-        for i, member in enumerate(unit.members):
-            scores[member, unit.repeat] = jax.tree.map(lambda a, i=i: a[i, 0], stack)
-    return scores
-
-
-def _probe_unit(work: Work, unit: _Unit) -> Scores:
-    """Return the scores of one unit, computed or kept from an earlier run."""
-    name = unit.name(work.channels)
-    kept = work.checkpoint.load(name)
-    if kept is not None:
-        return Scores(**kept)
-    settings, kind = work.settings, KINDS[work.settings.probe]
-    loo = settings.alphas == "loo"
-    alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
-    own = slice(unit.repeat, unit.repeat + 1)
-    x = np.stack([work.channels[i].padded() for i in unit.members])
-    options = Options(
-        **{choice.name: getattr(settings, choice.name) for choice in fields(Choices)},
-        loo=loo,
-        batch_size=default_batch_size(),
-        elements=work.targets.counts.shape[1],
-    )
-    scores: Scores = compute(
-        partial(_probe_stack, kernel=kind.kernel),
-        kind.arrays(x, work.targets, alphas, options, settings.dtype),
-        replace(work.layout, index=work.layout.index[own], rank=work.layout.rank[own]),
-        options,
-        settings.dtype,
-    )
-    scores = kind.among_all_targets(scores, work.targets, x)
-    work.checkpoint.save(name, vars(scores))
-    return scores
-
-
-@partial(jax.jit, static_argnames=("kernel", "sizes", "bounds", "options"))
-def _probe_stack(x: Array, *shared: Array, kernel: Any, **static: Any) -> Scores:
-    """Run a kernel on every channel of a stack."""
-    if len(x) == 1:  # without vmap, which would batch LAPACK calls: `kernel.ridge` says why not
-        return jax.tree.map(lambda a: a[None], kernel(x[0], *shared, **static))
-    return jax.vmap(lambda x: kernel(x, *shared, **static))(x)
 
 
 def _warn_undefined(table: xr.Dataset) -> None:

@@ -22,7 +22,7 @@ from cpdjax.features.features import Features
 from cpdjax.irreps import invariants
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.folds import group_folds, nested
-from cpdjax.sweeps import inputs, parallel, results
+from cpdjax.sweeps import inputs, parallel, probing, results
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import channels
 from cpdjax.sweeps.probe_kinds import ScalarProbe
@@ -243,7 +243,7 @@ def test_few_recompilations(monkeypatch):
     traced = []
     probe = ScalarProbe.kernel
 
-    def counting(x, *arrays, **static):  # runs when `_probe_stack` is traced, and only then
+    def counting(x, *arrays, **static):  # runs when `_probe` is traced, and only then
         traced.append(x.shape)
         return probe(x, *arrays, **static)
 
@@ -262,13 +262,13 @@ def test_few_recompilations(monkeypatch):
 def test_units_run_side_by_side(monkeypatch):
     monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: range(4), raising=False)
     barrier = threading.Barrier(4, timeout=60)
-    work = sweep_module._probe_unit
+    work = probing._probe_batch
 
     def together(*arguments):
         barrier.wait()  # returns only when four are here
         return work(*arguments)
 
-    monkeypatch.setattr(sweep_module, "_probe_unit", together)
+    monkeypatch.setattr(probing, "_probe_batch", together)
     features = {"m": {"a": A, "b": 2 * A}}
     found = run(features)
     assert_same(found.sel(layer="a").squeeze(("model", "irrep")), kernel(A))

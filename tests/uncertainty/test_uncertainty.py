@@ -17,7 +17,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.reports import scores as report
 from cpdjax.reports.significance import plot_differences, plot_null, uncertainty_table
-from cpdjax.sweeps import probe_kinds, results, significance
+from cpdjax.sweeps import probe_kinds, probing, results, significance
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
@@ -27,7 +27,7 @@ from cpdjax.uncertainty.multiplicity import adjust, max_t
 from cpdjax.uncertainty.permutation import PermutationTest, permutation_test
 from cpdjax.uncertainty.resampling import p_values
 
-PROBE_UNIT = sweep_module._probe_unit
+PROBE_BATCH = probing._probe_batch
 
 # One shape throughout: sixteen features, as a sweep pads its channels, five folds of twelve.
 N, PERMUTATIONS, REPLICATES = 60, 19, 40
@@ -47,11 +47,15 @@ def sweep(out=None, **changes):
     return cpdjax.sweep(**({"features": FEATURES} | settings | changes))
 
 
-def random_unit(work, unit):
+def random_batch(work, shared, batch):
     """Stands in for the probe itself, which other tests look at and which takes time to compile."""
-    rng = np.random.default_rng([*unit.members, unit.repeat])
-    shape = (len(unit.members), 1, len(work.layout.sizes), work.settings.folds)
-    scores = rng.uniform(0.2, 0.8, (*shape, 1, len(work.targets.by_name)))
+    return {unit: random_scores(work, unit) for unit in batch}
+
+
+def random_scores(work, unit):
+    rng = np.random.default_rng(unit)
+    shape = (len(work.layout.sizes), work.settings.folds, 1, len(work.targets.by_name))
+    scores = rng.uniform(0.2, 0.8, shape)
     return Scores(scores, scores, scores[..., 0, :], scores[..., 0, 0], scores, scores)
 
 
@@ -70,7 +74,7 @@ def _strict_jax():
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep_module, "_probe_unit", random_unit)
+        patch.setattr(probing, "_probe_batch", random_batch)
         patch.setattr(probe_kinds, "permutation_test", random_test)
         patch.setattr(bootstrap_module, "_mean_scores", quickly_compiled(_mean_scores))
         yield
@@ -85,7 +89,7 @@ def quickly_compiled(function):
 
 def real(patch):
     """Without the stand-ins."""
-    patch.setattr(sweep_module, "_probe_unit", PROBE_UNIT)
+    patch.setattr(probing, "_probe_batch", PROBE_BATCH)
     patch.setattr(probe_kinds, "permutation_test", permutation_test)
     patch.setattr(bootstrap_module, "_mean_scores", _mean_scores)
 
