@@ -50,6 +50,7 @@ MODELS_MAY_IMPORT = {
     "runs": {"naming"},
     "zoo": {"naming", "runs"},
     "cards": {"interface", "naming", "registry", "runs"},
+    "listing": {"__init__", "cards", "interface", "naming", "weights"},
 }
 MODELS_MAY_IMPORT["__init__"] = set(MODELS_MAY_IMPORT)
 MODELS_MAY_IMPORT["training"] = {*MODELS_MAY_IMPORT, "architectures", "__init__"}

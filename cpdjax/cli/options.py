@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
 from cpdjax.sweeps import target_names
 from cpdjax.sweeps.settings import MOST_ALPHA
-from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 Dataset = Annotated[
     str | None,

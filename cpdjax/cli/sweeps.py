@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import xarray as xr
 
 import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.terminal import console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
-from cpdjax.features.sources import collect
-from cpdjax.reports import figures, scores, significance
-from cpdjax.reports.ladder import text_table
-from cpdjax.sweeps import results
-from cpdjax.sweeps.differences import LAST
-from cpdjax.sweeps.pairing import paired
-from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Config
-from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @options.takes_settings(Config)
@@ -32,6 +27,9 @@ def sweep(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.reports import scores
+    from cpdjax.sweeps import results
+
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
@@ -58,6 +56,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
 ) -> None:
     """Print the table of saved results and plot their figures anew."""
+    from cpdjax.reports import scores
+    from cpdjax.sweeps import results
+
     table = results.load(path)
     _show(table, scores.save_figures(table, out or folder_of(path)))
 
@@ -77,6 +78,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:
     """Compare models with each other: differences of R²_geom, their intervals and p-values."""
+    from cpdjax.reports import figures, significance
+    from cpdjax.sweeps import results
+
     found = cpdjax.differences(
         results.load(path), options.listed(target), reference=reference, layer=layer
     )
@@ -100,6 +104,11 @@ def ladder(
     seed: options.Seed = 0,
 ) -> None:
     """Show the R² that composition, bonds, functional groups and geometry add, in this order."""
+    from cpdjax.features.sources import collect
+    from cpdjax.reports.ladder import text_table
+    from cpdjax.sweeps.pairing import paired
+    from cpdjax.sweeps.targets import Targets
+
     penalty, read = options.penalty(alpha), cpdjax.datasets.read
     structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
     rungs = {
@@ -124,6 +133,8 @@ def ladder(
 
 
 def _show(table: xr.Dataset, saved: list[Path]) -> None:
+    from cpdjax.reports import scores, significance
+
     width = console().width
     tables = (scores.text_table(table, width), significance.uncertainty_table(table, width))
     show(*tables, saved=saved)
