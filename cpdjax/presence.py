@@ -25,6 +25,8 @@ BEAT = 0.5  # seconds between two signs of life
 SILENCE = 60.0
 """Limit the seconds without a sign of life (our choice): a network file system may show what others
 wrote half a minute late."""
+ARRIVAL = 120.0
+"""Limit the seconds until a process comes to the folder: some read the data faster than others."""
 _FAREWELL = 10.0  # seconds that the first process waits for the others when it has failed
 _LENGTH = 4096  # bytes of a file, which is written over in one step
 _GO_ON = "the same command goes on where it stopped"
@@ -71,11 +73,11 @@ class Other:
             return f"{who} has failed: {self.ended}" if self.ended else None
         if self.gone:
             return f"{who} has ended; {_GO_ON}"
-        if time.monotonic() - self._since <= SILENCE:
+        if time.monotonic() - self._since <= (SILENCE if self.said else ARRIVAL):
             return None
         if not self.said:
             return (
-                f"{who} has not come to {self.file.parent.parent} within {SILENCE:g} seconds: "
+                f"{who} has not come to {self.file.parent.parent} within {ARRIVAL:g} seconds: "
                 "start all anew, and let them see one and the same folder"
             )
         return f"{who} has died, or has been silent for {SILENCE:g} seconds; {_GO_ON}"
@@ -143,7 +145,7 @@ class Presence:
 
     def _follow(self) -> None:
         """Come to the folder when process 0 is seen to live there."""
-        leader, deadline = self._others[0], time.monotonic() + SILENCE
+        leader, deadline = self._others[0], time.monotonic() + ARRIVAL
         for _ in _pauses():
             leader.look()
             if leader.changes > 1:

@@ -145,10 +145,10 @@ def _met(coordinator: str | None, size: int | None, rank: int | None) -> tuple[i
             heartbeat_timeout_seconds=later,
             shutdown_timeout_seconds=later,
         )
-    except ValueError as error:
+    except ValueError:
         raise InputError(
-            "cannot tell which process this is: neither SLURM nor Open MPI started it "
-            f"({error}); give --coordinator HOST:PORT, --processes N and --process I"
+            "cannot tell which process this is, and where the first one is: neither SLURM nor Open "
+            "MPI says so; give --coordinator HOST:PORT, --processes N and --process I"
         ) from None
     jax.local_devices()  # the processes exchange what they have
     jax.distributed.shutdown()  # which waits for all

@@ -19,6 +19,7 @@ from cpdjax.errors import FileError, InputError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
 from cpdjax.models.weights.wheels import INSTALL
+from cpdjax.processes import ALONE, Team
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 
 
@@ -50,6 +51,7 @@ def convert(
     put(f"saved {out}, {encoder.parameters:,} parameters")
 
 
+@options.takes_processes
 def extract(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
@@ -75,6 +77,7 @@ def extract(
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
     ] = None,
+    team: Team = ALONE,
 ) -> None:
     """Compute a model's features of every structure, into a Zarr store.
 
@@ -98,9 +101,11 @@ def extract(
         invariants=invariants,
         dtype=dtype,
         batch_size=batch_size,
-        progress=show_progress(),
+        progress=show_progress() and team.leads,
+        processes=team,
     )
-    put(f"saved {out}")
+    if team.leads:
+        put(f"saved {out}")
 
 
 def train(

@@ -11,25 +11,25 @@ import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.terminal import console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
+from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+@options.takes_processes
 @options.takes_settings(Config)
 def sweep(
     config: Annotated[Path | None, typer.Argument(help="A TOML file of settings.")] = None,
     models: options.Models = None,
+    team: Team = ALONE,
     **given: Any,
 ) -> None:
     """Probe features for targets; without arguments, 2,000 molecules of QM9.
 
     Interrupted and started again, it goes on where it stopped.
     """
-    from cpdjax.reports import scores
-    from cpdjax.sweeps import results
-
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
@@ -39,16 +39,12 @@ def sweep(
         targets=chosen.targets,
         n=chosen.n,
         out=chosen.out,
-        progress=show_progress(),
+        progress=show_progress() and team.leads,
+        processes=team,
         **chosen.given,
     )
-    suffix = ".zarr" if chosen.format == "zarr" else ".nc"
-    saved = [
-        results.save(table, chosen.out / f"results{suffix}"),
-        results.save(table, chosen.out / "results.csv"),
-        *scores.save_figures(table, chosen.out),
-    ]
-    _show(table, saved)
+    if team.leads:
+        _show(table, _saved(table, chosen.out, chosen.format))
 
 
 def report(
@@ -130,6 +126,19 @@ def ladder(
     )
     title = f"{features.model} / {last}, {len(structures):,} molecules"
     show(text_table(found, list(predicted.by_name), title))
+
+
+def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
+    """Save results with their long table and figures, and return the paths."""
+    from cpdjax.reports import scores
+    from cpdjax.sweeps import results
+
+    suffix = ".zarr" if kind == "zarr" else ".nc"
+    return [
+        results.save(table, folder / f"results{suffix}"),
+        results.save(table, folder / "results.csv"),
+        *scores.save_figures(table, folder),
+    ]
 
 
 def _show(table: xr.Dataset, saved: list[Path]) -> None:
