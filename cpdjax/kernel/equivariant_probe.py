@@ -51,15 +51,10 @@ def equivariant_probe(
         # A molecule's components lie side by side, so every slot becomes `width` rows.
         rank = jnp.repeat(rank, width, axis=1)
         rows = Rows(none, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
-        return over_sizes(
-            rows,
-            rank,
-            sizes,
-            tuple((first * width, last * width) for first, last in bounds),
-            measure=_moments,
-            unite=partial(jax.tree.map, jnp.add),
-            score=partial(_cross_validate, alphas=alphas, options=options, width=width),
-        )
+        wide = [(first * width, last * width) for first, last in bounds]
+        score = partial(_cross_validate, alphas=alphas, options=options, width=width)
+        unite = partial(jax.tree.map, jnp.add)
+        return over_sizes(rows, rank, sizes, wide, [], _moments, unite, score)
 
     arrange = partial(_by_molecule, shape=x.shape)
     return over_repeats(one_repeat, index, rank, sizes[-1], options.batch_size, arrange)
@@ -109,7 +104,10 @@ def _probe_fold(
     m = Moments(n, none[:, 0], mean, none[:, :0], none, none, xx, xy)
     residual = _about_zero(m, options.standardize)
     leave_out = _one_molecule(width)
-    fit = primal(residual, m, training, held_out, alphas, loo=options.loo, leave_out=leave_out)
+    loo, refine = options.loo, options.refine
+    fit = primal(
+        residual, m, training, held_out, alphas, loo=loo, refine=refine, leave_out=leave_out
+    )
     r2 = tensor_r2(held_out.y, fit.prediction, held_out.weight)
     return Scores(
         r2_geom=r2,

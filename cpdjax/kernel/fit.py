@@ -10,6 +10,7 @@ In formulas, the matrix Z holds the residual features, one row per molecule (see
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -47,12 +48,14 @@ def primal(
     alphas: Float[Array, " alpha"],
     *,
     loo: bool,
+    refine: bool = True,
     leave_out: LeaveOut = one_row,
 ) -> Fit:
     """Return the fit  (ZᵀZ + αI) w = ZᵀY  from the moments `m` of the training rows.
 
-    A grid of α that are all well conditioned visits no training row. With `loo`, each target gets
-    the α for which the errors that `leave_out` computes are smallest.
+    A grid of α that are all well conditioned visits no training row, and without `refine` none
+    does. With `loo`, each target gets the α for which the errors that `leave_out` computes are
+    smallest.
     """
     cross = residual.cross(m)
 
@@ -82,8 +85,9 @@ def primal(
 
         return training.sum(of_fold)
 
-    z = residual.features(held_out)
-    fit = _fit(residual.gram(m), cross, z, alphas, defect, residual, errors if loo else None)
+    gram, z = residual.gram(m), residual.features(held_out)
+    refinement = ridge.Refinement(defect, residual.trace, gram) if refine else None
+    fit = _fit(gram, cross, z, alphas, refinement, residual, errors if loo else None)
     return fit._replace(prediction=residual.mean_y[None, :, None] + fit.prediction)
 
 
@@ -95,6 +99,7 @@ def dual(
     alphas: Float[Array, " alpha"],
     *,
     loo: bool,
+    refine: bool = True,
 ) -> Fit:
     """Return the fit  (ZZᵀ + αI) a = Y,  w = Zᵀa  for features that outnumber the rows.
 
@@ -135,7 +140,11 @@ def dual(
         return lax.map(error, alphas)
 
     held = matmul(z, residual.features(held_out))
-    fit = _fit(gram, y, held, alphas, defect, residual, errors if loo else None)
+    # What a null vector of ZZᵀ adds to a adds nothing to the weights Zᵀa, whatever the held-out
+    # rows are like. Composition and the mean leave such vectors always.
+    refinement = ridge.Refinement(defect, residual.trace, gram, harmless_null=True)
+    chosen = refinement if refine else None
+    fit = _fit(gram, y, held, alphas, chosen, residual, errors if loo else None)
     return fit._replace(prediction=residual.mean_y[None, :, None] + fit.prediction)
 
 
@@ -144,7 +153,7 @@ def _fit(
     rhs: Float[Array, "n target"],
     held: Float[Array, "n row"],
     alphas: Float[Array, " alpha"],
-    defect: ridge.Defect,
+    refinement: ridge.Refinement | None,
     residual: Residual,
     errors: Callable[[ridge.Spectrum], Float[Array, "alpha target"]] | None,
 ) -> Fit:
@@ -155,32 +164,49 @@ def _fit(
     leave-one-out `errors` is given, for the α of each target with the smallest error.
     """
 
-    def by_weights(refine: ridge.Refinement, solve: ridge.Solve) -> Array:
-        weights = refine(solve(ridge.tile(rhs, len(refine.alphas))), solve)
-        return einsum("adt,dn->atn", weights, held)
+    # The inverse is symmetric, so it may as well be applied to the held-out rows. With fewer of
+    # these than targets that is cheaper, unless every target has an α of its own.
+    by_rows = rhs.shape[-1] > held.shape[-1] and errors is None
+
+    def predict(
+        solve: ridge.Solve, alphas: Float[Array, "alpha #target"], lowest: ridge.Solve | None = None
+    ) -> Array:
+        def by_weights(weights: Array) -> Array:
+            return einsum("adt,dn->atn", weights, held)
+
+        def plain(solved: Array) -> Array:
+            # Products one by one, since einsum would transpose both factors.
+            return jnp.stack([matmul(rhs.T, s) for s in solved]) if by_rows else by_weights(solved)
+
+        b = held if by_rows else rhs
+        if refinement is None:
+            return plain(solve(ridge.tile(b, len(alphas))))
+        # Random vectors tell how large the inverse is. Where every target has an α of its own, the
+        # smallest one decides; else they are solved for together with b.
+        v = ridge.tile(refinement.vectors, len(alphas))
+        if lowest is None:
+            joined = solve(jnp.concatenate([ridge.tile(b, len(alphas)), v], -1))
+            solved, z = joined[..., : b.shape[1]], joined[..., b.shape[1] :]
+        else:
+            solved, z = solve(ridge.tile(b, len(alphas))), lowest(v)
+        needed = refinement.needed(z)
+
+        def corrected(solved: Array) -> Array:
+            # Refinement corrects weights, which solutions for rows are not.
+            weights = solve(ridge.tile(rhs, len(alphas))) if by_rows else solved
+            return by_weights(refinement(solve, alphas, needed, weights))
+
+        return lax.cond(needed.any(), corrected, plain, solved)
 
     if errors is not None:
         s = ridge.spectrum(gram)
         best = alphas[jnp.argmin(errors(s), axis=0)][None]
-        refine = ridge.Refinement(defect, best, residual.trace)
-        return Fit(by_weights(refine, ridge.spectral(gram, s, best)), best)
-
-    refine = ridge.Refinement(defect, alphas[:, None], residual.trace)
-
-    def use(solve: ridge.Solve) -> Array:
-        def by_rows() -> Array:
-            # The inverse is symmetric, so it may as well be applied to the held-out rows.
-            solved = solve(ridge.tile(held, len(alphas)))
-            return jnp.stack([matmul(rhs.T, s) for s in solved])  # einsum transposes both
-
-        if rhs.shape[-1] <= held.shape[-1]:
-            return by_weights(refine, solve)
-        # With fewer held-out rows than targets it is cheaper to solve for the rows. That makes no
-        # weights, though, and weights are what refinement corrects.
-        return lax.cond(refine.needed.any(), lambda: by_weights(refine, solve), by_rows)
-
+        lowest = ridge.spectral(gram, s, best.min(-1, keepdims=True))
+        return Fit(predict(ridge.spectral(gram, s, best), best, lowest), best)
+    grid = alphas[:, None]
+    use = partial(predict, alphas=grid)
     prediction = ridge.on_grid(gram, alphas, use, scaled=residual.scaled)
-    return Fit(prediction, jnp.broadcast_to(alphas[:, None], (len(alphas), rhs.shape[-1])))
+    return Fit(prediction, jnp.broadcast_to(grid, (len(alphas), rhs.shape[-1])))
 
 
 def _where_needed(needed: Bool[Array, " alpha"], f: Callable[[Array], Array], w: Array) -> Array:

@@ -8,14 +8,16 @@ plus the moments of the rows that are new.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.residual import Rows
 from cpdjax.kernel.scores import Scores
@@ -23,49 +25,128 @@ from cpdjax.kernel.scores import Scores
 #: The second moments of all folds: `moments.Moments`, or a tuple of arrays, with an axis (fold,).
 FoldMoments = Any
 
+#: Rows below which a factorisation takes less time than the compilation of another body.
+_LITTLE = 256
+#: What a visit to rows costs by itself, in slots: moments are united once.
+_VISIT = 32
+
 
 def over_sizes(
     rows: Rows,
     rank: Int[Array, "fold row"],
-    sizes: tuple[int, ...],
-    bounds: tuple[tuple[int, int], ...],
-    *,
+    sizes: Sequence[int],
+    bounds: Sequence[tuple[int, int]],
+    few: Sequence[int],
     measure: Callable[[Rows], FoldMoments],
     unite: Callable[[FoldMoments, FoldMoments], FoldMoments],
     score: Callable[[Rows, FoldMoments | None], Scores],
-    needs_moments: Callable[[Rows], bool] = lambda rows: True,
 ) -> Scores:
     """Score every nested subset of one repeat; the result has axes (size, fold, alpha, target).
+
+    Few bodies are compiled, each for all sizes that share it.
 
     Args:
         rows: the rows of the largest size, laid out by fold.
         rank: place of every row's molecule in the shuffle; `rank < N` is the subset of size N.
         bounds: for each size the first and last slot, in any fold, between which its new rows lie.
+        few: the places of the sizes that are scored without moments.
         measure: makes the moments of some rows.
         unite: makes the moments of two disjoint sets of rows from the moments of each.
-        score: cross-validates one subset, given its rows and its moments.
-        needs_moments: whether `score` reads moments of such rows; where it does not, it gets None.
+        score: cross-validates one subset, given its rows and its moments or None.
     """
-    curve: list[Scores] = []
-    moments, measured = None, 0  # of the subset of size `measured`
-    for size, (first, last) in zip(sizes, bounds, strict=True):
-        subset = select(rows, 0, last, rank < size)
-        if not needs_moments(subset):
-            curve.append(score(subset, None))
-            continue
-        # Slots below `first` hold no new row, unless the sizes before went without moments.
-        start = first if measured else 0
-        new = measure(select(rows, start, last, (rank >= measured) & (rank < size)))
-        moments = new if moments is None else unite(moments, new)
-        measured = size
-        curve.append(score(subset, moments))
-    return jax.tree.map(lambda *scores: jnp.stack(scores), *curve)
+    found: list[Scores] = []
+    for group in _alike([bounds[i][1] * len(rank) for i in few]):
+        last = bounds[few[group[-1]]][1]
+        own = jnp.asarray([sizes[few[i]] for i in group], rank.dtype)
+        subset = partial(_first, rows, rank, last=last)
+        found.append(lax.map(lambda size, subset=subset: score(subset(size), None), own))
+    many = [i for i in range(len(sizes)) if i not in few]
+    if many:
+        visits = _visits([sizes[i] for i in many], [bounds[i] for i in many])
+        found.append(_growing(rows, rank, visits, measure, unite, score))
+    return jax.tree.map(lambda *scores: jnp.concatenate(scores), *found)
 
 
-def select(rows: Rows, first: int, last: int, wanted: Bool[Array, "fold row"]) -> Rows:
-    """Return the rows between two slots; those that are not wanted get weight 0."""
-    c, x, y, weight = (a[..., first:last] for a in rows)
-    return Rows(c, x, y, jnp.where(wanted[:, first:last], weight, 0))
+def _alike(counts: Sequence[int]) -> list[list[int]]:
+    """Group ascending numbers of rows, so that one body, padded to the largest, does for a group.
+
+    What grows with the cube of the rows is at most eight times as much work as without padding, and
+    below `_LITTLE` rows it is little work anyhow.
+
+    >>> _alike([50, 100, 250, 500, 600])
+    [[0, 1, 2], [3], [4]]
+    """
+    keys = [max(_LITTLE, 1 << (count - 1).bit_length()) for count in counts]
+    return [[i for i, k in enumerate(keys) if k == key] for key in sorted(set(keys))]
+
+
+class _Visits(NamedTuple):
+    """Hold a plan that visits every row once, a few slots of all folds at a time."""
+
+    #: How many slots a visit has.
+    slots: int
+    #: For every visit: first slot, slot after the last, the size before, the size, and whether the
+    #: moments of that size are then complete.
+    steps: Int[np.ndarray, "visit 5"]
+
+
+def _visits(sizes: Sequence[int], bounds: Sequence[tuple[int, int]]) -> _Visits:
+    """Plan the visits to the new rows of every size; a visit costs what its slots do, and a little.
+
+    >>> _visits([20, 40, 120], [(0, 10), (10, 20), (20, 60)]).slots
+    20
+    """
+    # Slots before the first of these sizes belong to sizes that were scored without moments.
+    bounds = [(0, bounds[0][1]), *bounds[1:]]
+    lengths = [last - first for first, last in bounds]
+    parts = [-(-max(lengths) // (1 << k)) for k in range(max(lengths).bit_length())]
+    slots = min(parts, key=lambda p: sum(-(-length // p) for length in lengths) * (p + _VISIT))
+    steps = [
+        (start, min(start + slots, last), before, size, start + slots >= last)
+        for (first, last), before, size in zip(bounds, (0, *sizes), sizes, strict=False)
+        for start in range(first, last, slots)
+    ]
+    return _Visits(slots, np.array(steps, np.int32))
+
+
+def _growing(
+    rows: Rows,
+    rank: Int[Array, "fold row"],
+    visits: _Visits,
+    measure: Callable[[Rows], FoldMoments],
+    unite: Callable[[FoldMoments, FoldMoments], FoldMoments],
+    score: Callable[[Rows, FoldMoments | None], Scores],
+) -> Scores:
+    """Score sizes whose moments grow by those of the rows that are new in each."""
+    slots = visits.slots
+
+    def new_rows(step: Array) -> Rows:
+        first, last, before, size = step[:4]
+        # A slice that would reach beyond the end begins earlier: `place` says where it did.
+        c, x, y, own = (lax.dynamic_slice_in_dim(a, first, slots, -1) for a in (*rows[:3], rank))
+        place = jnp.minimum(first, rank.shape[1] - slots) + jnp.arange(slots, dtype=first.dtype)
+        wanted = (own >= before) & (own < size) & ((place >= first) & (place < last))[None]
+        return Rows(c, x, y, wanted.astype(rows.weight.dtype))
+
+    def visit(moments: FoldMoments, step: Array) -> tuple[FoldMoments, Scores]:
+        moments = unite(moments, measure(new_rows(step)))
+        scored = lambda: score(_first(rows, rank, step[3], rank.shape[1]), moments)  # noqa: E731
+        nothing = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(scored))  # noqa: E731
+        return moments, lax.cond(step[4] > 0, scored, nothing)
+
+    steps = jnp.asarray(visits.steps)
+    if len(steps) == 1:
+        only = score(_first(rows, rank, steps[0, 3], slots), measure(new_rows(steps[0])))
+        return jax.tree.map(lambda a: a[None], only)
+    empty = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda s: measure(new_rows(s)), steps[0]))
+    found = lax.scan(visit, empty, steps)[1]
+    return jax.tree.map(lambda a: a[np.flatnonzero(visits.steps[:, 4])], found)
+
+
+def _first(rows: Rows, rank: Int[Array, "fold row"], size: Array, last: int) -> Rows:
+    """Return the subset of a size, which lies before the slot `last`: other rows get weight 0."""
+    c, x, y, weight = (a[..., :last] for a in rows)
+    return Rows(c, x, y, jnp.where(rank[:, :last] < size, weight, 0))
 
 
 def over_repeats(

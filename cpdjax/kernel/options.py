@@ -40,6 +40,10 @@ class Options(Choices):
     predictions: bool = False
     #: Return `r2_both` as well: R² of composition and residual together.
     both: bool = False
+    #: Return `r2_full`; where only `r2_geom` is used, half of the work is saved, and it is NaN.
+    full: bool = True
+    #: Correct small α against the rows where that is needed; see `ridge.Refinement`.
+    refine: bool = True
     #: How many columns of c are composition itself, before those of `projection.concepts`.
     elements: int | None = None
     #: How many folds and repeats run at once; None, one after the other, needs the least memory.

@@ -8,13 +8,14 @@ Everything is traced and nothing is checked here: `probes.cpd` is what a caller 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cpdjax.kernel.fit import Fit, dual, primal
+from cpdjax.kernel.fit import dual, primal
 from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.kernel.nested import by_molecule, other_folds, over_repeats, over_sizes
@@ -46,17 +47,11 @@ def probe(
         index, rank = layout
         in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
         rows = Rows(in_c, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
-        return over_sizes(
-            rows,
-            rank,
-            sizes,
-            bounds,
-            measure=lambda rows: moments(*rows),
-            unite=jax.vmap(_union),
-            score=partial(_cross_validate, alphas=alphas, options=options),
-            # The dual form needs the rows themselves, and moments of this size alone.
-            needs_moments=lambda rows: not _is_dual(rows),
-        )
+        score = partial(_cross_validate, alphas=alphas, options=options)
+        # The dual form needs the rows themselves, and moments of one size alone.
+        few = [i for i, (_, slots) in enumerate(bounds) if _is_dual(len(index), slots, x.shape[1])]
+        measure, unite = lambda rows: moments(*rows), jax.vmap(_union)
+        return over_sizes(rows, rank, sizes, bounds, few, measure, unite, score)
 
     arrange = partial(by_molecule, molecules=len(x))
     return over_repeats(one_repeat, index, rank, sizes[-1], options.batch_size, arrange)
@@ -64,15 +59,16 @@ def probe(
 
 def cross_validate(rows: Rows, alphas: Float[Array, " alpha"], options: Options) -> Scores:
     """Return scores (fold, alpha, target) of rows laid out by fold, inside a compiled function."""
-    return _cross_validate(rows, None if _is_dual(rows) else moments(*rows), alphas, options)
+    folds, features, slots = rows.x.shape
+    blocks = None if _is_dual(folds, slots, features) else moments(*rows)
+    return _cross_validate(rows, blocks, alphas, options)
 
 
-def _is_dual(rows: Rows) -> bool:
+def _is_dual(folds: int, slots: int, features: int) -> bool:
     """Return whether training rows are fewer than features, so that their Gram matrix is smaller.
 
     The shapes decide, padding included, because they are all that is known when compiling.
     """
-    folds, features, slots = rows.x.shape
     return slots * (folds - 1) < features
 
 
@@ -132,29 +128,50 @@ def _probe_fold(
     """
     # Moments about the mean describe the features as they came: Ridge from these is R²_full.
     raw = about_mean(train)
-    fit = partial(dual if train.dual else primal, loo=options.loo)
+    geom = raw if options.projection == "none" else train
+    fit = partial(dual if train.dual else primal, loo=options.loo, refine=options.refine)
 
-    def ridge(m: Moments) -> tuple[Residual, Fit]:
+    def probe(m: Moments) -> _Probed:
         # The raw variance decides which features are nothing but rounding once projected.
         residual = Residual.of(m, raw.variance, standardize=options.standardize)
-        return residual, fit(residual, m, training, held_out, alphas)
+        prediction, alpha = fit(residual, m, training, held_out, alphas)
+        # Ridge adds the mean of the targets to its predictions; composition's hold it already.
+        both = composition[None] + (prediction - residual.mean_y[None, :, None])
+        score = partial(r2_score, held_out.y, weight=held_out.weight)
+        return _Probed(
+            score(prediction=prediction),
+            alpha,
+            prediction if options.predictions else None,
+            score(prediction=both) if options.both else None,
+        )
 
-    if options.projection == "none":
-        train = raw
-    from_raw, full = ridge(raw)
-    residual, geom = (from_raw, full) if train is raw else ridge(train)
-    # Ridge adds the mean of the targets to its predictions, and composition's hold it already.
-    both = composition[None] + (geom.prediction - residual.mean_y[None, :, None])
+    # One compiled body probes the residual and the raw features, one after the other.
+    wanted = (geom, raw) if options.full and geom is not raw else (geom,)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
+    found = lax.map(probe, stacked, batch_size=options.batch_size)
     return Scores(
-        r2_geom=r2_score(held_out.y, geom.prediction, held_out.weight),
-        r2_full=r2_score(held_out.y, full.prediction, held_out.weight),
+        r2_geom=found.r2[0],
+        r2_full=found.r2[-1] if options.full else jnp.full_like(found.r2[0], jnp.nan),
         r2_comp=r2_score(held_out.y, composition, held_out.weight),
-        composition_share=_explained_share(train.variance, raw.variance, from_raw.scale),
-        alpha_geom=geom.alpha,
-        alpha_full=full.alpha,
-        prediction=geom.prediction if options.predictions else None,
-        r2_both=r2_score(held_out.y, both, held_out.weight) if options.both else None,
+        composition_share=_explained_share(
+            train.variance,
+            raw.variance,
+            Residual.of(raw, raw.variance, standardize=options.standardize).scale,
+        ),
+        alpha_geom=found.alpha[0],
+        alpha_full=found.alpha[-1],
+        prediction=None if found.prediction is None else found.prediction[0],
+        r2_both=None if found.r2_both is None else found.r2_both[0],
     )
+
+
+class _Probed(NamedTuple):
+    """Hold what one kind of features, residual or raw, gives on held-out rows."""
+
+    r2: Float[Array, "alpha target"]
+    alpha: Float[Array, "alpha target"]
+    prediction: Float[Array, "alpha target row"] | None
+    r2_both: Float[Array, "alpha target"] | None
 
 
 def _explained_share(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from cpdjax.devices import full_call, local_mesh, put_shares, put_whole, spread
 from cpdjax.errors import InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
-from cpdjax.probes.arguments import Arguments, compute
+from cpdjax.kernel.scores import Scores
+from cpdjax.precision import precision
+from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
@@ -140,10 +145,7 @@ def bootstrap(
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
     layout = cross_validation(arguments.rows, folds, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
-    with one_blas_thread():
-        scores = compute(
-            _mean_scores, arguments.arrays, layout, in_memory(arguments), arguments.dtype
-        )
+    scores = mean_scores(probe, arguments, layout)
     return Bootstrap(scores[0], scores[1:])
 
 
@@ -240,7 +242,29 @@ def interval(draws: Float[np.ndarray, "replicate *score"], level: float) -> Inte
     return Interval(*np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
-def in_memory(arguments: Arguments) -> Options:
+def mean_scores(
+    kernel: Callable[..., Scores], arguments: Arguments, layout: Layout
+) -> Float[np.ndarray, "replicate alpha target"]:
+    """Return the mean R²_geom over folds of every repeat of a layout, spread over all devices."""
+    mesh = local_mesh()
+    repeats = len(layout.index)
+    # Every device gets equally many repeats: further ones, if need be, from the beginning again.
+    own = np.arange(full_call(repeats, repeats, mesh)) % repeats
+    with precision(arguments.dtype), one_blas_thread():
+        arrays = [jnp.asarray(a, arguments.dtype) for a in arguments.arrays]
+        scores = _mean_scores(
+            *put_shares((layout.index[own], layout.rank[own]), mesh),
+            *put_whole(arrays, mesh),
+            mesh=mesh,
+            kernel=kernel,
+            sizes=layout.sizes,
+            bounds=layout.bounds,
+            options=_in_memory(arguments),
+        )
+        return np.asarray(scores)[:repeats]
+
+
+def _in_memory(arguments: Arguments) -> Options:
     """Return options with as many replicates at once as memory allows; on a CPU one by one."""
     options = arguments.options
     if options.batch_size is None:
@@ -249,7 +273,15 @@ def in_memory(arguments: Arguments) -> Options:
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 
-@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
-def _mean_scores(*arrays: Array, **static: Any) -> Float[Array, "replicate alpha target"]:
-    # Only R²_geom is used. Compiled together with this function, the kernel leaves out all else.
-    return probe(*arrays, **static).r2_geom[:, 0].mean(1)
+@partial(jax.jit, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
+def _mean_scores(
+    index: Array, rank: Array, *arrays: Array, mesh: Mesh, kernel: Any, **static: Any
+) -> Float[Array, "replicate alpha target"]:
+    def share(index: Array, rank: Array, *arrays: Array) -> Array:
+        # Only R²_geom is used. Compiled together with this function, the kernel leaves out all
+        # else.
+        mean: Array = kernel(*arrays, index, rank, **static).r2_geom[:, 0].mean(1)
+        return mean
+
+    scores: Array = spread(share, mesh, split=2)(index, rank, *arrays)
+    return scores

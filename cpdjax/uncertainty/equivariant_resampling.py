@@ -10,18 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irrep, IrrepsArray
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
 
+from cpdjax.devices import local_mesh, put_whole, spread
 from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
 from cpdjax.precision import precision
-from cpdjax.probes.arguments import Arguments, compute
+from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.threads import one_blas_thread
-from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, in_memory, redrawn
+from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import group_ids, in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
@@ -79,11 +81,12 @@ def equivariant_permutation_test(
     x, y = _turned(x, y, frames, seed)
     layout = cross_validation(len(x), folds, seed=seed)
     order = orders(len(y), permutations, groups, seed)
+    mesh = local_mesh()
     with precision(arguments.dtype), one_blas_thread():
-        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, grid)]
-        where = jnp.asarray(layout.index), jnp.asarray(layout.rank)
-        run = partial(_of_copies, *arrays, options=arguments.options)
-        scores = in_chunks(lambda part: run(part, *where), order, y.size)
+        given = [jnp.asarray(a, arguments.dtype) for a in (x, y, grid)]
+        whole = put_whole((*given, layout.index, layout.rank), mesh)
+        run = partial(_mean_scores, mesh=mesh, options=arguments.options)
+        scores = in_chunks(lambda part: run(part, *whole), order, y.size, mesh)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
 
@@ -127,12 +130,8 @@ def equivariant_bootstrap(
     refuse_traced(x, y, alphas)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
     layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
-    with one_blas_thread():
-        scores = compute(
-            equivariant_probe, arguments.arrays, layout, in_memory(arguments), arguments.dtype
-        )
-    mean = scores.r2_geom[:, 0].mean(1)
-    return Bootstrap(mean[0], mean[1:])
+    scores = mean_scores(equivariant_probe, arguments, layout)
+    return Bootstrap(scores[0], scores[1:])
 
 
 def _turned(
@@ -150,9 +149,17 @@ def _turned(
     return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
 
 
-@partial(jax.jit, static_argnames="options")
+@partial(jax.jit, static_argnames=("mesh", "options"))
+def _mean_scores(
+    order: Array, *whole: Array, mesh: Mesh, options: Options
+) -> Float[Array, "copy alpha target"]:
+    """Return the scores of the copies that `order` makes, each device those of its share."""
+    scores: Array = spread(partial(_of_copies, options=options), mesh, split=1)(order, *whole)
+    return scores
+
+
 def _of_copies(
-    x: Array, y: Array, alphas: Array, order: Array, index: Array, rank: Array,
+    order: Array, x: Array, y: Array, alphas: Array, index: Array, rank: Array,
     *, options: Options,
 ) -> Float[Array, "copy alpha target"]:  # fmt: skip
     rows, targets, width = y.shape

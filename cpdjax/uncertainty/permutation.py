@@ -16,8 +16,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from cpdjax.devices import local_mesh, put_whole, spread
 from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
@@ -143,18 +145,26 @@ def mean_scores(
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
+    mesh = local_mesh()
     with precision(arguments.dtype), one_blas_thread():
         x, c, _, alphas = arguments.arrays
-        given = (x, c, alphas, fixed, moved)
-        arrays = [jnp.asarray(a, arguments.dtype) for a in given]
-        where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
-        run = partial(_mean_scores, *arrays, options=arguments.options)
-        return in_chunks(lambda part: run(part, *where), order, fixed.size)
+        given = [jnp.asarray(a, arguments.dtype) for a in (x, c, alphas, fixed, moved)]
+        whole = put_whole((*given, layout.index[0], layout.rank[0]), mesh)
+        run = partial(_mean_scores, mesh=mesh, options=arguments.options)
+        return in_chunks(lambda part: run(part, *whole), order, fixed.size, mesh)
 
 
-@partial(jax.jit, static_argnames="options")
+@partial(jax.jit, static_argnames=("mesh", "options"))
 def _mean_scores(
-    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, order: Array,
+    order: Array, *whole: Array, mesh: Mesh, options: Options
+) -> Float[Array, "copy alpha target"]:
+    """Return the scores of the copies that `order` makes, each device those of its share."""
+    scores: Array = spread(partial(_of_copies, options=options), mesh, split=1)(order, *whole)
+    return scores
+
+
+def _of_copies(
+    order: Array, x: Array, c: Array, alphas: Array, fixed: Array, moved: Array,
     index: Array, rank: Array, *, options: Options,
 ) -> Float[Array, "copy alpha target"]:  # fmt: skip
     shape = (len(index), fixed.shape[1] * len(order), index.shape[1])

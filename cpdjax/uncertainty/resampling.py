@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from cpdjax.devices import full_call, put_shares
 from cpdjax.errors import InputError
 from cpdjax.validation import check_rows
 
-#: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
-#: caches of a CPU, and cost memory for nothing.
+#: The targets of one call hold at most this many numbers on each device: 32 MB of float64. More
+#: would leave the caches of a CPU, and cost memory for nothing.
 _CHUNK = 2**22
 
 
@@ -43,21 +44,22 @@ def refuse_traced(*arrays: Any) -> None:
 
 
 def in_chunks(
-    run: Callable[[Array], Array], order: Int[np.ndarray, "copy row"], numbers: int
+    run: Callable[[Array], Array],
+    order: Int[np.ndarray, "copy row"],
+    numbers: int,
+    mesh: Mesh,
 ) -> Float[np.ndarray, "copy *score"]:
-    """Run all copies of the targets, in as few calls as memory allows.
+    """Run all copies of the targets, in as few calls as memory allows, on all devices of a mesh.
 
     Args:
-        run: scores the copies that some rows of `order` make.
+        run: scores the copies that some rows of `order` make; the rows are split over the devices.
         numbers: how many numbers one copy of the targets holds.
     """
-    most = max(_CHUNK // numbers, 1)
-    calls = -(-len(order) // most)
-    # Every call gets equally many copies, so that one compiled program serves all of them. The last
-    # call is filled up with copies from the beginning, whose scores are dropped.
-    step = -(-len(order) // calls)
-    padded = np.concatenate([order, order[: calls * step - len(order)]])
-    found = [np.asarray(run(jnp.asarray(part))) for part in padded.reshape(calls, step, -1)]
+    step = full_call(len(order), max(_CHUNK // numbers, 1), mesh)
+    # The last call is filled up with copies from the beginning, whose scores are dropped.
+    calls = -(-len(order) // step)
+    parts = np.resize(order, (calls, step, order.shape[1]))
+    found = [np.asarray(run(put_shares(part, mesh))) for part in parts]
     return np.concatenate(found)[: len(order)]
 
 

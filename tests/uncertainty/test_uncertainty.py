@@ -83,7 +83,7 @@ def _quick():
 def quickly_compiled(function):
     """It runs a few times only."""
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    static = ("sizes", "bounds", "options")
+    static = ("mesh", "kernel", "sizes", "bounds", "options")
     return jax.jit(function.__wrapped__, static_argnames=static, compiler_options=options)
 
 
