@@ -19,10 +19,10 @@ from cpdjax.sweeps import results
 from cpdjax.verification import verify
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "C2H4", "C2H2", "CO2", "H2CO", "HCN"] * 4
-SWEEP = ["--sizes", "20,40", "--folds", "2", "--repeats", "3", "--permutations", "9"]
+SWEEP = ["--sizes", "20,40", "--folds", "2", "--repeats", "8", "--permutations", "9"]
 START = "from cpdjax.cli.start import main; main()"
 QUICK = "from cpdjax import presence; presence.SILENCE = 5; "
-SMALL = "from cpdjax.features import store; store.PART = 8; "
+SMALL = "from cpdjax.features import store; store.PART = 4; "
 #: What a process does in the place of its second unit or part.
 DIES = (
     "import os; from cpdjax.sweeps.checkpoint import Checkpoint as C; save = C.save; n = []\n"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
-from cpdjax.cli.start import end
+from cpdjax.cli.ending import end
 from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet

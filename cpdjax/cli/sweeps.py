@@ -47,6 +47,24 @@ def sweep(
         _show(table, _saved(table, chosen.out, chosen.format))
 
 
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps of different features.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+) -> None:
+    """Join sweeps of different models that were made apart, on the same molecules and settings.
+
+    The folder is that of one sweep of all models. p-values are adjusted anew, for all of them.
+    """
+    from cpdjax import checksums
+    from cpdjax.sweeps.merging import merged
+
+    kind = "netcdf" if (folders[0] / "results.nc").exists() else "zarr"
+    with merged(folders, out) as (table, folder):
+        saved = _saved(table, folder, kind)
+        checksums.add(folder, saved)
+    _show(table, [out / path.name for path in saved])
+
+
 def report(
     path: options.Results,
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
