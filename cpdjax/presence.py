@@ -62,12 +62,19 @@ class Other:
         return reason
 
     @property
+    def over(self) -> bool:
+        """Return whether the process has ended, in whatever way."""
+        return self.gone or self.ended is not None or "because" in self.said
+
+    @property
     def stage(self) -> float:
         """Return how often the process has waited for all."""
         return float("inf") if self.ended == "" else float(self.said.get("stage", 0))
 
     def complaint(self) -> str | None:
         """Return in what the process has failed, or None where it runs or is done."""
+        if "because" in self.said:  # of a third one, which it saw first
+            return str(self.said["because"])
         who = f"{self.name} ({self.said['where']})" if self.said else self.name
         if self.ended is not None:
             return f"{who} has failed: {self.ended}" if self.ended else None
@@ -98,7 +105,7 @@ class Presence:
         others = (i for i in range(size) if i != rank)
         self._others = {i: Other(room / str(i), f"process {i} of {size}") for i in others}
         where = f"{platform.node()}, number {os.getpid()}"
-        self._said = {"where": where, "beat": 0, "stage": 0, "ended": None}
+        self._said: dict[str, Any] = {"where": where, "beat": 0, "stage": 0, "ended": None}
         self._changing, self._over = threading.Lock(), threading.Event()
 
     def begin(self) -> None:
@@ -133,7 +140,7 @@ class Presence:
             deadline = time.monotonic() + _FAREWELL
             for _ in _pauses():
                 late = failure is not None and time.monotonic() > deadline
-                if late or all(o.ended is not None or o.gone for o in self._look()):
+                if late or all(other.over for other in self._look()):
                     break
             shutil.rmtree(self._room, ignore_errors=True)
         self._over.set()
@@ -183,6 +190,8 @@ class Presence:
             self._tell()
             complaints = [said for other in self._look() if (said := other.complaint())]
             if complaints and not self._over.is_set():
+                files.passing.discard(self._file)
+                self._tell(because=complaints[0])
                 self._end(complaints[0])
                 return
 

@@ -19,14 +19,14 @@ from cpdjax.sweeps import results
 from cpdjax.verification import verify
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "C2H4", "C2H2", "CO2", "H2CO", "HCN"] * 4
-SWEEP = ["--sizes", "20,40", "--folds", "2", "--repeats", "8", "--permutations", "9"]
+SWEEP = ["--sizes", "40", "--folds", "2", "--repeats", "8"]
 START = "from cpdjax.cli.start import main; main()"
 QUICK = "from cpdjax import presence; presence.SILENCE = 5; "
 SMALL = "from cpdjax.features import store; store.PART = 4; "
-#: What a process does in the place of its second unit or part.
+#: What a process does after its second unit, and in the place of its second part.
 DIES = (
     "import os; from cpdjax.sweeps.checkpoint import Checkpoint as C; save = C.save; n = []\n"
-    "def dies(*a): n.append(1); save(*a) if len(n) < 2 else os.kill(os.getpid(), 9)\n"
+    "def dies(*a): save(*a); n.append(1); len(n) < 2 or os.kill(os.getpid(), 9)\n"
     "C.save = dies\n"
 )
 DIES_EXTRACTING = (
@@ -51,9 +51,18 @@ def folder(tmp_path_factory):
     return folder
 
 
-def sweep(folder, out):
+def sweep(folder, out, *more):
     features = ("--models", "coulomb-spectrum", "--targets", "gap")
-    return ["sweep", "--dataset", folder / "x.extxyz", *features, *SWEEP, "--out", folder / out]
+    return [
+        "sweep",
+        "--dataset",
+        folder / "x.extxyz",
+        *features,
+        *SWEEP,
+        "--out",
+        folder / out,
+        *more,
+    ]
 
 
 def extract(folder, out):
@@ -87,11 +96,11 @@ def ended(processes):
     return [p.returncode for p in processes], [out for out, _ in said], [err for _, err in said]
 
 
-def same_as_one(folder, out):
-    xr.testing.assert_identical(results.load(folder / out), results.load(folder / "solo"))
+def same_as_one(folder, out, solo="solo"):
+    xr.testing.assert_identical(results.load(folder / out), results.load(folder / solo))
     assert {item.verdict for item in verify(folder / out)} == {"ok"}
     assert sorted(p.name for p in (folder / out).iterdir()) == sorted(
-        p.name for p in (folder / "solo").iterdir()
+        p.name for p in (folder / solo).iterdir()
     )
 
 
@@ -120,9 +129,9 @@ def kept(folder, out):
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 2])
 def test_four_processes_end_where_one_dies_and_go_on(folder, lost):
-    out = f"four-{lost}"
+    out, draws = f"four-{lost}", ("--permutations", "9")
     begun = time.monotonic()
-    statuses, _, errors = ended(start(sweep(folder, out), 4, {lost: DIES}))
+    statuses, _, errors = ended(start(sweep(folder, out, *draws), 4, {lost: DIES}))
     assert time.monotonic() - begun < 120
     survivors = [rank for rank in range(4) if rank != lost]
     assert statuses[lost] == -signal.SIGKILL
@@ -133,10 +142,11 @@ def test_four_processes_end_where_one_dies_and_go_on(folder, lost):
         assert "goes on where it stopped" in errors[rank]
     before = kept(folder, out)
     assert before
-    statuses, _, errors = ended(start(sweep(folder, out), 4))
+    statuses, _, errors = ended(start(sweep(folder, out, *draws), 4))
     assert (statuses, errors) == ([0] * 4, [""] * 4)
     assert before.items() <= kept(folder, out).items()  # none was computed again
-    same_as_one(folder, out)
+    assert call(*sweep(folder, "solo-draws", *draws))[0] == 0
+    same_as_one(folder, out, "solo-draws")
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ Targets = Annotated[
 
 
 #: What several processes are told; see `takes_processes`.
-_PROCESSES = {
+_PROCESSES: dict[str, tuple[Any, Any, str, dict[str, Any]]] = {
     "distributed": (
         bool,
         False,
