@@ -22,6 +22,9 @@ from cpdjax.characters import for_csv
 PREFIX = ".cpdjax-"
 _LOCK, _OLD = "lock", "old"
 
+#: Files that a process removes when it is ended by a signal.
+passing: set[Path] = set()
+
 # Held while a temporary folder is made and while its content is put in place. A process that ends
 # by a signal takes it for ever, so that its other threads do neither any more.
 _changing = threading.Lock()
@@ -105,6 +108,9 @@ def abandon() -> None:
     No other thread begins or ends a temporary folder from now on.
     """
     _changing.acquire(timeout=1)
+    for path in list(passing):
+        with suppress(OSError):
+            remove(path)
     for lock in list(locks.held):
         is_room = lock.parent.name.startswith(PREFIX)
         for _ in range(3):  # a thread that still writes can make files under our hands

@@ -12,15 +12,8 @@ import numpy as np
 import pandas as pd
 from e3nn_jax import IrrepsArray
 
+from cpdjax.bounds import MOST_COPIES, MOST_ROWS
 from cpdjax.errors import InputError
-
-#: The bounds of settings are our choice: what lies above them is a slip, and would fill the memory.
-MOST_COPIES = 1_000_000
-"""Limit the numbers of repeats, folds, permutations and replicates."""
-MOST_ROWS = 2**31
-"""Limit the rows that any of these together make, and the molecules of a sweep."""
-MOST_SEED = 2**32 - 1
-"""Limit random seeds to those that every generator takes."""
 
 #: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})

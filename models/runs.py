@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cpdjax import checksums
 from cpdjax.configuration import checked
-from cpdjax.data.splits import Split
 from cpdjax.errors import FileError, InputError
 from cpdjax.models.naming import CARD, CONFIG, MODEL, SPLIT, ZOO
+
+if TYPE_CHECKING:
+    from cpdjax.data.splits import Split
 
 FORMAT = 3
 """Cards of this format have hashes beside them; those of version 0.1.0 have neither."""
@@ -76,6 +78,8 @@ def split(folder: Path) -> Split:
     Raises:
         FileError: the record is missing, damaged or of another run.
     """
+    from cpdjax.data.splits import Split  # and pandas, which cards do without
+
     path = (ZOO if folder.parent == ZOO else folder) / SPLIT
     if not path.is_file():
         raise FileError(

@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(sweeps.sweep, sweeps.report, sweeps.compare, sweeps.ladder),
+    *(sweeps.sweep, sweeps.merge, sweeps.report, sweeps.compare, sweeps.ladder),
     *(checks.check, studies.reproduce, studies.recommend),
     *(models.extract, models.train, verify),
 ):
