@@ -59,7 +59,8 @@ def _end(number: signal.Signals) -> None:
     try:
         getattr(files, "abandon", lambda: None)()
     finally:
-        goes_on = len(sys.argv) > 1 and sys.argv[1] in _GO_ON
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        goes_on = command in _GO_ON
         line = f"cpdjax: {_LINES[number]}" + "; the same command goes on where it stopped" * goes_on
         # A progress bar hides the cursor.
         shown = "\r\x1b[2K\x1b[?25h" if os.isatty(2) else ""
