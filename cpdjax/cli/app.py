@@ -25,7 +25,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def choose(
+def every_command(
     no_compilation_cache: Annotated[
         bool,
         typer.Option(
@@ -34,7 +34,7 @@ def choose(
         ),
     ] = False,
 ) -> None:
-    # Not a docstring: it would replace the help of the whole app.
+    """Hear what holds for every command."""
     if no_compilation_cache:
         os.environ[compilation.ENABLED] = "false"
 
