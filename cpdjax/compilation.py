@@ -27,18 +27,18 @@ _NO = ("false", "f", "no", "n", "off", "0")  # as JAX reads them
 def keep() -> None:
     """Let JAX keep compiled programs in the user's cache folder, for the rest of this process.
 
-    A folder that JAX was told before, by `JAX_COMPILATION_CACHE_DIR` or its configuration, stays.
+    Where JAX has a folder already, from `JAX_COMPILATION_CACHE_DIR` or its configuration, nothing
+    changes.
 
     Warns:
         UserWarning: the folder cannot be written, which costs only time.
     """
     import jax
 
-    found = settings()
-    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
-        found = {}
-    for name, value in found.items():
-        jax.config.update(name, value)
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is None:
+        for name, value in settings().items():
+            config.update(name, value)
 
 
 def settings() -> dict[str, Any]:

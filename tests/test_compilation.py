@@ -9,6 +9,7 @@ import jax
 import pytest
 from filelock import FileLock
 from helpers import call
+from jax._src.lib import xla_client
 
 import cpdjax.models
 from cpdjax import compilation
@@ -18,9 +19,10 @@ SIZE = "jax_compilation_cache_max_size"
 SECONDS = "jax_persistent_cache_min_compile_time_secs"
 NAMES = [n for n in os.environ if n.startswith("JAX_")]
 PROGRAM = """
-import cpdjax.compilation
-cpdjax.compilation.LEAST_SECONDS = 0
-cpdjax.compilation.keep()
+import sys
+from cpdjax import compilation
+compilation.LEAST_SECONDS, compilation.MOST_BYTES = 0, int(sys.argv[1])
+compilation.keep()
 import jax
 import jax.numpy as jnp
 loaded = []
@@ -99,7 +101,7 @@ def test_programs_that_were_cut_off_are_removed_unless_somebody_is_writing(folde
 def test_two_processes_at_once_and_a_third_that_loads_what_they_have_compiled(folder):
     def start():
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdout=-1, stderr=-1, encoding="utf-8"
+            [sys.executable, "-c", PROGRAM, str(2**28)], stdout=-1, stderr=-1, encoding="utf-8"
         )
 
     said = [process.communicate(timeout=120) for process in (start(), start())]
@@ -111,21 +113,35 @@ def test_two_processes_at_once_and_a_third_that_loads_what_they_have_compiled(fo
     assert len(list(folder.glob("*-cache"))) == len(list(folder.glob("*-atime"))) >= 8
 
 
+def test_the_folder_stays_within_its_bound(folder):
+    command = [sys.executable, "-c", PROGRAM, "20000"]
+    done = subprocess.run(command, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    kept = [path.stat().st_size for path in folder.glob("*-cache")]
+    assert 0 < len(kept) < 8
+    assert sum(kept) <= 20_000
+
+
+def test_a_folder_that_jax_has_already_stays(folder):
+    before = jax.config.jax_compilation_cache_dir
+    assert before  # of the tests
+    compilation.keep()
+    assert jax.config.jax_compilation_cache_dir == before
+    assert not folder.exists()
+
+
 def test_instructions_of_the_processor_are_part_of_a_programs_name():
     """JAX hashes the fingerprint of the devices, so that machines of one home folder may differ."""
     code = (
         "import jax; from jax._src.lib import xla_client;"
         "print(xla_client.get_topology_for_devices(jax.devices('cpu')[:1]).fingerprint())"
     )
-    flags = ("", "--xla_cpu_max_isa=SSE4_2")
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True,
-            env=os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"},
-        ).stdout
-        for flag in flags
-    }  # fmt: skip
-    assert len(found) == 2
+    ours = xla_client.get_topology_for_devices(jax.devices("cpu")[:1]).fingerprint()
+    older = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True,
+        env=os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "JAX_PLATFORMS": "cpu"},
+    ).stdout  # fmt: skip
+    assert str(ours) != older.strip()
 
 
 def test_the_command_line_keeps_programs_unless_it_is_told_not_to(folder, monkeypatch):

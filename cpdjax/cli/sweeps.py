@@ -27,12 +27,12 @@ def sweep(
 
     Interrupted and started again, it goes on where it stopped.
     """
-    from cpdjax.reports import scores
-    from cpdjax.sweeps import results
-
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
+    from cpdjax.reports import scores  # now that nothing is wrong with what was typed
+    from cpdjax.sweeps import results
+
     table = cpdjax.sweep(
         chosen.features,
         dataset=chosen.dataset,
