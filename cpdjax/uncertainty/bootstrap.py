@@ -17,7 +17,6 @@ from cpdjax.kernel.probe import probe
 from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
-from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
@@ -140,10 +139,7 @@ def bootstrap(
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
     layout = cross_validation(arguments.rows, folds, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
-    with one_blas_thread():
-        scores = compute(
-            _mean_scores, arguments.arrays, layout, in_memory(arguments), arguments.dtype
-        )
+    scores = compute(_mean_scores, arguments.arrays, layout, in_memory(arguments), arguments.dtype)
     return Bootstrap(scores[0], scores[1:])
 
 

@@ -14,16 +14,14 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
 
 from cpdjax.kernel.equivariant_probe import equivariant_probe
-from cpdjax.kernel.options import Options
 from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, in_memory, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
-from cpdjax.uncertainty.resampling import group_ids, in_chunks, orders, p_values, refuse_traced
+from cpdjax.uncertainty.resampling import group_ids, of_copies, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 
 
@@ -79,11 +77,7 @@ def equivariant_permutation_test(
     x, y = _turned(x, y, frames, seed)
     layout = cross_validation(len(x), folds, seed=seed)
     order = orders(len(y), permutations, groups, seed)
-    with precision(arguments.dtype), one_blas_thread():
-        arrays = [jnp.asarray(a, arguments.dtype) for a in (x, y, grid)]
-        where = jnp.asarray(layout.index), jnp.asarray(layout.rank)
-        run = partial(_of_copies, *arrays, options=arguments.options)
-        scores = in_chunks(lambda part: run(part, *where), order, y.size)
+    scores = of_copies(_scores_of_copies, (x, y, grid), order, layout, arguments)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
 
@@ -127,10 +121,9 @@ def equivariant_bootstrap(
     refuse_traced(x, y, alphas)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
     layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
-    with one_blas_thread():
-        scores = compute(
-            equivariant_probe, arguments.arrays, layout, in_memory(arguments), arguments.dtype
-        )
+    scores = compute(
+        equivariant_probe, arguments.arrays, layout, in_memory(arguments), arguments.dtype
+    )
     mean = scores.r2_geom[:, 0].mean(1)
     return Bootstrap(mean[0], mean[1:])
 
@@ -150,16 +143,12 @@ def _turned(
     return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
 
 
-@partial(jax.jit, static_argnames="options")
-def _of_copies(
-    x: Array, y: Array, alphas: Array, order: Array, index: Array, rank: Array,
-    *, options: Options,
-) -> Float[Array, "copy alpha target"]:  # fmt: skip
+@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
+def _scores_of_copies(
+    x: Array, y: Array, alphas: Array, index: Array, rank: Array, *, order: Array, **static: Any
+) -> Float[Array, "copy alpha target"]:
     rows, targets, width = y.shape
     copies = y[order].swapaxes(0, 1).reshape(rows, -1, width)
-    bounds = ((0, index.shape[-1]),)
-    scores = equivariant_probe(
-        x, copies, alphas, index, rank, sizes=(rows,), bounds=bounds, options=options
-    )
+    scores = equivariant_probe(x, copies, alphas, index, rank, **static)
     mean = scores.r2_geom[0, 0].mean(0)
     return mean.reshape(len(alphas), -1, targets).swapaxes(0, 1)

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
@@ -22,12 +21,10 @@ from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
 from cpdjax.kernel.residual import Rows
-from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.threads import one_blas_thread
-from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
+from cpdjax.uncertainty.resampling import of_copies, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 
 SCHEMES = ("residual", "marginal")
@@ -124,7 +121,7 @@ def permutation_test(
     check_count("permutations", permutations)
     refuse_traced(X, C, Y, alphas)
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
+    c, y = (np.asarray(a, np.float64) for a in arguments.arrays[1:3])
     own = c[:, : arguments.options.elements]
     fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
@@ -143,20 +140,16 @@ def mean_scores(
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
-    with precision(arguments.dtype), one_blas_thread():
-        x, c, _, alphas = arguments.arrays
-        given = (x, c, alphas, fixed, moved)
-        arrays = [jnp.asarray(a, arguments.dtype) for a in given]
-        where = jnp.asarray(layout.index[0]), jnp.asarray(layout.rank[0])
-        run = partial(_mean_scores, *arrays, options=arguments.options)
-        return in_chunks(lambda part: run(part, *where), order, fixed.size)
+    x, c, _, alphas = arguments.arrays
+    return of_copies(_mean_scores, (x, c, alphas, fixed, moved), order, layout, arguments)
 
 
-@partial(jax.jit, static_argnames="options")
+@partial(jax.jit, static_argnames=("sizes", "bounds", "options"))
 def _mean_scores(
-    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, order: Array,
-    index: Array, rank: Array, *, options: Options,
+    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, index: Array, rank: Array,
+    *, order: Array, sizes: Any, bounds: Any, options: Options,
 ) -> Float[Array, "copy alpha target"]:  # fmt: skip
+    index, rank = index[0], rank[0]  # of the one repeat
     shape = (len(index), fixed.shape[1] * len(order), index.shape[1])
     # Targets are gathered in the order in which the kernel reads them: to transpose them afterwards
     # would cost as much as a fit.

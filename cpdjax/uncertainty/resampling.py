@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import InputError
+from cpdjax.precision import precision
+from cpdjax.probes.arguments import Arguments, compute
+from cpdjax.probes.folds import Layout
 from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
@@ -42,22 +46,31 @@ def refuse_traced(*arrays: Any) -> None:
         )
 
 
-def in_chunks(
-    run: Callable[[Array], Array], order: Int[np.ndarray, "copy row"], numbers: int
+def of_copies(
+    kernel: Callable[..., Array],
+    arrays: Iterable[Any],
+    order: Int[np.ndarray, "copy row"],
+    layout: Layout,
+    arguments: Arguments,
 ) -> Float[np.ndarray, "copy *score"]:
-    """Run all copies of the targets, in as few calls as memory allows.
+    """Score all copies of the targets, in as few calls of a kernel as memory allows.
 
     Args:
-        run: scores the copies that some rows of `order` make.
-        numbers: how many numbers one copy of the targets holds.
+        kernel: takes the arrays, a layout and, as `order`, the rows that make some of the copies.
     """
-    most = max(_CHUNK // numbers, 1)
+    most = max(_CHUNK // arguments.targets.size, 1)
     calls = -(-len(order) // most)
     # Every call gets equally many copies, so that one compiled program serves all of them. The last
     # call is filled up with copies from the beginning, whose scores are dropped.
     step = -(-len(order) // calls)
     padded = np.concatenate([order, order[: calls * step - len(order)]])
-    found = [np.asarray(run(jnp.asarray(part))) for part in padded.reshape(calls, step, -1)]
+    dtype = arguments.dtype
+    with precision(dtype):
+        held = [jnp.asarray(a, dtype) for a in arrays]  # on the device, for all of the calls
+    found = [
+        compute(partial(kernel, order=part), held, layout, arguments.options, dtype)
+        for part in padded.reshape(calls, step, -1)
+    ]
     return np.concatenate(found)[: len(order)]
 
 
