@@ -22,7 +22,10 @@ from cpdjax.models.naming import CARD, CONFIG, MODEL, SPLIT, ZOO
 if TYPE_CHECKING:
     from cpdjax.data.splits import Split
 
-FORMAT = 3
+FORMAT = 4
+"""Runs of this format have seen every molecule in every epoch; earlier ones left the remainder of
+each bucket out."""
+_HASHED = 3
 """Cards of this format have hashes beside them; those of version 0.1.0 have neither."""
 _MOST_BYTES = 1_000_000
 
@@ -64,7 +67,8 @@ def card(folder: Path) -> RunCard:
     values = read_json(folder / CARD)
     if isinstance(values.get("format"), int) and values["format"] > FORMAT:
         raise FileError(f"{folder / CARD} was written by a newer version of cpdjax")
-    if values.get("format", 1) == FORMAT or (folder / checksums.RECORD).exists():
+    hashed = values.get("format") in range(_HASHED, FORMAT + 1)
+    if hashed or (folder / checksums.RECORD).exists():
         checksums.check_files(folder, CARD)
     try:
         return checked(RunCard, values)
@@ -102,7 +106,7 @@ def check_config(folder: Path) -> None:
     Raises:
         FileError: their hash is missing or another.
     """
-    if card(folder).format == FORMAT:
+    if card(folder).format >= _HASHED:
         checksums.check_files(folder, CONFIG)
 
 
@@ -112,7 +116,7 @@ def check_model(folder: Path) -> None:
     Raises:
         FileError: its hashes are missing or others; or the card is not the run's.
     """
-    if card(folder).format == FORMAT:
+    if card(folder).format >= _HASHED:
         checksums.check_files(folder, f"{MODEL}/{checksums.RECORD}")
 
 

@@ -33,8 +33,6 @@ def sweep(
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
-    from cpdjax.reports import scores  # now that nothing is wrong with what was typed
-    from cpdjax.sweeps import results
 
     table = cpdjax.sweep(
         chosen.features,
