@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,3 +20,10 @@ def one_blas_thread() -> Iterator[None]:
     limit = 1 if jax.default_backend() == "cpu" else None
     with threadpool_limits(limit, user_api="blas"):
         yield
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

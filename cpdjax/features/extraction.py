@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from cpdjax.data.batch import Batch
 from cpdjax.data.composition import formulas
-from cpdjax.data.neighbours import most_neighbours, with_edges
+from cpdjax.data.neighbours import most_neighbours, with_neighbours
 from cpdjax.data.padding import bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
@@ -218,7 +218,9 @@ class Extraction:
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
     """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff."""
     batch = structures.pad(indices, atoms)
-    return batch if model.cutoff is None else with_edges(batch, structures, indices, model.cutoff)
+    if model.cutoff is None:
+        return batch
+    return with_neighbours(batch, structures, indices, model.cutoff)
 
 
 @partial(jax.jit, static_argnames=("layers", "pooling", "how"))

@@ -28,7 +28,7 @@ def graph(request):
     structures = Structures.from_atoms(frames)
     rows = np.arange(len(structures))
     batch = structures.pad(rows, atoms=int(structures.sizes.max()) + 1)
-    return Graph.of(with_edges(batch, structures, rows, cutoff))
+    return Graph.of(with_edges(batch, structures, rows, cutoff), cutoff)
 
 
 def test_every_edge_finds_its_reverse(graph):
