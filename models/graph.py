@@ -44,7 +44,7 @@ class Graph:
     """Vectors from the centre to the neighbour (Å)."""
     edge_mask: Bool[Array, "atom neighbour"]
     opposite: Int[Array, "atom neighbour"]
-    """Place, among all slots, of the same edge seen from the neighbour; that of padding is padding."""
+    """Place, among all slots, of the same edge seen from the neighbour; padding has padding."""
     charge: Float[Array, " molecule"]
     """Total charge (e)."""
     unpaired: Float[Array, " molecule"]

@@ -193,9 +193,7 @@ def _interactions(
     states = [atoms]
     for i in range(model.interactions):
         network = gated(model.atom_hidden, model.atom_channels, name=f"atom_gate_{i}")
-        messages = network(
-            (atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, graph.gather)
-        )
+        messages = network((atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, graph.gather))
         summed = (messages * weights).sum(1)
         out = nn.Dense(model.atom_channels, model.out_bias, name=f"atom_out_{i}")
         atoms = atoms + out(summed)
