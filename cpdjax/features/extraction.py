@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.features.limits import check_features, check_structures
-from cpdjax.features.programs import Program, Wanted, on_every_device, program
+from cpdjax.features.programs import Program, Wanted, devices, placed, program
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.models import load
 from cpdjax.models.interface import Model
@@ -36,9 +37,10 @@ from cpdjax.threads import cores
 _CPU_BYTES, _ACCELERATOR_BYTES = 2**23, 2**30
 _QUEUED = 2  # So many batches are on an accelerator at once: one is computed, one waits.
 _ACCELERATOR_BUCKETS = 2  # An accelerator has time to compute padding.
-# A program takes about as long to compile as so many numbers of `Model.memory` take to compute: for
-# all models of `cpdjax models` but the Coulomb spectrum within a factor of five, on a Xeon.
-_COMPILED = 1.5e8
+# A program is worth its compilation where it saves so many numbers of `Model.memory`. Compiling the
+# models of `cpdjax models` takes as long as computing 4e7 to 6e8 of them (MACE: 1e9) on two cores
+# of a Xeon. Ours is the lower half, because a program is often used again or read from a cache.
+_COMPILED = 1e8
 
 
 def extract(
@@ -170,11 +172,13 @@ class Extraction:
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
 
+        model = self._model
+
         def compute(places: np.ndarray, bucket: Bucket) -> int:
             rows = places
             if self.per_atom:
                 rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in places])
-            for layer, values in self._batch(indices[places], bucket).items():
+            for layer, values in self._batch(model, indices[places], bucket).items():
                 arrays[layer][rows] = values
             return len(places)
 
@@ -192,7 +196,7 @@ class Extraction:
         return arrays
 
     def _batch(
-        self, molecules: Int[np.ndarray, " molecule"], bucket: Bucket
+        self, model: Model, molecules: Int[np.ndarray, " molecule"], bucket: Bucket
     ) -> dict[str, np.ndarray]:
         """Return the results of a few molecules from one call, padded to the bucket's shape."""
         # The last batch of a bucket repeats a molecule, because a new shape would be compiled.
@@ -203,9 +207,9 @@ class Extraction:
             with bucket.lock:  # the first thread compiles, and the others wait for it
                 if bucket.program is None:
                     wanted = Wanted(self.layers, self.pool, self.how)
-                    bucket.program = program(self._model, batch, wanted)
+                    bucket.program = program(model, batch, wanted, self._devices)
             with self._ahead:
-                found = bucket.program.run(self._model, batch)
+                found = bucket.program.run(model, batch)
         mask = batch.mask[: len(molecules)] if self.per_atom else ...
         return {layer: values[: len(molecules)][mask] for layer, values in found.items()}
 
@@ -221,18 +225,26 @@ class Extraction:
     def _model(self) -> Model:
         """Return the model on the devices, where it is sent once instead of with every batch."""
         with self._arithmetic():
-            return on_every_device(self.model)
+            return placed(self.model, self._devices)
+
+    @cached_property
+    def _devices(self) -> tuple[jax.Device, ...]:
+        return devices()
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self._devices[0].platform == "cpu"
 
     @cached_property
     def _ahead(self) -> threading.Semaphore:
         """Return what limits the batches that hold memory of the devices at once."""
-        return threading.Semaphore(cores() if jax.default_backend() == "cpu" else _QUEUED)
+        return threading.Semaphore(cores() if self._on_cpu else _QUEUED)
 
     @cached_property
     def _buckets(self) -> list[Bucket]:
         """Return the shapes of batches, by ascending number of atoms, for all structures."""
         sizes = self.structures.sizes
-        most = MAX_BUCKETS if jax.default_backend() == "cpu" else _ACCELERATOR_BUCKETS
+        most = MAX_BUCKETS if self._on_cpu else _ACCELERATOR_BUCKETS
         bounds = bucket_sizes(sizes, self._memory, _COMPILED, most)
         counts = np.bincount(np.searchsorted(bounds, sizes), minlength=len(bounds))
         shapes = zip(bounds.tolist(), counts.tolist(), strict=True)
@@ -247,11 +259,12 @@ class Extraction:
 
     def _per_call(self, atoms: int, count: int) -> int:
         """Return how many of `count` molecules all devices compute in one call."""
-        devices, on_cpu = jax.local_device_count(), jax.default_backend() == "cpu"
-        budget = _CPU_BYTES if on_cpu else _ACCELERATOR_BYTES
-        fitting = devices * max(budget // (self._memory(atoms) * self.dtype.itemsize), 1)
-        share = -(-count // cores()) if on_cpu else count  # something for every core
-        return -(-(self.batch_size or min(fitting, share)) // devices) * devices
+        parts, budget = len(self._devices), _ACCELERATOR_BYTES
+        if self._on_cpu:  # not less than what is read for every batch
+            budget = max(_CPU_BYTES, sum(leaf.nbytes for leaf in jax.tree.leaves(self._model)))
+        fitting = parts * max(budget // (self._memory(atoms) * self.dtype.itemsize), 1)
+        share = ceil(count / cores()) if self._on_cpu else count  # something for every core
+        return ceil((self.batch_size or min(fitting, share)) / parts) * parts
 
     def _batches(
         self, indices: Int[np.ndarray, " molecule"]

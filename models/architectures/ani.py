@@ -105,7 +105,7 @@ class ANI(nn.Module):
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the angular terms of every pair of neighbours, and the networks' layers."""
         terms = angular_memory(self.angular, len(self.elements), neighbours)
-        return atoms * (terms + self._length + 2 * self.members * sum(self._widest))
+        return atoms * (terms + self._length + self.members * sum(self._widest))
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
