@@ -259,10 +259,11 @@ class Extraction:
 
     def _per_call(self, atoms: int, count: int) -> int:
         """Return how many of `count` molecules all devices compute in one call."""
-        parts, budget = len(self._devices), _ACCELERATOR_BYTES
-        if self._on_cpu:  # not less than what is read for every batch
-            budget = max(_CPU_BYTES, sum(leaf.nbytes for leaf in jax.tree.leaves(self._model)))
-        fitting = parts * max(budget // (self._memory(atoms) * self.dtype.itemsize), 1)
+        parts, bytes_each = len(self._devices), self._memory(atoms) * self.dtype.itemsize
+        weights = sum(leaf.size for leaf in jax.tree.leaves(self._model)) * self.dtype.itemsize
+        # A batch on a CPU is not smaller than the weights, which are read for every batch.
+        budget = max(_CPU_BYTES, weights) if self._on_cpu else _ACCELERATOR_BYTES
+        fitting = parts * max(budget // bytes_each, 1)
         share = ceil(count / cores()) if self._on_cpu else count  # something for every core
         return ceil((self.batch_size or min(fitting, share)) / parts) * parts
 
