@@ -76,7 +76,7 @@ class SchNet(nn.Module):
         return dict.fromkeys(("embedding", *blocks), scalars) | {"readout": readout}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Count the filters of every pair, their hidden layer and the messages, and a few states."""
+        """Count the filters of every pair, their hidden layer, the messages, and a few states."""
         return atoms * (neighbours + 4) * (4 * self.num_filters + self.num_gaussians)
 
     @nn.compact
