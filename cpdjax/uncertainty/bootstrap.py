@@ -22,6 +22,7 @@ from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
@@ -266,20 +267,18 @@ def mean_scores(
 
 def _in_memory(arguments: Arguments) -> Options:
     """Return options with as many replicates at once as memory allows; on a CPU one by one."""
-    options = arguments.options
+    options = replace(arguments.options, full=False)
     if options.batch_size is None:
         return options
     fitting = max(_GATHERED // arguments.arrays[0].size, 1)
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 
-@partial(jax.jit, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
+@partial(compiled, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
 def _mean_scores(
     index: Array, rank: Array, *arrays: Array, mesh: Mesh, kernel: Any, **static: Any
 ) -> Float[Array, "replicate alpha target"]:
     def share(index: Array, rank: Array, *arrays: Array) -> Array:
-        # Only R²_geom is used. Compiled together with this function, the kernel leaves out all
-        # else.
         mean: Array = kernel(*arrays, index, rank, **static).r2_geom[:, 0].mean(1)
         return mean
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irrep, IrrepsArray
@@ -22,6 +21,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
@@ -149,7 +149,7 @@ def _turned(
     return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
 
 
-@partial(jax.jit, static_argnames=("mesh", "options"))
+@partial(compiled, static_argnames=("mesh", "options"))
 def _mean_scores(
     order: Array, *whole: Array, mesh: Mesh, options: Options
 ) -> Float[Array, "copy alpha target"]:

@@ -9,7 +9,7 @@ on composition, and so would have more variance for the probe to overfit than th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
@@ -154,7 +155,7 @@ def mean_scores(
         return in_chunks(lambda part: run(part, *whole), order, fixed.size, mesh)
 
 
-@partial(jax.jit, static_argnames=("mesh", "options"))
+@partial(compiled, static_argnames=("mesh", "options"))
 def _mean_scores(
     order: Array, *whole: Array, mesh: Mesh, options: Options
 ) -> Float[Array, "copy alpha target"]:
@@ -174,8 +175,7 @@ def _of_copies(
     y = fixed.T[:, index].swapaxes(0, 1)[:, :, None] + moved.T[:, place].swapaxes(0, 1)
     in_c, in_x = (a[index].swapaxes(1, 2) for a in (c, x))
     rows = Rows(in_c, in_x, y.reshape(shape), (rank < len(x)).astype(x.dtype))
-    # Only R²_geom is used. Compiled together with this function, the kernel leaves out all else.
-    mean = cross_validate(rows, alphas, options).r2_geom.mean(0)
+    mean = cross_validate(rows, alphas, replace(options, full=False)).r2_geom.mean(0)
     return mean.reshape(-1, fixed.shape[1], len(order)).transpose(2, 0, 1)
 
 
