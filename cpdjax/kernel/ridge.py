@@ -71,7 +71,8 @@ def on_grid(
     def solved_by(factorise: Callable[[Array, Array], Solve]) -> Callable[[], Array]:
         # The factorisation is kept out of differentiation, which `_implicit` takes care of. LAPACK
         # wants the matrix column by column, which for a symmetric S is the layout of its transpose.
-        factor = lambda: factorise(lax.stop_gradient(gram).T, alphas)  # noqa: E731
+        fixed = lax.stop_gradient((gram.T, alphas))
+        factor = lambda: factorise(*fixed)  # noqa: E731
         return lambda: use(_implicit(gram, alphas[:, None, None], factor()))
 
     # The platform is known only when the function is lowered for it, hence both ways go into the
