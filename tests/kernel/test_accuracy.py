@@ -1,5 +1,6 @@
 """Values of their own for what is easily wrong by a little: thresholds, leverages, small α."""
 
+import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
@@ -8,8 +9,10 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 
 from cpdjax import cpd
 from cpdjax.errors import ConstantTargetWarning
-from cpdjax.kernel.ridge import LOO_ALPHAS
-from cpdjax.probes.folds import kfold
+from cpdjax.kernel.options import Options
+from cpdjax.kernel.probe import probe
+from cpdjax.kernel.ridge import LOO_ALPHAS, Refinement, may_need_refinement
+from cpdjax.probes.folds import cross_validation, kfold
 
 
 @pytest.mark.parametrize("share", [1e-11, 1e-9, 1e-7])
@@ -116,6 +119,45 @@ def test_a_grid_of_which_some_penalties_are_small_is_as_accurate():
     np.testing.assert_allclose(
         cpd(X, C, Y, folds=ids, alphas=alphas).r2_geom, expected.r2_geom, atol=2e-9
     )
+
+
+def scores(X, C, Y, ids, alphas, **options):
+    """What the kernel gives, told whether it may refine."""
+    layout = cross_validation(len(X), ids)
+    arrays = [jnp.asarray(a) for a in (X, C, Y, np.array(alphas), layout.index, layout.rank)]
+    chosen = Options(elements=C.shape[1], **options)
+    return probe(*arrays, sizes=layout.sizes, bounds=layout.bounds, options=chosen).r2_geom[0, 0]
+
+
+@pytest.mark.parametrize("copies", [1, 30], ids=["by weights", "by rows"])
+def test_refinement_is_what_makes_alike_features_accurate(copies):
+    """Two features alike to 1e-6, and held-out rows that differ in what the features differ in."""
+    rng = np.random.default_rng(0)
+    n, gap = 60, 1e-6
+    C = rng.integers(0, 5, (n, 2)).astype(float)
+    base, hidden, ids = rng.normal(size=(n, 4)), rng.normal(size=n), kfold(n, 3)
+    hidden[ids == 0] *= 30
+    X = np.column_stack([base, base[:, 0] + gap * hidden])
+    Y = np.tile((base.sum(1) + hidden)[:, None], copies)
+    alphas = [1e-12, 1e-11]
+    expected = oracle.cpd(X, C, Y, ids, alphas).r2_geom
+    with_it, without = (scores(X, C, Y, ids, alphas, refine=on) for on in (True, False))
+    np.testing.assert_allclose(with_it, expected, rtol=0, atol=5e-9)
+    assert np.abs(without - expected).max() > 1e-6
+
+
+@pytest.mark.parametrize(("smallest", "needed"), [(1.0, False), (1e-9, True)])
+def test_small_penalties_are_refined_where_some_direction_is_weak(smallest, needed):
+    """The shape alone would allow refinement here; the eigenvalues decide whether it is needed."""
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    gram = vectors * np.array([smallest, *np.logspace(0, 4, 19)]) @ vectors.T
+    alphas = np.array([1e-9, 1e6])
+    assert may_need_refinement(alphas, np.trace(gram), gram.dtype)
+    refinement = Refinement(lambda *_: None, jnp.trace(gram), jnp.asarray(gram))
+    inverses = np.linalg.inv(gram + alphas[:, None, None] * np.eye(20))
+    found = refinement.needed(jnp.asarray(inverses @ np.asarray(refinement.vectors)))
+    assert found.tolist() == [needed, False]
 
 
 def test_leave_one_out_chooses_among_two_values_a_decade():

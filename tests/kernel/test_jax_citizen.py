@@ -189,9 +189,15 @@ def test_float64_needs_no_flag(data):
 
 
 def traces(call):
-    before = probe._cache_size()
-    call()
-    return probe._cache_size() - before
+    seen = []
+    ended = "/jax/core/compile/jaxpr_trace_duration"
+    listen = lambda event, _, **about: seen.append((event, about.get("fun_name")))  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        call()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return seen.count((ended, "probe"))
 
 
 def test_same_shapes_compile_once(data):
