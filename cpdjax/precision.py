@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from cpdjax.errors import InputError
 
@@ -46,20 +45,6 @@ def precision(dtype: Any) -> Iterator[None]:
     wide = jax.enable_x64(True) if jnp.dtype(dtype).itemsize >= 8 else nullcontext()
     with wide, jax.debug_nans(False), jax.debug_infs(False), jax.transfer_guard("allow"):
         yield
-
-
-def centred(a: Any) -> Float[np.ndarray, "*stack molecule column"]:
-    """Return `a` in float64, shifted so that its mean over molecules is zero.
-
-    Every fit has an intercept, so the shift changes no score. It saves digits when the caller
-    narrows the result to float32. A column that differs from its mean by no more than 100 eps of it
-    is constant but for rounding, which nothing shows any more once the mean is gone: it becomes 0.
-    """
-    wide = np.asarray(a, np.float64)
-    mean = wide.mean(-2, keepdims=True)
-    left = wide - mean
-    spread = np.abs(left).max(-2, keepdims=True, initial=0)
-    return np.where(spread > 100 * np.finfo(np.float64).eps * np.abs(mean), left, 0)
 
 
 def default_batch_size() -> int | None:

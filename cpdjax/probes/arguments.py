@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +22,11 @@ from cpdjax.kernel.probe import probe
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, default_dtype, precision
+from cpdjax.probes.columns import any_traced, multiplied
 from cpdjax.probes.folds import Layout
-from cpdjax.probes.units import multiplied, of_scalars, of_tensors
-from cpdjax.validation import check_finite, real_arrays
+from cpdjax.probes.units import of_scalars, of_tensors
+from cpdjax.threads import one_blas_thread
+from cpdjax.validation import real_arrays
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,15 @@ class Arguments:
         """Return the number of molecules or atoms."""
         return len(self.arrays[0])
 
+    @property
+    def targets(self) -> Any:
+        """Return the targets, which come before α."""
+        return self.arrays[-2]
+
     def run(self, layout: Layout) -> Scores:
         """Run the scalar kernel, and warn of targets that have no R²."""
         scores = self.scores(probe, layout)
-        if not _any_traced(*self.arrays):
+        if not any_traced(*self.arrays):
             _warn_constant(scores)
         return scores
 
@@ -93,12 +99,10 @@ def _checked(
         batch_size=default_batch_size(),
     )
     grid = _grid(alphas)
-    traced = _any_traced(*arrays, grid)
+    traced = any_traced(*arrays, grid)
     if dtype is None:
         dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
     if not traced:
-        for name, a in named:
-            check_finite(name, a)
         negative = [a for a in np.asarray(grid) if not 0 <= a < np.inf]
         if negative:
             raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
@@ -114,26 +118,20 @@ def compute(
 ) -> Any:
     """Run a kernel in the precision `dtype`, whatever the caller's global setting.
 
+    Concrete calls all run here, and wait here for their results: on a CPU with one BLAS thread.
+
     Returns:
         What the kernel returns, as NumPy arrays: these keep float64 in the caller's hands, where
         JAX would round it by default. Where some input is traced, traced arrays.
     """
-    given = tuple(arrays)
-    traced = _any_traced(*given)
-    with nullcontext() if traced else precision(dtype):
-        scores = kernel(
-            *(jnp.asarray(a, dtype) for a in given),
-            jnp.asarray(layout.index),
-            jnp.asarray(layout.rank),
-            sizes=layout.sizes,
-            bounds=layout.bounds,
-            options=options,
-        )
-        return scores if traced else jax.tree.map(np.asarray, scores)
-
-
-def _any_traced(*arrays: Any) -> bool:
-    return any(isinstance(a, jax.core.Tracer) for a in arrays)
+    given, places = tuple(arrays), (layout.index, layout.rank)
+    static = {"sizes": layout.sizes, "bounds": layout.bounds, "options": options}
+    if any_traced(*given):
+        return kernel(*(jnp.asarray(a, dtype) for a in given), *map(jnp.asarray, places), **static)
+    with precision(dtype), one_blas_thread():
+        # All at once, and without a copy where the device reads NumPy's memory.
+        held = jax.device_put([*(a.astype(dtype, copy=False) for a in given), *places])
+        return jax.device_get(kernel(*held, **static))
 
 
 def _check_shape(name: str, a: Any, molecules: int) -> None:

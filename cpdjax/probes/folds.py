@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -17,6 +18,9 @@ from jaxtyping import Int
 
 from cpdjax.errors import InputError
 from cpdjax.validation import check_count, check_rows
+
+#: The rows of layouts that are kept for the next call; larger ones take longer to probe anyway.
+_REMEMBERED = 100_000
 
 
 def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecule"]:
@@ -100,8 +104,16 @@ def cross_validation(n: int, folds: int | np.ndarray, *, seed: int = 0) -> Layou
     Raises:
         InputError: when `kfold` raises it, or when fold ids are not one integer per molecule.
     """
-    ids = kfold(n, folds, seed=seed) if _is_number(folds) else _check_ids(folds, n)
-    return _lay_out([np.arange(n)], [ids], (n,))
+    if not _is_number(folds):
+        return _lay_out([np.arange(n)], [_check_ids(folds, n)], (n,))
+    if type(folds) is type(seed) is int and n <= _REMEMBERED:
+        return _shuffled(n, folds, seed)
+    return _shuffled.__wrapped__(n, folds, seed)
+
+
+@lru_cache(maxsize=8)  # who probes one thing after another asks for the same folds each time
+def _shuffled(n: int, folds: int, seed: int) -> Layout:
+    return _lay_out([np.arange(n)], [kfold(n, folds, seed=seed)], (n,))
 
 
 def nested(
@@ -187,6 +199,7 @@ def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ..
     # the most: every fold is cut at the same slots, and its other rows in between get weight 0.
     first = [0, *(int(f.min()) for f in filled[:-1])]
     last = [int(f.max()) for f in filled]
+    index.flags.writeable = rank.flags.writeable = False  # a layout may serve several calls
     return Layout(sizes, tuple(zip(first, last, strict=True)), index, rank)
 
 

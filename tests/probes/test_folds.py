@@ -88,3 +88,14 @@ def test_layouts_that_would_fill_the_memory_are_refused():
     lonely = np.concatenate([np.arange(1, 60_000), np.zeros(60_000, int)])
     with pytest.raises(InputError, match="padded to the longest"):
         cross_validation(len(lonely), lonely)
+
+
+def test_equal_folds_are_laid_out_once():
+    one = cross_validation(40, 5, seed=3)
+    assert cross_validation(40, 5, seed=3) is one
+    assert cross_validation(40, 5, seed=4) is not one
+    with pytest.raises(ValueError, match="read-only"):
+        one.index[0, 0, 0] = 7
+    for wrong in (5.0, True):
+        with pytest.raises(InputError, match="folds"):
+            cross_validation(40, wrong, seed=3)
