@@ -11,7 +11,16 @@ import cpdjax
 
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
-    *("threads", "devices", "validation", "configuration", "irreps", "bounds", "verification"),
+    *(
+        "threads",
+        "devices",
+        "programs",
+        "validation",
+        "configuration",
+        "irreps",
+        "bounds",
+        "verification",
+    ),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

@@ -17,6 +17,7 @@ from cpdjax.kernel.options import Choices, Options
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, precision
+from cpdjax.programs import compiled
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.units import Batch, Unit, batches
@@ -89,7 +90,7 @@ def _probe_batch(work: Work, shared: _Shared, batch: Batch) -> dict[Unit, Scores
     return found
 
 
-@partial(jax.jit, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
+@compiled("mesh", "kernel", "sizes", "bounds", "options")
 def _probe(
     x: Array, index: Array, rank: Array, *beside: Array, mesh: Mesh, kernel: Any, **static: Any
 ) -> Scores:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
@@ -273,7 +273,7 @@ def _in_memory(arguments: Arguments) -> Options:
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 
-@partial(jax.jit, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
+@compiled("mesh", "kernel", "sizes", "bounds", "options")
 def _mean_scores(
     index: Array, rank: Array, *arrays: Array, mesh: Mesh, kernel: Any, **static: Any
 ) -> Float[Array, "replicate alpha target"]:

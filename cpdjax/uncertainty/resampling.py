@@ -17,6 +17,7 @@ from cpdjax.errors import InputError
 from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.validation import check_rows
 
@@ -81,7 +82,7 @@ def of_copies(
     return np.concatenate(found)[: len(order)]
 
 
-@partial(jax.jit, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
+@compiled("mesh", "kernel", "sizes", "bounds", "options")
 def _scores(
     order: Array, *held: Array, mesh: Mesh, kernel: Callable[..., Array], **static: Any
 ) -> Float[Array, "copy *score"]:
