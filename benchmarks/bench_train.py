@@ -70,6 +70,7 @@ class Data:
         standard = ((gap - gap.mean()) / gap.std()).astype(np.float32)
         places = np.arange(len(molecules), dtype=float)
         drawn = list(Batches.of(molecules, places, cutoff).shuffled(size, (0, 0)))
+        drawn = [labelled for labelled in drawn if labelled.weights.all()]  # without padding
         rows = np.stack([labelled.values.astype(int) for labelled in drawn])
         batches = [b._replace(values=standard[r]) for b, r in zip(drawn, rows, strict=True)]
         return cls(molecules, batches, rows, standard[rows])

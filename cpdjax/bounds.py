@@ -1,4 +1,4 @@
-"""Refuse what a file claims to hold before memory is given to it."""
+"""Bound what settings may ask for, and what a file may claim to hold before memory is given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from pathlib import Path
 
 from cpdjax.errors import FileError
 
+#: The bounds of settings are our choice: what lies above them is a slip, and would fill the memory.
+MOST_COPIES = 1_000_000
+"""Limit the numbers of repeats, folds, permutations and replicates."""
+MOST_ROWS = 2**31
+"""Limit the rows that any of these together make, and the molecules of a sweep."""
+MOST_SEED = 2**32 - 1
+"""Limit random seeds to those that every generator takes."""
 SMALL = 2**30
 """Hold the bytes that any file may expand to: 1 GiB."""
 EXPANSION = 100

@@ -40,43 +40,60 @@ def seal(path: Path) -> None:
             stream.write(line.encode())
 
 
-def add(folder: Path, paths: Iterable[Path]) -> None:
+def add(folder: Path, paths: Iterable[Path], writer: int = 0) -> None:
     """Add files, or replace what is known of them, in the record of a folder.
 
     Of a folder that has a record of its own, the record is added.
+
+    Args:
+        folder: the folder.
+        paths: the files.
+        writer: the number of the process, where several write to the folder; each but the first has
+            a record of its own until `gather` joins them.
     """
     files = [path / RECORD if path.is_dir() else path for path in paths]
-    write(folder, {_name(folder, file): file for file in files}, recorded(folder) or {})
+    record = f"{RECORD}-{writer}" if writer else RECORD
+    write(folder, {_name(folder, file): file for file in files}, recorded(folder, record), record)
 
 
-def write(folder: Path, files: Mapping[str, Path], others: Hashes | None = None) -> None:
+def gather(folder: Path) -> None:
+    """Join the records of several processes in the record of a folder; none is writing any more."""
+    for part in sorted(folder.glob(f"{RECORD}-*")):
+        write(folder, {}, {**(recorded(folder) or {}), **(recorded(folder, part.name) or {})})
+        part.unlink()
+
+
+def write(
+    folder: Path, files: Mapping[str, Path], others: Hashes | None = None, record: str = RECORD
+) -> None:
     """Write the record of a folder, whole or not at all.
 
     Args:
         folder: the folder.
         files: the name that each file has in the folder, and where it is now.
         others: what is known of other files in the folder.
+        record: the name of the record.
     """
     hashes = {**(others or {}), **{name: hash_file(file) for name, file in files.items()}}
-    with atomic(folder / RECORD) as temporary:
+    with atomic(folder / record) as temporary:
         temporary.write_bytes(_text(hashes))
 
 
-def recorded(folder: Path) -> Hashes | None:
+def recorded(folder: Path, record: str = RECORD) -> Hashes | None:
     """Return the hashes in the record of a folder, or None without a record.
 
     Raises:
         FileError: the record is damaged.
     """
     try:
-        lines = os.fsdecode((folder / RECORD).read_bytes()).split("\n")
+        lines = os.fsdecode((folder / record).read_bytes()).split("\n")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
         lines = [""]
     found = [_LINE.fullmatch(line) for line in lines[:-1]]
     if lines[-1] or None in found:
-        raise FileError(f"{folder / RECORD} is damaged: restore {folder} from a copy, or remove it")
+        raise FileError(f"{folder / record} is damaged: restore {folder} from a copy, or remove it")
     return {match[2]: match[1] for match in found if match}
 
 
@@ -142,7 +159,8 @@ def warn_unrecorded(path: Path) -> None:
 def files_of(folder: Path) -> Iterator[Path]:
     """Return all files in a folder but its record, what is temporary, and the notes of Finder."""
     for path in sorted(folder.rglob("*")):
-        own = path.relative_to(folder).parts[0].startswith(PREFIX) or path.name == RECORD
+        parts = path.relative_to(folder).parts
+        own = parts[0].startswith((PREFIX, f"{RECORD}-")) or path.name == RECORD
         if path.is_file() and not own and not path.name.startswith((".DS_Store", "._")):
             yield path
 

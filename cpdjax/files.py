@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from cpdjax import locks
 from cpdjax.characters import for_csv
 
@@ -22,9 +24,17 @@ from cpdjax.characters import for_csv
 PREFIX = ".cpdjax-"
 _LOCK, _OLD = "lock", "old"
 
+#: Files that a process removes when it is ended by a signal.
+passing: set[Path] = set()
+
 # Held while a temporary folder is made and while its content is put in place. A process that ends
 # by a signal takes it for ever, so that its other threads do neither any more.
 _changing = threading.Lock()
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the cache folder: the argument, else `$CPDJAX_CACHE`, else the user's cache folder."""
+    return Path(cache or os.environ.get("CPDJAX_CACHE") or platformdirs.user_cache_dir("cpdjax"))
 
 
 @contextmanager
@@ -105,6 +115,9 @@ def abandon() -> None:
     No other thread begins or ends a temporary folder from now on.
     """
     _changing.acquire(timeout=1)
+    for path in list(passing):
+        with suppress(OSError):
+            remove(path)
     for lock in list(locks.held):
         is_room = lock.parent.name.startswith(PREFIX)
         for _ in range(3):  # a thread that still writes can make files under our hands

@@ -1,49 +1,63 @@
-"""Compile the programs of probes with options of their own, and let go of them when they are many.
+"""Compile functions of concrete arrays with the options under which they are ready soonest.
 
-A program holds hundreds of memory maps, of which Linux allows a process 65,530.
+The options belong to each program: no flag of JAX or XLA is changed, and inside a caller's own
+compiled function, which takes no options of ours, everything compiles by the caller's.
+
+Programs are let go when they are many: each holds hundreds of memory maps, of which Linux allows a
+process 65,530.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cached_property, update_wrapper
+from functools import cache, wraps
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+#: XLA's emitters of fused loops compile slowly on a CPU. The older ones, and LLVM's first level of
+#: optimisation, take 0.6 of the time, and the probe, whose time goes into LAPACK and matrix
+#: products, runs as fast. Without any optimisation it compiles three times faster still, but runs
+#: 1.5 times as long. Measured with jaxlib 0.10.2, 2,000 rows and 256 columns.
+_ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 KEPT = 16
 """Limit the programs that one function keeps (our choice: all shapes of most sweeps)."""
 
-#: Without XLA's fusion emitters a CPU's programs of the kernel compile in a quarter to a half less
-#: time, and run as fast. At LLVM's level 0 they would compile in a third, but run 1.3 to 2.6 times
-#: as long.
-_ON_CPU = {"xla_cpu_use_fusion_emitters": False}
 
+def compiled(
+    function: Callable[..., Any], static_argnames: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    """Return what `jax.jit` makes of a function, with our options for the platform."""
 
-class Compiled:
-    """A function that is compiled once for each shape of its arrays, as by `jax.jit`."""
-
-    def __init__(self, function: Callable[..., Any], static: tuple[str, ...]):
-        update_wrapper(self, function)
-        self._function, self._static = function, static
-
-    @cached_property
-    def _jitted(self) -> Any:
-        # Made at the first call: only then may JAX look for devices.
-        flags = os.environ.get("XLA_FLAGS", "")
-        on_cpu = jax.default_backend() == "cpu"
-        options = {k: v for k, v in _ON_CPU.items() if on_cpu and k not in flags}
-        return jax.jit(self._function, static_argnames=self._static, compiler_options=options)
-
-    def __call__(self, *arrays: Any, **static: Any) -> Any:
-        """Run the program for these shapes, compiled unless it is kept."""
-        found = self._jitted(*arrays, **static)
-        if self._jitted._cache_size() > KEPT:
-            self._jitted.clear_cache()
+    @wraps(function)
+    def call(*arguments: Any, **static: Any) -> Any:
+        jitted = _jitted(function, static_argnames, jax.default_backend())
+        found = jitted(*arguments, **static)
+        if jitted._cache_size() > KEPT:
+            jitted.clear_cache()
         return found
 
+    return call
 
-def compiled(*static: str) -> Callable[[Callable[..., Any]], Compiled]:
-    """Return a decorator that compiles a function, of whose arguments those named are static."""
-    return lambda function: Compiled(function, static)
+
+@cache
+def _jitted(function: Callable[..., Any], static: tuple[str, ...], platform: str) -> Any:
+    options = _known(platform) or None
+    return jax.jit(function, static_argnames=static, compiler_options=options)
+
+
+@cache
+def _known(platform: str) -> dict[str, Any]:
+    """Return the options of a platform, but for those that the user's XLA_FLAGS name."""
+    if platform != "cpu":
+        return {}
+    flags = os.environ.get("XLA_FLAGS", "")
+    options = {name: value for name, value in _ON_CPU.items() if f"--{name}" not in flags}
+    try:  # another version of XLA may know no such option
+        jax.jit(jnp.negative, compiler_options=options)(0.0)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options

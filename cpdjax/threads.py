@@ -1,7 +1,8 @@
-"""Keep the threads of BLAS from spinning beside those of XLA."""
+"""Count the cores, and keep the threads of BLAS from spinning beside those of XLA on them."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,3 +88,10 @@ def _set(library: Any, threads: int) -> None:
 
 
 _LIMIT = _Limit()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """Models by name: make, load, convert and save them.
 
 What a name or a path stands for is said in `naming.py`; the file of a model is imported when that
-model is loaded.
+model is loaded, and JAX and Flax not before: names are asked for by programs that only list them.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import lazy_loader
 
 # Before the function of the same name is defined: importing the folder later would replace it.
 import cpdjax.models.architectures  # noqa: F401
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.models import naming, registry, runs
-from cpdjax.models.encoder import Encoder
+from cpdjax.models import naming, registry
 from cpdjax.models.interface import Model
 from cpdjax.models.registry import register
-from cpdjax.models.weights import saved_models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cpdjax.models.encoder import Encoder
+    from cpdjax.models.weights.saved_models import save
+
+__getattr__ = lazy_loader.attach(
+    __name__, submod_attrs={"encoder": ["Encoder"], "weights.saved_models": ["save"]}
+)[0]
 
 __all__ = [
     "Encoder",
@@ -74,6 +82,9 @@ def load(name: str | Path, **options: Any) -> Model:
         return made
     if options:
         raise InputError(f"{name} takes no options, got {', '.join(options)}")
+    from cpdjax.models import runs
+    from cpdjax.models.weights import saved_models
+
     if found.run:
         runs.check_model(found.run)
     return saved_models.load(found.weights())
@@ -109,9 +120,6 @@ def is_saved(path: str | Path) -> bool:
     return found is not None and found.folder is not None
 
 
-save = saved_models.save
-
-
 def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> Encoder:
     """Save a model of mace-torch, as `torch.save(model, path)` wrote it, in the folder `out`.
 
@@ -129,7 +137,7 @@ def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> En
             model.
         InputError: the model has an option that is not supported.
     """
-    from cpdjax.models.weights import mace_files
+    from cpdjax.models.weights import mace_files, saved_models
 
     config, state = mace_files.read(path)
     encoder = from_state_dict("mace", {**config, "head": head}, state, name=Path(out).name)
@@ -163,6 +171,8 @@ def from_state_dict(
         InputError: the state dict lacks a name, or has one that nothing reads, or an array has
             another shape.
     """
+    from cpdjax.models.encoder import Encoder
+
     if architecture not in architectures():
         raise UnknownNameError("architecture", architecture, architectures())
     made = registry.file_of(architecture).from_state_dict(config, state)

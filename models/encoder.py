@@ -107,7 +107,7 @@ class Encoder:
         return found, output
 
     def _apply(self, batch: Batch) -> tuple[Layers, Float[Array, " atom"]]:
-        graph = Graph.of(batch)
+        graph = Graph.of(batch, self.architecture.cutoff)
 
         def cast(leaf: Array) -> Array:
             floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)

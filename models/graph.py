@@ -1,12 +1,14 @@
 """The graph a model reads: all atoms of a batch in one axis, each with its neighbours in a row.
 
 Dense rows of neighbours instead of a list of edges: messages are summed over an axis, which is
-faster than a scatter on every backend, and triplets are pairs of slots of one row.
+faster than a scatter on every backend, and triplets are pairs of slots of one row. In the row of an
+atom of a small molecule stand all atoms of the molecule, itself included, in their own order: such
+a graph is made from positions alone, and reading neighbours is no more than a broadcast.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -14,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from cpdjax.data.batch import AllPairs
+
 if TYPE_CHECKING:
-    from cpdjax.data.batch import Batch
+    from cpdjax.data.batch import Batch, Edges
 
 
 @jax.tree_util.register_dataclass
@@ -24,8 +28,8 @@ class Graph:
     """Hold the atoms of several molecules, padding included, and their neighbours.
 
     All neighbours within the cutoff are held. Sums over them must weigh slots by `edge_mask`;
-    padding slots point at the atom itself and hold the vector (`PADDING`, 0, 0), so that distances
-    have finite derivatives.
+    padding slots point at any atom of the batch and hold the vector (`PADDING`, 0, 0), so that
+    distances have finite derivatives.
     """
 
     numbers: Int[Array, " atom"]
@@ -40,39 +44,42 @@ class Graph:
     """Vectors from the centre to the neighbour (Å)."""
     edge_mask: Bool[Array, "atom neighbour"]
     opposite: Int[Array, "atom neighbour"]
-    """Place, among all slots, of the same edge seen from the neighbour; padding has its own."""
+    """Place, among all slots, of the same edge seen from the neighbour; padding has padding."""
     charge: Float[Array, " molecule"]
     """Total charge (e)."""
     unpaired: Float[Array, " molecule"]
     """Number of unpaired electrons."""
 
+    all_pairs: bool = field(default=False, metadata={"static": True})
+    """Whether slot k of every row is atom k of the molecule."""
+
     @classmethod
-    def of(cls, batch: Batch) -> Graph:
-        """Flatten a batch whose neighbours are known (`cpdjax.data.neighbours.with_edges`)."""
+    def of(cls, batch: Batch, cutoff: float) -> Graph:
+        """Flatten a batch that `cpdjax.data.neighbours.with_neighbours` has prepared."""
         if batch.edges is None:
-            raise ValueError("the batch has no edges; make them with neighbours.with_edges")
+            raise ValueError("the batch has no edges; make them with neighbours.with_neighbours")
         mask = jnp.asarray(batch.mask)
-        molecules, atoms = mask.shape
         positions = jnp.asarray(batch.positions).reshape(-1, 3)
-        first = jnp.arange(molecules, dtype=jnp.int32)[:, None, None] * atoms
-        neighbours = (jnp.asarray(batch.edges.neighbours) + first).reshape(molecules * atoms, -1)
-        edge_mask = jnp.asarray(batch.edges.mask).reshape(neighbours.shape)
-        opposite = neighbours * neighbours.shape[1] + jnp.asarray(batch.edges.back).reshape(
-            neighbours.shape
-        )
-        vectors = positions[neighbours] - positions[:, None, :]
-        if batch.edges.offsets is not None:
-            offsets = jnp.asarray(batch.edges.offsets, positions.dtype)
-            vectors = vectors + offsets.reshape(vectors.shape)
-        away = jnp.asarray([PADDING, 0, 0], positions.dtype)
-        vectors = jnp.where(edge_mask[:, :, None], vectors, away)
+        if isinstance(batch.edges, AllPairs):
+            rows = _all_rows(positions, mask, cutoff)
+        else:
+            rows = _listed_rows(positions, batch.edges)
         charge, unpaired = (
-            jnp.zeros(molecules, positions.dtype) if x is None else jnp.asarray(x, positions.dtype)
+            jnp.zeros(len(mask), positions.dtype) if x is None else jnp.asarray(x, positions.dtype)
             for x in (batch.charge, batch.unpaired)
         )
-        numbers = jnp.asarray(batch.numbers).reshape(-1)
+        away = jnp.asarray([PADDING, 0, 0], positions.dtype)
         return cls(
-            numbers, mask, positions, neighbours, vectors, edge_mask, opposite, charge, unpaired
+            numbers=jnp.asarray(batch.numbers).reshape(-1),
+            mask=mask,
+            positions=positions,
+            neighbours=rows.neighbours,
+            vectors=jnp.where(rows.mask[:, :, None], rows.vectors, away),
+            edge_mask=rows.mask,
+            opposite=rows.neighbours * rows.neighbours.shape[1] + rows.back,
+            charge=charge,
+            unpaired=unpaired,
+            all_pairs=isinstance(batch.edges, AllPairs),
         )
 
     @property
@@ -88,23 +95,51 @@ class Graph:
     def gather(
         self, atoms: Float[Array, "atom *channel"]
     ) -> Float[Array, "atom neighbour *channel"]:
-        """Return the values of every atom's neighbours; padding slots hold the atom's own.
+        """Return the values of every atom's neighbours, and something finite in padding slots.
 
         The derivative in reverse mode is a gather too: a scatter takes longer than all else on a
         CPU.
         """
+        if self.all_pairs:
+            return _of_molecule(atoms, *self.mask.shape)
         return _gather(atoms, self.neighbours, self.opposite)
+
+    def reversed(
+        self, edges: Float[Array, "atom neighbour *channel"]
+    ) -> Float[Array, "atom neighbour *channel"]:
+        """Return every edge's value at its reverse."""
+        if self.all_pairs:
+            molecules, atoms = self.mask.shape
+            square = edges.reshape(molecules, atoms, atoms, *edges.shape[2:])
+            return square.swapaxes(1, 2).reshape(edges.shape)
+        return reversed_edges(edges, self.opposite)
 
     def pairs(self) -> Pairs:
         """Return both directions of an edge as one pair, which halves the work on distances."""
+        first, number = self._numbered() if self.all_pairs else self._found()
+        distances = self.distances.reshape(-1).at[first].get(mode="fill", fill_value=PADDING)
+        return Pairs(first, number, distances, self.edge_mask, self.opposite)
+
+    def _found(self) -> tuple[Int[Array, " pair"], Int[Array, "atom neighbour"]]:
+        """Return `Pairs.first` and `Pairs.number` where only the numbers tell which pairs exist."""
         atoms, slots = self.edge_mask.shape
         place = jnp.arange(atoms * slots, dtype=np.int32).reshape(atoms, slots)
         chosen, room = (self.edge_mask & (place < self.opposite)).reshape(-1), place.size
         (first,) = jnp.nonzero(chosen, size=(room + 1) // 2, fill_value=room)
         number = jnp.cumsum(chosen, dtype=np.int32) - 1
-        number = number[jnp.minimum(place, self.opposite)]
-        distances = self.distances.reshape(-1).at[first].get(mode="fill", fill_value=PADDING)
-        return Pairs(first.astype(np.int32), number, distances, self.edge_mask, self.opposite)
+        return first.astype(np.int32), number[jnp.minimum(place, self.opposite)]
+
+    def _numbered(self) -> tuple[Int[Array, " pair"], Int[Array, "atom neighbour"]]:
+        """Return the same where all pairs of a molecule are held: those above a diagonal."""
+        molecules, atoms = self.mask.shape
+        above = np.triu_indices(atoms, min(1, atoms - 1))
+        count, number = len(above[0]), np.zeros((atoms, atoms), np.int32)
+        number[above] = number.T[above] = np.arange(count)
+        place = np.int32(atoms) * above[0].astype(np.int32) + above[1].astype(np.int32)
+        start = jnp.arange(molecules, dtype=np.int32)[:, None]
+        first = start * atoms**2 + place[None]
+        numbers = start[:, :, None] * count + number[None]
+        return first.reshape(-1), numbers.reshape(-1, atoms)
 
     def species(self, elements: tuple[int, ...]) -> Int[Array, " atom"]:
         """Return the index of each atom's element among `elements`; 0 for padding, never read."""
@@ -121,6 +156,53 @@ class Graph:
     def spread(self, molecules: Float[Array, "molecule *channel"]) -> Float[Array, "atom *channel"]:
         """Return every molecule's value at each of its atoms."""
         return jnp.repeat(molecules, self.mask.shape[1], axis=0)
+
+
+class _Rows(NamedTuple):
+    """Hold what the neighbours of all atoms are, before padding slots are set aside."""
+
+    neighbours: Int[Array, "atom neighbour"]
+    back: Int[Array, "atom neighbour"]
+    """Slot of the same edge in the neighbour's row."""
+    vectors: Float[Array, "atom neighbour 3"]
+    mask: Bool[Array, "atom neighbour"]
+
+
+def _all_rows(
+    positions: Float[Array, "atom 3"], mask: Bool[Array, "molecule atom"], cutoff: float
+) -> _Rows:
+    """Return all atoms of the molecule as neighbours; true are other atoms within the cutoff."""
+    molecules, atoms = mask.shape
+    slot = jnp.broadcast_to(jnp.arange(atoms, dtype=np.int32), (molecules, atoms, atoms))
+    first = jnp.arange(molecules, dtype=np.int32)[:, None, None] * atoms
+    vectors = _of_molecule(positions, molecules, atoms) - positions[:, None, :]
+    near = (vectors * vectors).sum(-1) < cutoff**2
+    real = mask[:, :, None] & mask[:, None, :] & ~np.eye(atoms, dtype=bool)[None]
+    shape = near.shape
+    back = slot.swapaxes(1, 2).reshape(shape)
+    return _Rows((slot + first).reshape(shape), back, vectors, near & real.reshape(shape))
+
+
+def _listed_rows(positions: Float[Array, "atom 3"], edges: Edges) -> _Rows:
+    """Return the neighbours that a batch lists, counted through all molecules."""
+    molecules, atoms, slots = edges.mask.shape
+    shape = molecules * atoms, slots
+    first = jnp.arange(molecules, dtype=np.int32)[:, None, None] * atoms
+    neighbours = (jnp.asarray(edges.neighbours) + first).reshape(shape)
+    vectors = positions[neighbours] - positions[:, None, :]
+    if edges.offsets is not None:
+        vectors = vectors + jnp.asarray(edges.offsets, positions.dtype).reshape(vectors.shape)
+    back, mask = (jnp.asarray(x).reshape(shape) for x in (edges.back, edges.mask))
+    return _Rows(neighbours, back, vectors, mask)
+
+
+def _of_molecule(
+    values: Float[Array, "atom *channel"], molecules: int, atoms: int
+) -> Float[Array, "atom other *channel"]:
+    """Return, in every atom's row, the values of all atoms of its molecule."""
+    rest = values.shape[1:]
+    rows = values.reshape(molecules, 1, atoms, *rest)
+    return jnp.broadcast_to(rows, (molecules, atoms, atoms, *rest)).reshape(-1, atoms, *rest)
 
 
 class Pairs(NamedTuple):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-from e3nn_jax import Irreps, IrrepsArray
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from e3nn_jax import Irreps, IrrepsArray
+
     from cpdjax.data.batch import Batch
 
 
-Layers = dict[str, IrrepsArray]
+Layers: TypeAlias = "dict[str, IrrepsArray]"
 
 
 class Model(Protocol):

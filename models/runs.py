@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cpdjax import checksums
 from cpdjax.configuration import checked
-from cpdjax.data.splits import Split
 from cpdjax.errors import FileError, InputError
 from cpdjax.models.naming import CARD, CONFIG, MODEL, SPLIT, ZOO
 
-FORMAT = 3
+if TYPE_CHECKING:
+    from cpdjax.data.splits import Split
+
+FORMAT = 4
+"""Runs of this format have seen every molecule in every epoch; earlier ones left the remainder of
+each bucket out."""
+_HASHED = 3
 """Cards of this format have hashes beside them; those of version 0.1.0 have neither."""
 _MOST_BYTES = 1_000_000
 
@@ -62,7 +67,8 @@ def card(folder: Path) -> RunCard:
     values = read_json(folder / CARD)
     if isinstance(values.get("format"), int) and values["format"] > FORMAT:
         raise FileError(f"{folder / CARD} was written by a newer version of cpdjax")
-    if values.get("format", 1) == FORMAT or (folder / checksums.RECORD).exists():
+    hashed = values.get("format") in range(_HASHED, FORMAT + 1)
+    if hashed or (folder / checksums.RECORD).exists():
         checksums.check_files(folder, CARD)
     try:
         return checked(RunCard, values)
@@ -76,6 +82,8 @@ def split(folder: Path) -> Split:
     Raises:
         FileError: the record is missing, damaged or of another run.
     """
+    from cpdjax.data.splits import Split  # and pandas, which cards do without
+
     path = (ZOO if folder.parent == ZOO else folder) / SPLIT
     if not path.is_file():
         raise FileError(
@@ -98,7 +106,7 @@ def check_config(folder: Path) -> None:
     Raises:
         FileError: their hash is missing or another.
     """
-    if card(folder).format == FORMAT:
+    if card(folder).format >= _HASHED:
         checksums.check_files(folder, CONFIG)
 
 
@@ -108,7 +116,7 @@ def check_model(folder: Path) -> None:
     Raises:
         FileError: its hashes are missing or others; or the card is not the run's.
     """
-    if card(folder).format == FORMAT:
+    if card(folder).format >= _HASHED:
         checksums.check_files(folder, f"{MODEL}/{checksums.RECORD}")
 
 

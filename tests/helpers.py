@@ -72,9 +72,10 @@ class Toy:
     cutoff: float | None = None
     irreps: dict = field(default_factory=lambda: {"number": Irreps("0e"), "position": Irreps("1o")})
     traces: int = 0
+    numbers: int = 1000
 
     def memory(self, atoms, neighbours):
-        return 1000 * atoms
+        return self.numbers * atoms
 
     def features(self, batch):
         self.traces += 1

@@ -1,6 +1,7 @@
 """The command line on real files: what it writes and says, and one line for whatever is wrong."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,8 +16,8 @@ from helpers import call
 
 import cpdjax
 from cpdjax.cli import models as model_commands
-from cpdjax.errors import FileError, InputError
-from cpdjax.models.architectures import so3krates
+from cpdjax.errors import InputError
+from cpdjax.models import listing, training
 from cpdjax.models.cards import card_of
 from cpdjax.sweeps import probing, results
 
@@ -187,20 +188,29 @@ def test_models_are_listed():
     assert any("1008x0e" in cell for cell in rows["ani-2x-aev"])
 
 
-def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch):
-    def load(name):
-        raise FileError("[weights] are not what they were")
-
-    monkeypatch.setattr(cpdjax.models, "names", lambda: ["so3lr", "coulomb-spectrum"])
-    monkeypatch.setattr(cpdjax.models, "load", load)
-    absent = replace(card_of("so3lr"), distribution="no-such-wheel")
-    monkeypatch.setitem(so3krates.CARDS, "so3lr", absent)
+def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch, tmp_path):
+    known = listing.listed()
+    absent = replace(known["so3lr"].card, distribution="no-such-wheel")
+    known["so3lr"] = replace(known["so3lr"], card=absent)
+    # A file of a wheel that is always there, with another hash than it has.
+    foreign = replace(known["coulomb-spectrum"].card, distribution="numpy")
+    known["coulomb-spectrum"] = replace(
+        known["coulomb-spectrum"], card=foreign, weights={"numpy/__init__.py": "0" * 64}
+    )
+    zoo = shutil.copytree(listing.ZOO / "painn-qm9-gap", tmp_path / "painn-qm9-gap")
+    weights = next((zoo / "model").glob("*.npz"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    monkeypatch.setattr(listing, "ZOO", tmp_path)
+    monkeypatch.setattr(listing, "listed", lambda: known)
+    chosen = ["so3lr", "coulomb-spectrum", "painn-qm9-gap"]
+    monkeypatch.setattr(cpdjax.models, "names", lambda: chosen)
     monkeypatch.setattr(
         model_commands, "INSTALL", "pip install --no-deps sevenn==1 no-such-wheel==0.2.1"
     )
     rows = listed()
     assert rows["so3lr"][-1] == "pip install --no-deps no-such-wheel==0.2.1"
-    assert rows["coulomb-spectrum"][-1] == "[weights] are not what they were"
+    assert "not the file these weights were published in" in rows["coulomb-spectrum"][-1]
+    assert "is damaged: weights.npz" in rows["painn-qm9-gap"][-1]
 
 
 @pytest.mark.parametrize("option", ["--probe", "--held-out"])
@@ -208,7 +218,7 @@ def test_the_former_name_of_an_option_is_read_with_a_warning(option, monkeypatch
     def stop(chosen, *_, **__):
         raise InputError(f"{chosen.held_out} held out")
 
-    monkeypatch.setattr(model_commands.training, "train", stop)
+    monkeypatch.setattr(training, "train", stop)
     given = ("--model", "schnet", "--target", "gap", "--dataset", "qm9", option, 123)
     status, printed, errors = call("train", *given)
     *warned, said = errors.splitlines()

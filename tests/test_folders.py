@@ -11,16 +11,8 @@ import cpdjax
 
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
-    *(
-        "threads",
-        "devices",
-        "programs",
-        "validation",
-        "configuration",
-        "irreps",
-        "bounds",
-        "verification",
-    ),
+    *("threads", "devices", "validation", "configuration", "irreps", "bounds", "verification"),
+    *("compilation", "programs", "provenance", "processes", "presence"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.
@@ -58,6 +50,7 @@ MODELS_MAY_IMPORT = {
     "runs": {"naming"},
     "zoo": {"naming", "runs"},
     "cards": {"interface", "naming", "registry", "runs"},
+    "listing": {"__init__", "cards", "interface", "naming", "weights"},
 }
 MODELS_MAY_IMPORT["__init__"] = set(MODELS_MAY_IMPORT)
 MODELS_MAY_IMPORT["training"] = {*MODELS_MAY_IMPORT, "architectures", "__init__"}

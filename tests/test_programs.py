@@ -58,7 +58,7 @@ def test_ten_widths_and_seven_sizes_share_six_programs(traced):
 
 
 def test_programs_are_let_go_when_they_are_many():
-    double = programs.Compiled(lambda x: 2 * x, ())
+    double = programs.compiled(lambda x: 2 * x)
     before, maps = live(), Path("/proc/self/maps")
     for n in range(1, 4 * programs.KEPT):
         np.testing.assert_array_equal(double(np.ones(n)), np.full(n, 2.0))

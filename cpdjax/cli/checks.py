@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cpdjax.checks.suite import DEFAULT_FEATURES, run
 from cpdjax.cli import options
 from cpdjax.cli.terminal import show, show_progress
-from cpdjax.reports import checks
 
 
 def check(
@@ -34,6 +32,9 @@ def check(
 
     The exit status is 0 where all checks pass, and 1 where one fails.
     """
+    from cpdjax.checks.suite import DEFAULT_FEATURES, run
+    from cpdjax.reports import checks
+
     names = [*(features or ()), *(options.listed(models) or ())] or [DEFAULT_FEATURES]
     found = run(
         names,

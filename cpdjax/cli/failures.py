@@ -20,7 +20,6 @@ from contextlib import suppress
 from importlib.metadata import metadata, version
 from typing import Any
 
-import jax
 import typer
 
 from cpdjax.characters import printable, shortened
@@ -56,14 +55,6 @@ def status_of(command: Callable[[], int]) -> int:
         return OURS if said is None else USERS
 
 
-def use_any_platform() -> None:
-    """Let JAX take what this machine has, whatever it was told: for a command that only lists."""
-    try:
-        jax.devices()
-    except Exception:  # of any kind: each plugin of JAX has its own
-        jax.config.update("jax_platforms", "")
-
-
 def _cure(error: Exception) -> str | None:
     """Return what the user can mend, or None where it is nothing that we know of."""
     if isinstance(error, _UsageError):
@@ -92,11 +83,15 @@ def _cure(error: Exception) -> str | None:
 
 def _missing_platform() -> str | None:
     """Return a complaint where JAX is told to use a platform that this machine does not have."""
+    import jax
+
     config: Any = jax.config
     asked = config.jax_platforms
-    use_any_platform()
-    if config.jax_platforms == asked:
+    try:
+        jax.devices()
         return None
+    except Exception:  # of any kind: each plugin of JAX has its own
+        config.update("jax_platforms", "")
     there = "cpu"
     with suppress(Exception):
         there = ", ".join(sorted({there, *(device.platform for device in jax.devices())}))

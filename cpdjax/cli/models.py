@@ -12,26 +12,25 @@ from rich.text import Text
 
 import cpdjax
 from cpdjax import models
+from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.cli import options
-from cpdjax.cli.failures import use_any_platform
 from cpdjax.cli.terminal import put, show, show_progress
 from cpdjax.errors import FileError, InputError
-from cpdjax.models import naming, training
+from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
-from cpdjax.models.training.recipes import read_config, recipe
 from cpdjax.models.weights.wheels import INSTALL
+from cpdjax.processes import ALONE, Team
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
-from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 
 def list_models(context: typer.Context) -> None:
     """List the models that features can come from."""
     if context.invoked_subcommand is not None:
         return
-    use_any_platform()
     table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
+    known = listing.listed()
     for name in models.names():
-        table.add_row(for_terminal(name), *map(_several_lines, _facts(f"{naming.SHIPPED}{name}")))
+        table.add_row(for_terminal(name), *map(_several_lines, _facts(name, known.get(name))))
     show(table)
 
 
@@ -52,6 +51,7 @@ def convert(
     put(f"saved {out}, {encoder.parameters:,} parameters")
 
 
+@options.takes_processes
 def extract(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
@@ -77,16 +77,19 @@ def extract(
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
     ] = None,
+    team: Team = ALONE,
 ) -> None:
     """Compute a model's features of every structure, into a Zarr store.
 
     Interrupted and started again, it goes on where it stopped.
     """
-    draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": models.zoo.qm9_probe}.get(dataset)
+    from cpdjax.models import zoo
+
+    draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": zoo.qm9_probe}.get(dataset)
     if n is not None and draw is None:
         raise InputError("--n draws molecules from QM9; a file is taken whole")
     structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
-    seen = models.zoo.split(model)
+    seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)
     cpdjax.extract_to(
@@ -98,9 +101,11 @@ def extract(
         invariants=invariants,
         dtype=dtype,
         batch_size=batch_size,
-        progress=show_progress(),
+        progress=show_progress() and team.leads,
+        processes=team,
     )
-    put(f"saved {out}")
+    if team.leads:
+        put(f"saved {out}")
 
 
 def train(
@@ -132,6 +137,9 @@ def train(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.models import training, zoo
+    from cpdjax.models.training.recipes import read_config, recipe
+
     if probe is not None:
         warnings.warn("--probe is called --held-out now", stacklevel=1)
     given = {
@@ -156,23 +164,23 @@ def train(
     structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
     folder = out or Path(chosen.name)
     encoder = training.train(chosen, structures, folder, progress=show_progress())
-    for fact, value in models.zoo.card(folder).items():
+    for fact, value in zoo.card(folder).items():
         put(f"{fact:16s} {value}")
     put(f"saved {folder}, {encoder.parameters:,} parameters")
 
 
-def _facts(name: str) -> tuple[str, ...]:
+def _facts(name: str, known: listing.Listed | None) -> tuple[str, ...]:
     """Return the cells of a model's row."""
-    card = card_of(name)
+    card = known.card if known else card_of(f"{naming.SHIPPED}{name}")
     if not card.installed:
         return card.family, "", "", card.data, card.licence, _install(card.distribution)
     try:
-        model = models.load(name)
+        model = known or listing.loaded(name)
+        model.check()
     except FileError as error:  # the wheel is of another version, or altered
         return card.family, "", "", card.data, card.licence, str(error)
-    layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.irreps.items())
-    parameters = f"{getattr(model, 'parameters', 0):,}"
-    return card.family, parameters, layers, card.data, card.licence, "installed"
+    layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.layers.items())
+    return card.family, f"{model.parameters:,}", layers, card.data, card.licence, "installed"
 
 
 def _several_lines(text: str) -> Text:

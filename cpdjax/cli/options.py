@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
+from cpdjax.cli.ending import end
 from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
+from cpdjax.processes import ALONE, Team, meet
 from cpdjax.sweeps import target_names
 from cpdjax.sweeps.settings import MOST_ALPHA
-from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 Dataset = Annotated[
     str | None,
@@ -48,6 +50,25 @@ Targets = Annotated[
     str | None,
     typer.Option(help="Names of targets, separated by commas, or a CSV or Parquet file."),
 ]
+
+
+#: What several processes are told; see `takes_processes`.
+_PROCESSES: dict[str, tuple[Any, Any, str, dict[str, Any]]] = {
+    "distributed": (
+        bool,
+        False,
+        "Several processes started this command: each does a share, in one folder that all see.",
+        {},
+    ),
+    "coordinator": (
+        str | None,
+        None,
+        "HOST:PORT at which process 0 meets the others; by default SLURM or Open MPI says it.",
+        {},
+    ),
+    "processes": (int | None, None, "How many processes there are.", {"min": 1}),
+    "process": (int | None, None, "Which of them this is, from 0.", {"min": 0}),
+}
 
 
 def listed(text: str | None) -> list[str] | None:
@@ -100,6 +121,42 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
         return run
 
     return decorate
+
+
+def takes_processes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that takes `team`: the processes that do its work, from four options."""
+    signature = Signature.from_callable(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "team"]
+    added = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, typer.Option(f"--{name}", help=text, **bounds)],
+        )
+        for name, (kind, default, text, bounds) in _PROCESSES.items()
+    ]
+
+    @wraps(command)
+    def run(*arguments: Any, **named: Any) -> Any:
+        team = _team(**{name: named.pop(name) for name in _PROCESSES})
+        return command(*arguments, team=team, **named)
+
+    shown: Any = run
+    shown.__signature__ = Signature([*own, *added])
+    shown.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    return run
+
+
+def _team(
+    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+) -> Team:
+    """Return the processes that do a command's work, when all have met; by default this one."""
+    if distributed:
+        return meet(end, coordinator, processes, process)
+    if any(given is not None for given in (coordinator, processes, process)):
+        raise InputError("--coordinator, --processes and --process go with --distributed")
+    return ALONE
 
 
 def _option(name: str, field: Any, text: str) -> Parameter:

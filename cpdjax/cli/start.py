@@ -7,11 +7,12 @@ so nothing is lost but the work of the last seconds.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
 import threading
+
+from cpdjax.cli.ending import end
 
 _LINES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _GO_ON = ("sweep", "extract", "train", "reproduce", "recommend")
@@ -54,16 +55,9 @@ def _wait(ours: socket.socket, _theirs: socket.socket) -> None:
 
 
 def _end(number: signal.Signals) -> None:
-    """Remove what is temporary, say why, and end without the ends of other threads."""
-    files = sys.modules.get("cpdjax.files")  # not yet there during the first imports
-    try:
-        getattr(files, "abandon", lambda: None)()
-    finally:
-        goes_on = len(sys.argv) > 1 and sys.argv[1] in _GO_ON
-        line = f"cpdjax: {_LINES[number]}" + "; the same command goes on where it stopped" * goes_on
-        # A progress bar hides the cursor.
-        shown = "\r\x1b[2K\x1b[?25h" if os.isatty(2) else ""
-        try:
-            os.write(2, f"{shown}{line}\n".encode())
-        finally:
-            os._exit(128 + number)
+    """End the process that got a signal."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    end(
+        _LINES[number] + "; the same command goes on where it stopped" * (command in _GO_ON),
+        128 + number,
+    )

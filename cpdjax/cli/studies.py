@@ -9,15 +9,13 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import options
 from cpdjax.cli.terminal import put, show, show_progress
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
-from cpdjax.reports import findings
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
-from cpdjax.studies import recommendation, reproduction
-from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
-from cpdjax.validation import MOST_COPIES
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_RANKED, Settings
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
 
@@ -36,6 +34,9 @@ def reproduce(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.reports import findings
+    from cpdjax.studies import reproduction
+
     found = reproduction.reproduce(
         out,
         options.listed(models),
@@ -68,7 +69,7 @@ def recommend(
     seed: options.Seed = 0,
     most: Annotated[
         int, typer.Option(min=1, max=MOST_COPIES, help="Rows of the table.")
-    ] = recommendation.MOST,
+    ] = MOST_RANKED,
     out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
         "cpdjax-recommendation"
     ),
@@ -79,6 +80,8 @@ def recommend(
     new sweeps with mean and sum pooling. Channels are ranked by the lower end of the 95 % interval
     of R²_geom.
     """
+    from cpdjax.studies import recommendation
+
     if dataset is None:
         tables = recommendation.load(path or Path("cpdjax-reproduction"))
     elif path is not None:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import xarray as xr
 
 import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.terminal import console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
-from cpdjax.features.sources import collect
-from cpdjax.reports import figures, scores, significance
-from cpdjax.reports.ladder import text_table
-from cpdjax.sweeps import results
-from cpdjax.sweeps.differences import LAST
-from cpdjax.sweeps.pairing import paired
-from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Config
-from cpdjax.sweeps.targets import Targets
+from cpdjax.processes import ALONE, Team
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
+@options.takes_processes
 @options.takes_settings(Config)
 def sweep(
     config: Annotated[Path | None, typer.Argument(help="A TOML file of settings.")] = None,
     models: options.Models = None,
+    team: Team = ALONE,
     **given: Any,
 ) -> None:
     """Probe features for targets; without arguments, 2,000 molecules of QM9.
@@ -35,22 +33,37 @@ def sweep(
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
+
     table = cpdjax.sweep(
         chosen.features,
         dataset=chosen.dataset,
         targets=chosen.targets,
         n=chosen.n,
         out=chosen.out,
-        progress=show_progress(),
+        progress=show_progress() and team.leads,
+        processes=team,
         **chosen.given,
     )
-    suffix = ".zarr" if chosen.format == "zarr" else ".nc"
-    saved = [
-        results.save(table, chosen.out / f"results{suffix}"),
-        results.save(table, chosen.out / "results.csv"),
-        *scores.save_figures(table, chosen.out),
-    ]
-    _show(table, saved)
+    if team.leads:
+        _show(table, _saved(table, chosen.out, chosen.format))
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps of different features.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+) -> None:
+    """Join sweeps of different models that were made apart, on the same molecules and settings.
+
+    The folder is that of one sweep of all models. p-values are adjusted anew, for all of them.
+    """
+    from cpdjax import checksums
+    from cpdjax.sweeps.merging import merged
+
+    kind = "netcdf" if (folders[0] / "results.nc").exists() else "zarr"
+    with merged(folders, out) as (table, folder):
+        saved = _saved(table, folder, kind)
+        checksums.add(folder, saved)
+    _show(table, [out / path.name for path in saved])
 
 
 def report(
@@ -58,6 +71,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
 ) -> None:
     """Print the table of saved results and plot their figures anew."""
+    from cpdjax.reports import scores
+    from cpdjax.sweeps import results
+
     table = results.load(path)
     _show(table, scores.save_figures(table, out or folder_of(path)))
 
@@ -77,6 +93,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:
     """Compare models with each other: differences of R²_geom, their intervals and p-values."""
+    from cpdjax.reports import figures, significance
+    from cpdjax.sweeps import results
+
     found = cpdjax.differences(
         results.load(path), options.listed(target), reference=reference, layer=layer
     )
@@ -100,6 +119,11 @@ def ladder(
     seed: options.Seed = 0,
 ) -> None:
     """Show the R² that composition, bonds, functional groups and geometry add, in this order."""
+    from cpdjax.features.sources import collect
+    from cpdjax.reports.ladder import text_table
+    from cpdjax.sweeps.pairing import paired
+    from cpdjax.sweeps.targets import Targets
+
     penalty, read = options.penalty(alpha), cpdjax.datasets.read
     structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
     rungs = {
@@ -123,7 +147,22 @@ def ladder(
     show(text_table(found, list(predicted.by_name), title))
 
 
+def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
+    """Save results with their long table and figures, and return the paths."""
+    from cpdjax.reports import scores
+    from cpdjax.sweeps import results
+
+    suffix = ".zarr" if kind == "zarr" else ".nc"
+    return [
+        results.save(table, folder / f"results{suffix}"),
+        results.save(table, folder / "results.csv"),
+        *scores.save_figures(table, folder),
+    ]
+
+
 def _show(table: xr.Dataset, saved: list[Path]) -> None:
+    from cpdjax.reports import scores, significance
+
     width = console().width
     tables = (scores.text_table(table, width), significance.uncertainty_table(table, width))
     show(*tables, saved=saved)

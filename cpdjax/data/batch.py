@@ -24,6 +24,13 @@ class Edges(NamedTuple):
     """Hold the slot of the reverse edge in the neighbour's own row; padding holds its own slot."""
 
 
+class AllPairs(NamedTuple):
+    """Say that any two atoms of a molecule may be neighbours: the model finds those within reach.
+
+    There is nothing to hold, because the pairs follow from the positions and the mask.
+    """
+
+
 class Batch(NamedTuple):
     """Hold molecules padded to one number of atoms; padding has number 0 and position 0."""
 
@@ -33,8 +40,8 @@ class Batch(NamedTuple):
     """Hold the positions (Å), float64."""
     mask: Bool[np.ndarray, "molecule atom"]
     """Mark with True where there is an atom; padding is False."""
-    edges: Edges | None = None
-    """Hold the neighbours, for models that have a cutoff."""
+    edges: Edges | AllPairs | None = None
+    """Hold the neighbours, or how they are found; None for models without a cutoff."""
     charge: Int[np.ndarray, " molecule"] | None = None
     """Hold the total charge (e), for models that read it; None where all are neutral."""
     unpaired: Int[np.ndarray, " molecule"] | None = None

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 import vesin
 
-from cpdjax.data.batch import Batch, Edges
+from cpdjax.data.batch import AllPairs, Batch, Edges
 from cpdjax.data.structures import Structures
+from cpdjax.threads import cores
 
 SMALL = 64
 """Limit the atoms of molecules that have room for every other atom as a neighbour (our choice)."""
+
+
+def with_neighbours(
+    batch: Batch, structures: Structures, indices: np.ndarray, cutoff: float
+) -> Batch:
+    """Return `batch` of the molecules at `indices` ready for a model with a cutoff (Å).
+
+    Small molecules need no list: the model looks at all pairs of atoms. Crystals and larger
+    molecules get one.
+    """
+    if takes_all_pairs(structures, batch.mask.shape[1]):
+        return batch._replace(edges=AllPairs())
+    return with_edges(batch, structures, indices, cutoff)
+
+
+def takes_all_pairs(structures: Structures, atoms: int) -> bool:
+    """Return whether molecules that are padded to `atoms` atoms need no list of neighbours."""
+    return structures.pbc is None and atoms <= SMALL
 
 
 def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff: float) -> Batch:
@@ -27,24 +47,34 @@ def with_edges(batch: Batch, structures: Structures, indices: np.ndarray, cutoff
     """
     molecules, atoms = batch.mask.shape
     width = most_neighbours(structures, atoms, cutoff)
-    itself = np.broadcast_to(np.arange(atoms, dtype=np.int32)[:, None], (atoms, width))
-    neighbours = np.tile(itself, (molecules, 1, 1))
-    mask = np.zeros(neighbours.shape, bool)
-    back = np.tile(np.arange(width, dtype=np.int32), (molecules, atoms, 1))
-    offsets = None if structures.pbc is None else np.zeros((*mask.shape, 3))
-    for row, molecule in enumerate(np.asarray(indices)):
-        centre, neighbour, image = pairs(structures, molecule, cutoff)
-        starts = np.searchsorted(centre, np.arange(atoms))
-        slot = np.arange(len(centre)) - starts[centre]
-        neighbours[row, centre, slot] = neighbour
-        mask[row, centre, slot] = True
-        # In the order of (neighbour, centre, −image), the k-th edge is the reverse of the k-th edge
-        # as `pairs` sorts them.
-        reverse = np.lexsort((*-image.T, centre, neighbour))
-        back[row, centre[reverse], slot[reverse]] = slot
-        if offsets is not None and structures.cells is not None:
-            offsets[row, centre, slot] = image @ structures.cells[molecule]
-    return batch._replace(edges=Edges(neighbours, offsets, mask, back))
+    found = [pairs(structures, molecule, cutoff) for molecule in np.asarray(indices).tolist()]
+    owner = np.repeat(np.arange(molecules), [len(centre) for centre, _, _ in found])
+    centre, neighbour, image = (np.concatenate(column) for column in zip(*found, strict=True))
+    row, other = owner * atoms + centre, owner * atoms + neighbour
+    order = np.lexsort((*image.T, other, row))
+    # In the order of (neighbour, centre, −image), the k-th edge is the reverse of the k-th edge in
+    # that of (centre, neighbour, image).
+    reverse = np.lexsort((*-image.T, row, other))
+    starts = np.searchsorted(row[order], np.arange(molecules * atoms))
+    slot = np.empty(len(row), np.int32)
+    slot[order] = np.arange(len(row)) - starts[row[order]]
+
+    shape = molecules, atoms, width
+    itself = np.broadcast_to(np.arange(atoms, dtype=np.int32)[:, None], shape)
+    edges = Edges(
+        np.array(itself),
+        None if structures.pbc is None else np.zeros((*shape, 3)),
+        np.zeros(shape, bool),
+        np.array(np.broadcast_to(np.arange(width, dtype=np.int32), shape)),
+    )
+    places = owner, centre, slot
+    edges.neighbours[places] = neighbour
+    edges.mask[places] = True
+    edges.back[owner[reverse], centre[reverse], slot[reverse]] = slot[order]
+    if edges.offsets is not None and structures.cells is not None:
+        cells = structures.cells[np.asarray(indices)][owner]
+        edges.offsets[places] = np.einsum("ek,ekx->ex", image, cells)
+    return batch._replace(edges=edges)
 
 
 def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:
@@ -65,17 +95,18 @@ def most_neighbours(structures: Structures, atoms: int, cutoff: float) -> int:
 def _most(structures: Structures, cutoff: float, above: int) -> int:
     """Return the most neighbours that an atom has in the structures of more than `above` atoms."""
     large = np.flatnonzero(structures.sizes > above).tolist()
-    centres = (pairs(structures, i, cutoff)[0] for i in large)
-    return max((int(np.bincount(centre, minlength=1).max()) for centre in centres), default=0)
+
+    def most(molecule: int) -> int:
+        return int(np.bincount(pairs(structures, molecule, cutoff)[0], minlength=1).max())
+
+    with ThreadPoolExecutor(cores()) as pool:  # vesin works outside Python's lock
+        return max(pool.map(most, large), default=0)
 
 
 def pairs(
     structures: Structures, molecule: int, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return centre, neighbour and periodic image of every directed pair within `cutoff` (Å).
-
-    The pairs are sorted by centre, then by neighbour, then by image.
-    """
+    """Return centre, neighbour and periodic image of every directed pair within `cutoff` (Å)."""
     start, stop = structures.offsets[molecule : molecule + 2]
     if structures.cells is None or structures.pbc is None:
         cell, periodic = np.zeros((3, 3)), np.zeros(3, bool)
@@ -83,5 +114,4 @@ def pairs(
         cell, periodic = structures.cells[molecule], structures.pbc[molecule]
     finder = vesin.NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
     i, j, image = finder.compute(structures.positions[start:stop], cell, periodic, "ijS")
-    order = np.lexsort((*image.T, j, i))
-    return i[order], j[order], image[order]
+    return i.astype(np.int64), j.astype(np.int64), image  # vesin counts without a sign

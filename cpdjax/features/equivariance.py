@@ -11,6 +11,7 @@ import numpy as np
 from e3nn_jax import IrrepsArray
 from jaxtyping import Float
 
+from cpdjax.data.batch import Edges
 from cpdjax.data.structures import Structures
 from cpdjax.features.extraction import padded
 from cpdjax.features.limits import check_structures
@@ -88,7 +89,7 @@ def _computed(model: Model, structures: Structures, dtype: np.dtype) -> dict[str
     atoms = int(structures.sizes.max())
     batch = padded(model, structures, np.arange(len(structures)), atoms)
     edges = batch.edges
-    if edges is not None and edges.offsets is not None:
+    if isinstance(edges, Edges) and edges.offsets is not None:
         edges = edges._replace(offsets=edges.offsets.astype(dtype))
     batch = batch._replace(positions=batch.positions.astype(dtype), edges=edges)
     found = model.features(batch)

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
 from typing import Any
 
 import jax
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
-from jaxtyping import Array, Int
+from jaxtyping import Int
 
 from cpdjax.data.batch import Batch
 from cpdjax.data.composition import formulas
-from cpdjax.data.neighbours import most_neighbours, with_edges
-from cpdjax.data.padding import bucket_sizes
+from cpdjax.data.neighbours import most_neighbours, with_neighbours
+from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.features.limits import check_features, check_structures
-from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants, pool
+from cpdjax.features.programs import Program, Wanted, devices, placed, program
+from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.models import load
 from cpdjax.models.interface import Model
 from cpdjax.precision import float_dtype
 from cpdjax.progress import progress_bar
+from cpdjax.threads import cores
 
 # The bytes of a batch's intermediate results. On a CPU they should fit in its caches, since larger
 # batches are slower; on an accelerator they fill it with work in a small part of its memory.
 _CPU_BYTES, _ACCELERATOR_BYTES = 2**23, 2**30
+_QUEUED = 2  # So many batches are on an accelerator at once: one is computed, one waits.
+_ACCELERATOR_BUCKETS = 2  # An accelerator has time to compute padding.
+# A program is worth its compilation where it saves so many numbers of `Model.memory`. Compiling the
+# models of `cpdjax models` takes as long as computing 4e7 to 6e8 of them (MACE: 1e9) on two cores
+# of a Xeon. Ours is the lower half, because a program is often used again or read from a cache.
+_COMPILED = 1e8
 
 
 def extract(
@@ -149,97 +161,146 @@ class Extraction:
     ) -> dict[str, np.ndarray]:
         """Return the results of the molecules at `indices`, in that order; per atom, atom by atom.
 
-        `advance` is called with the number of molecules after each batch.
+        `advance` is called with the number of molecules after each batch. Several batches are under
+        way at once, each on a thread of its own: while one is computed, others are padded, sent and
+        fetched, and where the device is a CPU every core computes one.
+
+        Raises:
+            InputError: if a feature is not finite.
         """
         starts = np.concatenate([[0], np.cumsum(self.structures.sizes[indices])])
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
-        # Accelerators round float32 products to fewer bits unless they are told not to.
-        precise = jax.default_matmul_precision("highest")
-        with jax.enable_x64(self.dtype == np.float64), precise:
-            model = jax.device_put(self.model)  # once, instead of with every batch
-            for places, size, atoms in self._batches(indices):
-                rows = places
-                if self.per_atom:
-                    rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in places])
-                for layer, values in self._batch(model, indices[places], size, atoms).items():
-                    arrays[layer][rows] = values
-                advance(len(places))
+
+        model = self._model
+
+        def compute(places: np.ndarray, bucket: Bucket) -> int:
+            rows = places
+            if self.per_atom:
+                rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in places])
+            for layer, values in self._batch(model, indices[places], bucket).items():
+                arrays[layer][rows] = values
+            return len(places)
+
+        with ThreadPoolExecutor(cores()) as threads:
+            futures = [threads.submit(compute, *batch) for batch in self._batches(indices)]
+            try:
+                for future in as_completed(futures):
+                    advance(future.result())
+            except BaseException:
+                threads.shutdown(cancel_futures=True)
+                raise
+        owners = np.repeat(indices, np.diff(starts)) if self.per_atom else indices
+        for layer, array in arrays.items():
+            check_features(self.model, layer, array, self.structures.ids, owners)
         return arrays
 
     def _batch(
-        self, model: Model, molecules: Int[np.ndarray, " molecule"], size: int, atoms: int
+        self, model: Model, molecules: Int[np.ndarray, " molecule"], bucket: Bucket
     ) -> dict[str, np.ndarray]:
-        """Return the results of a few molecules from one call, padded to `size` molecules."""
+        """Return the results of a few molecules from one call, padded to the bucket's shape."""
         # The last batch of a bucket repeats a molecule, because a new shape would be compiled.
-        padding = (0, size - len(molecules))
-        batch = padded(self.model, self.structures, np.pad(molecules, padding, mode="edge"), atoms)
-        ids, mask = self.structures.ids[molecules], batch.mask[: len(molecules)]
+        rows = np.pad(molecules, (0, bucket.molecules - len(molecules)), mode="edge")
+        batch = padded(self.model, self.structures, rows, bucket.atoms)
         batch = batch._replace(positions=batch.positions.astype(self.dtype))
-        found = {}
-        for layer, array in _pooled(model, batch, self.layers, self.pool, self.how).items():
-            values = np.asarray(array)[: len(molecules)]
-            if self.per_atom:
-                values = values[mask]
-            owners = np.repeat(ids, mask.sum(1)) if self.per_atom else ids
-            check_features(self.model, layer, values, owners)
-            found[layer] = values
-        return found
+        with self._arithmetic():
+            with bucket.lock:  # the first thread compiles, and the others wait for it
+                if bucket.program is None:
+                    wanted = Wanted(self.layers, self.pool, self.how)
+                    bucket.program = program(model, batch, wanted, self._devices)
+            with self._ahead:
+                found = bucket.program.run(model, batch)
+        mask = batch.mask[: len(molecules)] if self.per_atom else ...
+        return {layer: values[: len(molecules)][mask] for layer, values in found.items()}
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """Set the precision in this thread, whatever the caller's JAX flags are."""
+        # Accelerators round float32 products to fewer bits unless they are told not to.
+        precise = jax.default_matmul_precision("highest")
+        with jax.enable_x64(self.dtype == np.float64), precise:
+            yield
 
     @cached_property
-    def _buckets(self) -> list[tuple[int, int]]:
-        """Return the atoms to pad to and the molecules per call, ascending, for all structures."""
+    def _model(self) -> Model:
+        """Return the model on the devices, where it is sent once instead of with every batch."""
+        with self._arithmetic():
+            return placed(self.model, self._devices)
+
+    @cached_property
+    def _devices(self) -> tuple[jax.Device, ...]:
+        return devices()
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self._devices[0].platform == "cpu"
+
+    @cached_property
+    def _ahead(self) -> threading.Semaphore:
+        """Return what limits the batches that hold memory of the devices at once."""
+        return threading.Semaphore(cores() if self._on_cpu else _QUEUED)
+
+    @cached_property
+    def _buckets(self) -> list[Bucket]:
+        """Return the shapes of batches, by ascending number of atoms, for all structures."""
         sizes = self.structures.sizes
-        budget = _CPU_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
-        buckets = bucket_sizes(sizes)
-        counts = np.bincount(np.searchsorted(buckets, sizes), minlength=len(buckets))
-        found = []
-        for atoms, count in zip(buckets.tolist(), counts.tolist(), strict=True):
-            neighbours = 0
-            if self.model.cutoff is not None:
-                neighbours = most_neighbours(self.structures, atoms, self.model.cutoff)
-            bytes_each = self.model.memory(atoms, neighbours) * self.dtype.itemsize
-            size = self.batch_size or max(budget // bytes_each, 1)
-            found.append((atoms, min(size, count)))
-        return found
+        most = MAX_BUCKETS if self._on_cpu else _ACCELERATOR_BUCKETS
+        bounds = bucket_sizes(sizes, self._memory, _COMPILED, most)
+        counts = np.bincount(np.searchsorted(bounds, sizes), minlength=len(bounds))
+        shapes = zip(bounds.tolist(), counts.tolist(), strict=True)
+        return [Bucket(atoms, self._per_call(atoms, count)) for atoms, count in shapes]
+
+    def _memory(self, atoms: int) -> int:
+        """Return about how many numbers the model keeps at once for one molecule."""
+        if self.model.cutoff is None:
+            return self.model.memory(atoms, 0)
+        neighbours = most_neighbours(self.structures, atoms, self.model.cutoff)
+        return self.model.memory(atoms, neighbours)
+
+    def _per_call(self, atoms: int, count: int) -> int:
+        """Return how many of `count` molecules all devices compute in one call."""
+        parts, bytes_each = len(self._devices), self._memory(atoms) * self.dtype.itemsize
+        weights = sum(leaf.size for leaf in jax.tree.leaves(self._model)) * self.dtype.itemsize
+        # A batch on a CPU is not smaller than the weights, which are read for every batch.
+        budget = max(_CPU_BYTES, weights) if self._on_cpu else _ACCELERATOR_BYTES
+        fitting = parts * max(budget // bytes_each, 1)
+        share = ceil(count / cores()) if self._on_cpu else count  # something for every core
+        return ceil((self.batch_size or min(fitting, share)) / parts) * parts
 
     def _batches(
         self, indices: Int[np.ndarray, " molecule"]
-    ) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Yield places in `indices`, the molecules of a full batch, and the atoms to pad to."""
-        bounds = [atoms for atoms, _ in self._buckets]
+    ) -> Iterator[tuple[np.ndarray, Bucket]]:
+        """Yield places in `indices` and their bucket; first those for which a program is compiled.
+
+        Programs are compiled side by side then, before any of them is waited for.
+        """
+        bounds = [bucket.atoms for bucket in self._buckets]
         bucket_of = np.searchsorted(bounds, self.structures.sizes[indices])
-        for bucket, (atoms, size) in enumerate(self._buckets):
-            members = np.flatnonzero(bucket_of == bucket)
-            for start in range(0, len(members), size):
-                yield members[start : start + size], size, atoms
+        members = [np.flatnonzero(bucket_of == number) for number in range(len(bounds))]
+        for places, bucket in zip(members, self._buckets, strict=True):
+            if len(places):
+                yield places[: bucket.molecules], bucket
+        for places, bucket in zip(members, self._buckets, strict=True):
+            for start in range(bucket.molecules, len(places), bucket.molecules):
+                yield places[start : start + bucket.molecules], bucket
+
+
+@dataclass(eq=False)
+class Bucket:
+    """Hold one shape of batches, and the program that is compiled for it."""
+
+    atoms: int
+    molecules: int
+    program: Program | None = None
+    lock: AbstractContextManager[Any] = field(default_factory=threading.Lock)
 
 
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
     """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff."""
     batch = structures.pad(indices, atoms)
-    return batch if model.cutoff is None else with_edges(batch, structures, indices, model.cutoff)
-
-
-@partial(jax.jit, static_argnames=("layers", "pooling", "how"))
-def _pooled(
-    model: Model, batch: Batch, layers: tuple[str, ...], pooling: str, how: str | None
-) -> dict[str, Array]:
-    """Return the model's layers, pooled and made into scalars as asked."""
-    features = model.features(batch)
-    found = {}
-    for layer in layers:
-        array = features[layer]
-        if how == "norm-then-pool":
-            scalars = invariants(array, how=how)
-            array = IrrepsArray(Irreps(f"{scalars.shape[-1]}x0e"), scalars)
-        if model.level == "atom":
-            array = pool(array, batch.mask, pooling)
-        if how is None or how == "norm-then-pool":
-            found[layer] = array.array
-        else:
-            found[layer] = invariants(array, how=how)
-    return found
+    if model.cutoff is None:
+        return batch
+    return with_neighbours(batch, structures, indices, model.cutoff)
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase.data import chemical_symbols
+from jaxtyping import Float, Int
 
 from cpdjax.data.arrays import owner
 from cpdjax.data.structures import Structures
@@ -50,8 +51,14 @@ def _symbols(numbers: Sequence[int]) -> str:
     return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
 
 
-def check_features(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) -> None:
-    """Refuse features that are not finite; `ids` are the molecules of the rows.
+def check_features(
+    model: Model,
+    layer: str,
+    rows: Float[np.ndarray, "row column"],
+    ids: np.ndarray,
+    owners: Int[np.ndarray, " row"],
+) -> None:
+    """Refuse features that are not finite; row i belongs to the molecule `ids[owners[i]]`.
 
     A model may return NaN for a whole batch because of one molecule.
 
@@ -62,6 +69,6 @@ def check_features(model: Model, layer: str, rows: np.ndarray, ids: np.ndarray) 
     if not finite.all():
         raise InputError(
             f"{model.name} gives NaN or infinity in layer {layer!r} for molecule "
-            f"'{ids[finite.argmin()]}' or for one in the same batch: find it with batch_size=1 and "
-            "leave it out"
+            f"'{ids[owners[finite.argmin()]]}' or for one in the same batch: find it with "
+            "batch_size=1 and leave it out"
         )

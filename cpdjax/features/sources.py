@@ -21,6 +21,7 @@ from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import naming, zoo
 from cpdjax.models.interface import Model
+from cpdjax.processes import ALONE, Team
 
 
 def collect(
@@ -32,6 +33,7 @@ def collect(
     invariants: str | None = None,
     keep: Path | None = None,
     progress: bool = False,
+    processes: Team = ALONE,
 ) -> list[Features]:
     """Return the features of one source, of a sequence of sources, or of named sources.
 
@@ -43,7 +45,7 @@ def collect(
     that are pooled already must have been pooled in that way, if one is named. Where `invariants`
     is "norm-then-pool", models make scalars of the features of atoms; all other features keep
     their irreps. What models compute is kept in stores in the folder `keep`, if it is given, and
-    read from them the next time.
+    read from them the next time; of `processes` each then computes a share.
 
     Raises:
         UnknownNameError: if a name is neither a model nor a file, or no source has a layer.
@@ -78,7 +80,9 @@ def collect(
     for name, source in opened:
         kept = [layer for layer in _layer_names(source) if layers is None or layer in layers]
         if kept:
-            features = _computed(source, structures, pool, kept, invariants, keep, progress)
+            features = _computed(
+                source, structures, pool, kept, invariants, keep, progress, processes
+            )
             own = {layer: features[layer] for layer in kept}
             origins = {k: v for k, v in features.origins.items() if k in own}
             found.append(replace(features, layers=own, model=name, origins=origins))
@@ -122,6 +126,7 @@ def _computed(
     invariants: str | None,
     keep: Path | None,
     progress: bool,
+    processes: Team,
 ) -> Features:
     """Return the features themselves, or those that a model computes of the structures."""
     if isinstance(source, Features):
@@ -139,7 +144,7 @@ def _computed(
             source, structures, pool=pool, layers=layers, invariants=before, progress=progress
         )
     run = Extraction.of(source, structures, layers, pool, before)
-    return kept_features(keep, run, progress)
+    return kept_features(keep, run, progress, processes)
 
 
 def _check_pooling(features: Features, pool: str | None) -> None:

@@ -11,9 +11,10 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -32,11 +33,13 @@ from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import Blocks
 from cpdjax.locks import sole_writer
 from cpdjax.models.interface import Model
+from cpdjax.processes import ALONE, Team
 from cpdjax.progress import progress_bar
+from cpdjax.provenance import decisive, differences, listed, software
 
 PART = 4096
-"""Limit the molecules that are computed before they are written: memory holds them all, and an
-interruption loses them."""
+"""Limit the molecules that are computed before they are written, and about so where rows are atoms:
+memory holds them all, and an interruption loses them."""
 
 
 def extract_to(
@@ -50,13 +53,18 @@ def extract_to(
     batch_size: int | None = None,
     dtype: Any = None,
     progress: bool = False,
+    processes: Team = ALONE,
 ) -> Path:
     """Write the features that `extract` returns to a Zarr store, and return its path.
 
     The memory does not grow with the number of molecules. Parts are kept beside `path` until all
     are complete, and a second call continues where the first was interrupted; parts that were
     damaged meanwhile are computed again. A finished store of the same configuration is left as it
-    is. The arguments are those of `extract`.
+    is. The other arguments are those of `extract`.
+
+    Args:
+        processes: what `cpdjax.processes.meet` returns, where several processes call this with the
+            same arguments: each computes a share of the parts.
 
     Raises:
         FileError: if `path` does not end in .zarr, holds features of another configuration, is
@@ -67,11 +75,15 @@ def extract_to(
     if path.suffix != ".zarr":
         raise FileError(f"a feature store is a folder NAME.zarr, got {path.name!r}")
     run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
-    _extract(path, run, progress)
+    place = _Place.of(path)
+    with processes.writing(place.path, place.lock):
+        _extract(place, run, progress, processes)
     return path
 
 
-def kept_features(folder: Path, run: Extraction, progress: bool) -> Features:
+def kept_features(
+    folder: Path, run: Extraction, progress: bool, processes: Team = ALONE
+) -> Features:
     """Return the features of a run from a store in `folder`, which is written where there is none.
 
     A store is named after all that decides its content. A damaged one is made anew.
@@ -79,39 +91,59 @@ def kept_features(folder: Path, run: Extraction, progress: bool) -> Features:
     Raises:
         InputError: as `extract_to`.
     """
-    facts = json.dumps(_facts(run), sort_keys=True)
-    path = folder / f"{hash_arrays((), facts=facts)[:16]}.zarr"
-    try:
-        _extract(path, run, progress)
-        return read_features(path)
-    except FileError as error:
-        if not path.exists():
-            raise
-        warnings.warn(f"{error}; its features are computed again", stacklevel=2)
-        remove(path)
-        _extract(path, run, progress)
-        return read_features(path)
+    facts = json.dumps(decisive(_facts(run)), sort_keys=True)
+    place = _Place.of(folder / f"{hash_arrays((), facts=facts)[:16]}.zarr")
+    alone = sole_writer(place.path, place.lock) if processes.leads else nullcontext()
+    with alone:
+        if processes.leads and place.path.exists():
+            _discard_damaged(place.path)
+        _extract(place, run, progress, processes)
+        return read_features(place.path)
 
 
-def _extract(path: Path, run: Extraction, progress: bool) -> None:
+class _Place(NamedTuple):
+    """Say where a store is, where it grows, and which file locks it."""
+
+    path: Path
+    growing: Path
+    lock: Path
+
+    @classmethod
+    def of(cls, path: Path) -> _Place:
+        path = Path(os.path.realpath(path))  # a link stays
+        growing = path.with_name(f".{path.stem}-unfinished.zarr")
+        return cls(path, growing, growing.with_name(f"{growing.name}.lock"))
+
+
+def _extract(place: _Place, run: Extraction, progress: bool, processes: Team) -> None:
     """Write the features of a run, or the rest of them, unless they are there."""
-    path = Path(os.path.realpath(path))  # a link stays
     facts = _facts(run)
-    growing = path.with_name(f".{path.stem}-unfinished.zarr")
-    with sole_writer(path, growing.with_name(f"{growing.name}.lock")):
-        if path.exists():
-            _check_same(path, facts)
-            return
-        done = _prepare(growing, run, facts)
-        root = zarr.open_group(growing, mode="r+")
-        with progress_bar(progress) as shown:
-            task = shown.add_task(run.model.name, total=len(run.structures), completed=done)
-            for first in range(done, len(run.structures), PART):
-                part = np.arange(first, min(first + PART, len(run.structures)))
-                _write(root, run, part, run.rows(part, lambda n: shown.advance(task, n)))
-                checksums.add(growing, _chunks(growing, run, part))
-        _finish(growing, root)
-        os.replace(growing, path)
+    path, growing, _ = place
+    with processes.leader_first():
+        if processes.leads:
+            _prepare(path, growing, run, facts)
+    if path.exists():
+        return
+    _check_facts(growing, facts)  # of every process
+    _write_parts(growing, run, progress, processes)
+    processes.wait_for_all()
+    with processes.leader_first():
+        if processes.leads:
+            _finish(growing)
+            os.replace(growing, path)
+
+
+def _write_parts(growing: Path, run: Extraction, progress: bool, processes: Team) -> None:
+    """Write the parts that are left to this process."""
+    root = zarr.open_group(growing, mode="r+")
+    left = processes.share(_parts_left(growing, run))
+    with progress_bar(progress) as shown:
+        task = shown.add_task(run.model.name, total=sum(len(_molecules(run, p)) for p in left))
+        for part in left:
+            molecules = _molecules(run, part)
+            arrays = run.rows(molecules, lambda n: shown.advance(task, n))
+            _write(root, run, part, molecules, arrays)
+            checksums.add(growing, _chunks(growing, run, part), processes.rank)
 
 
 def weights_hash(model: Model) -> str:
@@ -134,47 +166,63 @@ def _facts(run: Extraction) -> dict[str, Any]:
         "structures_hash": run.structures.geometry_hash,
         "molecules": len(run.structures),
         "cpdjax": version("cpdjax"),
+        **software(),
     }
 
 
-def _check_same(path: Path, facts: dict[str, Any]) -> None:
-    """Refuse a store that is damaged or holds other features."""
-    checksums.check(path)
-    _check_facts(path, facts)
-
-
 def _check_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Refuse a store of other features."""
     try:
-        known = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes = zarr.open_group(path, mode="r").attrs.asdict()
     except Exception:  # a damaged store can raise nearly anything
         raise FileError(f"cannot read {path}: remove it to start anew") from None
-    changed = [k for k, v in facts.items() if known.get(k) != json.loads(json.dumps(v))]
+    # Stores of version 0.1.0 say less of the software.
+    known = {name: attributes.get(name, facts[name]) for name in facts}
+    changed = differences(facts, known)
     if changed:
         raise FileError(
-            f"{path} holds features of another configuration (different: {', '.join(changed)}): "
+            f"{path} holds features of another configuration (different: {listed(changed)}): "
             "choose another name or remove it"
         )
 
 
-def _prepare(growing: Path, run: Extraction, facts: dict[str, Any]) -> int:
-    """Create the store of a run, or find it unfinished; return how many molecules are done."""
-    if not growing.exists():
+def _discard_damaged(path: Path) -> None:
+    """Remove a store that cannot be read, with a warning."""
+    try:
+        read_features(path)
+    except FileError as error:
+        warnings.warn(f"{error}; its features are computed again", stacklevel=3)
+        remove(path)
+
+
+def _prepare(path: Path, growing: Path, run: Extraction, facts: dict[str, Any]) -> None:
+    """Check a finished store, or create an unfinished one, or mend what is there of it."""
+    if path.exists():
+        checksums.check(path)
+        _check_facts(path, facts)
+    elif growing.exists():
+        _mend(growing, run, facts)
+    else:
         _create(growing, run, facts)
-        return 0
+
+
+def _mend(growing: Path, run: Extraction, facts: dict[str, Any]) -> None:
+    """Leave in an unfinished store, and in its record, what is whole; create it anew otherwise."""
     clean(growing)
+    checksums.gather(growing)
     hashes = checksums.recorded(growing)
     if hashes is None and any(growing.iterdir()):
         raise FileError(f"{growing} is in the way, and not of this program's making: rename it")
-    whole = {n for n, known in (hashes or {}).items() if not checksums.differs(growing / n, known)}
-    lost = (hashes or {}).keys() - whole
+    whole = {n: h for n, h in (hashes or {}).items() if not checksums.differs(growing / n, h)}
+    lost = (hashes or {}).keys() - whole.keys()
     if not whole or any(not _is_chunk(name) for name in lost):
         remove(growing)  # it was killed while it was created, or cannot be read
         _create(growing, run, facts)
-        return 0
+        return
     _check_facts(growing, facts)
     for name in lost:
         remove(growing / name)  # Zarr would read a chunk before it writes a part of it
-    return _whole_parts(growing, run, whole)
+    checksums.write(growing, {}, whole)
 
 
 def _is_chunk(name: str) -> bool:
@@ -182,13 +230,14 @@ def _is_chunk(name: str) -> bool:
     return "/c/" in name and not name.startswith("offsets/")
 
 
-def _whole_parts(growing: Path, run: Extraction, whole: set[str]) -> int:
-    """Return how many molecules are in parts of which every chunk is whole."""
-    for first in range(0, len(run.structures), PART):
-        part = np.arange(first, min(first + PART, len(run.structures)))
-        if {p.relative_to(growing).as_posix() for p in _chunks(growing, run, part)} - whole:
-            return first
-    return len(run.structures)
+def _parts_left(growing: Path, run: Extraction) -> list[int]:
+    """Return the parts of which the record lacks a chunk; it is the same for all processes."""
+    whole = checksums.recorded(growing) or {}
+    return [
+        part
+        for part in range(_parts(run))
+        if {p.relative_to(growing).as_posix() for p in _chunks(growing, run, part)} - whole.keys()
+    ]
 
 
 def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
@@ -208,7 +257,7 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
         for kind, shape in _shapes(run, layer).items():
             root.create_array(
                 f"{layer}/{kind}",
-                shape=(_row(run, len(structures)), *shape),
+                shape=(_rows(run), *shape),
                 chunks=(_rows_of_chunk(run), *shape),
                 dtype=run.dtype,
                 compressors=ZstdCodec(level=0, checksum=True),
@@ -217,8 +266,10 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
     checksums.add(path, checksums.files_of(path))
 
 
-def _finish(growing: Path, root: Any) -> None:
+def _finish(growing: Path) -> None:
     """Say in the store that it is whole, and bring it to the disk."""
+    checksums.gather(growing)
+    root = zarr.open_group(growing, mode="r+")
     root.attrs["molecules_done"] = root.attrs["molecules"]
     with warnings.catch_warnings():
         # Zarr warns of files of other people's making, such as our record, wherever it lists the
@@ -233,24 +284,47 @@ def _finish(growing: Path, root: Any) -> None:
     flush(growing)
 
 
+def _parts(run: Extraction) -> int:
+    """Return in how many parts the results are computed and written."""
+    return -(-_rows(run) // _rows_of_part(run))
+
+
+def _rows(run: Extraction) -> int:
+    return len(run.structures.numbers) if run.per_atom else len(run.structures)
+
+
 def _rows_of_chunk(run: Extraction) -> int:
-    return min(PART, _row(run, len(run.structures)))
+    return min(PART, _rows(run))
 
 
-def _row(run: Extraction, molecule: int) -> int:
-    """Return the row at which a molecule begins."""
-    return int(run.structures.offsets[molecule]) if run.per_atom else molecule
+def _rows_of_part(run: Extraction) -> int:
+    """Return how many rows a part has: whole chunks, so that no two parts write to one file."""
+    chunks = -(-_rows(run) // _rows_of_chunk(run))
+    return _rows_of_chunk(run) * -(-chunks // -(-len(run.structures) // PART))
 
 
-def _chunks(path: Path, run: Extraction, part: np.ndarray) -> list[Path]:
-    """Return the files of the chunks that hold the molecules `part`, which follow each other."""
-    rows = _rows_of_chunk(run)
-    first, last = _row(run, int(part[0])), _row(run, int(part[-1]) + 1)
+def _rows_at(run: Extraction, part: int) -> slice:
+    rows = _rows_of_part(run)
+    return slice(part * rows, min((part + 1) * rows, _rows(run)))
+
+
+def _molecules(run: Extraction, part: int) -> np.ndarray:
+    """Return the molecules with a row in a part; where rows are atoms, some lie in two parts."""
+    rows = _rows_at(run, part)
+    if not run.per_atom:
+        return np.arange(rows.start, rows.stop)
+    first, last = np.searchsorted(run.structures.offsets, [rows.start, rows.stop - 1], "right") - 1
+    return np.arange(first, last + 1)
+
+
+def _chunks(path: Path, run: Extraction, part: int) -> list[Path]:
+    """Return the files of the chunks of a part."""
+    rows, size = _rows_at(run, part), _rows_of_chunk(run)
     return [
         path.joinpath(layer, kind, "c", str(chunk), *["0"] * len(shape))
         for layer in run.layers
         for kind, shape in _shapes(run, layer).items()
-        for chunk in range(first // rows, (last - 1) // rows + 1)
+        for chunk in range(rows.start // size, -(-rows.stop // size))
     ]
 
 
@@ -275,11 +349,19 @@ def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
     return counts
 
 
-def _write(root: Any, run: Extraction, part: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
-    """Write the results of the molecules `part`, which follow each other, to the store."""
-    rows = slice(_row(run, int(part[0])), _row(run, int(part[-1]) + 1))
+def _write(
+    root: Any,
+    run: Extraction,
+    part: int,
+    molecules: np.ndarray,
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """Write the rows of a part, which are among the results of `molecules`, to the store."""
+    rows = _rows_at(run, part)
+    start = int(run.structures.offsets[molecules[0]]) if run.per_atom else rows.start
+    own = slice(rows.start - start, rows.stop - start)
     for layer, array in arrays.items():
-        for kind, values in _by_irrep(run, layer, array).items():
+        for kind, values in _by_irrep(run, layer, array[own]).items():
             root[f"{layer}/{kind}"][rows] = values
 
 

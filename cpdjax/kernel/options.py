@@ -1,11 +1,17 @@
-"""Declare what a compiled probe is told: the choices that every caller has, and the rest."""
+"""Declare what a compiled probe is told: the choices that every caller has, and the rest.
+
+The command line reads this file for its help, so it does without JAX, which takes long to import.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
-from cpdjax.kernel.projection import PROJECTIONS, Projection
+#: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
+#: the features.
+Projection = Literal["ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"]
+PROJECTIONS: tuple[str, ...] = get_args(Projection)
 
 
 @dataclass(frozen=True)

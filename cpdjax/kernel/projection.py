@@ -8,7 +8,7 @@ the other functions below. LEACE alone needs the features as well: see `leace`.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +26,7 @@ from cpdjax.kernel.moments import (
     gauss_jordan,
     matmul,
 )
-
-#: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
-#: the features.
-Projection = Literal["ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"]
-PROJECTIONS: tuple[str, ...] = get_args(Projection)
+from cpdjax.kernel.options import PROJECTIONS
 
 #: The penalty of the projection "ridge", for composition columns of unit variance. The value is
 #: our choice and that of the package matscope.

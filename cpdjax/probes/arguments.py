@@ -19,12 +19,13 @@ from jaxtyping import Array, Int
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
-from cpdjax.kernel.ridge import LOO_ALPHAS
+from cpdjax.kernel.ridge import LOO_ALPHAS, may_need_refinement
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, default_dtype, precision
 from cpdjax.probes.columns import any_traced, multiplied
 from cpdjax.probes.folds import Layout
 from cpdjax.probes.units import of_scalars, of_tensors
+from cpdjax.programs import compiled
 from cpdjax.threads import one_blas_thread
 from cpdjax.validation import real_arrays
 
@@ -102,11 +103,22 @@ def _checked(
     traced = any_traced(*arrays, grid)
     if dtype is None:
         dtype = jnp.result_type(x, 1.0) if traced else default_dtype()
+    chosen = refining(chosen, x.size, grid, _floating(dtype))
     if not traced:
         negative = [a for a in np.asarray(grid) if not 0 <= a < np.inf]
         if negative:
             raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
     return grid, chosen, _floating(dtype)
+
+
+def refining(options: Options, numbers: int, alphas: Any, dtype: np.dtype) -> Options:
+    """Return options that refine small α only if features of so many numbers may need it.
+
+    Standardised columns have unit variance, which bounds the trace of their Gram matrix.
+    """
+    unknown = any_traced(alphas) or not options.standardize
+    refine = unknown or may_need_refinement(np.asarray(alphas), numbers, dtype)
+    return replace(options, refine=refine)
 
 
 def compute(
@@ -128,10 +140,11 @@ def compute(
     static = {"sizes": layout.sizes, "bounds": layout.bounds, "options": options}
     if any_traced(*given):
         return kernel(*(jnp.asarray(a, dtype) for a in given), *map(jnp.asarray, places), **static)
+    run = compiled(kernel, tuple(static))
     with precision(dtype), one_blas_thread():
         # All at once, and without a copy where the device reads NumPy's memory.
         held = jax.device_put([*(a.astype(dtype, copy=False) for a in given), *places])
-        return jax.device_get(kernel(*held, **static))
+        return jax.device_get(run(*held, **static))
 
 
 def _check_shape(name: str, a: Any, molecules: int) -> None:

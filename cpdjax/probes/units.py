@@ -54,8 +54,9 @@ def of_scalars(x: Any, c: Any, y: Any, alphas: Any, options: Options, dtype: Any
         InputError: a value is NaN or infinite, values whose squares do not fit `dtype` whatever the
             unit, and as `concepts`.
     """
-    (c, y), unit = beside_scalars(c, y, options, dtype)
-    return Inputs((scalar_features(x, alphas, options, dtype), c, y, alphas), unit)
+    features = scalar_features(x, alphas, options, dtype)
+    (concepts, targets), unit = beside_scalars(c, y, options, dtype)
+    return Inputs((features, concepts, targets, alphas), unit)
 
 
 def of_tensors(x: Any, y: Any, alphas: Any, options: Options, dtype: Any) -> Inputs:
@@ -65,8 +66,9 @@ def of_tensors(x: Any, y: Any, alphas: Any, options: Options, dtype: Any) -> Inp
         InputError: a value is NaN or infinite, or values whose squares do not fit `dtype` whatever
             the unit.
     """
-    (y,), unit = beside_tensors(y, dtype)
-    return Inputs((tensor_features(x, alphas, options, dtype), y, alphas), unit)
+    channels = tensor_features(x, alphas, options, dtype)
+    (targets,), unit = beside_tensors(y, dtype)
+    return Inputs((channels, targets, alphas), unit)
 
 
 def scalar_features(x: Any, alphas: Any, options: Options, dtype: Any) -> Any:
@@ -84,11 +86,12 @@ def tensor_features(x: Any, alphas: Any, options: Options, dtype: Any) -> Any:
 def beside_scalars(c: Any, y: Any, options: Options, dtype: Any) -> Inputs:
     """Return concepts and targets as `of_scalars` does, whatever the features."""
     dtype = jnp.dtype(dtype)
-    alike = _alike(_columns("C", c, dtype, ROWS), dtype)
+    composition, targets = (_columns(name, a, dtype, ROWS) for name, a in (("C", c), ("Y", y)))
+    alike = _alike(composition, dtype)
     extended = concepts(alike, options.projection)
     if extended is not alike:
         extended = _alike(_columns("C", extended, dtype, ROWS), dtype)
-    y, unit = _divided(_columns("Y", y, dtype, ROWS), dtype, center=True)
+    y, unit = _divided(targets, dtype, center=True)
     return Inputs((extended, y), unit)
 
 

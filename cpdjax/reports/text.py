@@ -8,9 +8,9 @@ files have theirs in `cpdjax.characters`.
 from __future__ import annotations
 
 import html
+import math
 import re
 
-import numpy as np
 from rich.text import Text
 
 from cpdjax.characters import printable, shortened
@@ -68,10 +68,10 @@ def for_html(text: object) -> str:
 def score_text(value: float, digits: int = 2) -> str:
     """Return a score with its digits; far below zero its magnitude alone.
 
-    >>> score_text(0.5), score_text(-12345.0), score_text(np.nan)
+    >>> score_text(0.5), score_text(-12345.0), score_text(math.nan)
     ('0.50', '-1e+04', 'undefined')
     """
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         return "undefined"
     return f"{value:.{digits}f}" if value > -10 else f"{value:.0e}"
 

@@ -28,14 +28,12 @@ from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
-from cpdjax.sweeps.settings import DEFAULT_FEATURES, Settings
+from cpdjax.sweeps.settings import DEFAULT_FEATURES, MOST_RANKED, Settings
 from cpdjax.sweeps.sweep import sweep
 from cpdjax.sweeps.table import ranking
 from cpdjax.uncertainty.comparison import Estimate
 
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
-MOST = 10
-"""The number of channels in a ranking, and of leading channels whose cost is measured."""
 HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms per molecule")
 
 _FILES = ("results.zarr", "sum.zarr")
@@ -79,7 +77,7 @@ def installed() -> tuple[str, ...]:
 
 
 def recommend(
-    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int = MOST
+    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int = MOST_RANKED
 ) -> list[Choice]:
     """Return the channels with the most accessible geometric information, best first.
 
@@ -147,7 +145,7 @@ def survey(
     n: int | None = None,
     repeats: int = 5,
     seed: int = 0,
-    most: int = MOST,
+    most: int = MOST_RANKED,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> list[xr.Dataset]:
@@ -204,7 +202,7 @@ def with_measured_costs(
     tables: Sequence[xr.Dataset],
     features: Sequence[str | Path] | Mapping[str, Any],
     structures: Structures,
-    most: int = MOST,
+    most: int = MOST_RANKED,
 ) -> list[xr.Dataset]:
     """Return the tables with `milliseconds` (model, layer) of the leading channels.
 

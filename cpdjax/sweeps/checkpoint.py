@@ -13,6 +13,10 @@ import numpy as np
 from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.files import atomic, clean
+from cpdjax.provenance import differences, listed, read_record
+
+#: The file in a sweep's folder that says what the sweep is made of.
+RECORD = "sweep.json"
 
 
 class Checkpoint:
@@ -30,28 +34,22 @@ class Checkpoint:
         if folder is None:
             return
         clean(folder / "units")
-        record = folder / "sweep.json"
+        record = folder / RECORD
         if record.exists():
             _check_same(record, facts)
         else:
             _check_free(folder)
-            with atomic(record) as temporary:
-                temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
-            checksums.add(folder, [record])
+            write_record(folder, facts)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a finished unit, or None where it is still to be computed."""
         path = self._path(name)
         if path is None or not path.exists():
             return None
-        try:
-            if not checksums.damaged(path):
-                with np.load(path, allow_pickle=False) as arrays:
-                    return {key: arrays[key] for key in arrays.files}
-        except Exception:  # a damaged file can raise nearly anything
-            pass
-        warnings.warn(f"{path} is damaged: it is computed again", stacklevel=2)
-        return None
+        arrays = read_unit(path)
+        if arrays is None:
+            warnings.warn(f"{path} is damaged: it is computed again", stacklevel=2)
+        return arrays
 
     def save(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a finished unit, whole or not at all; arrays that are None are left out."""
@@ -63,7 +61,31 @@ class Checkpoint:
                 checksums.seal(temporary)
 
     def _path(self, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / "units" / f"{name}.npz"
+        return None if self.folder is None else unit_file(self.folder, name)
+
+
+def unit_file(folder: Path, name: str) -> Path:
+    """Return the file that keeps a unit."""
+    return folder / "units" / f"{name}.npz"
+
+
+def read_unit(path: Path) -> dict[str, Any] | None:
+    """Return the arrays in the file of a unit, or None where it is missing or damaged."""
+    try:
+        if not checksums.damaged(path):
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+    except Exception:  # a damaged file can raise nearly anything
+        pass
+    return None
+
+
+def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what a sweep is made of to its folder."""
+    record = folder / RECORD
+    with atomic(record) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+    checksums.add(folder, [record])
 
 
 def _check_free(folder: Path) -> None:
@@ -77,24 +99,9 @@ def _check_free(folder: Path) -> None:
 
 
 def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
-    try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise FileError(f"cannot read {record}: remove {record.parent} to start anew") from None
-    changed = sorted(_differences(json.loads(json.dumps(facts)), known))
+    changed = differences(facts, read_record(record))
     if changed:
         raise FileError(
             f"{record.parent} holds a sweep of another configuration (different: "
-            f"{', '.join(changed)}): choose another folder or remove it"
+            f"{listed(changed)}): choose another folder or remove it"
         )
-
-
-def _differences(ours: Any, known: Any, name: str = "record") -> list[str]:
-    """Return the names of entries that differ, such as "settings.seed"."""
-    if ours == known:
-        return []
-    if not (isinstance(ours, dict) and isinstance(known, dict)):
-        return [name]
-    prefix = "" if name == "record" else f"{name}."
-    keys = {*ours, *known}
-    return [d for k in keys for d in _differences(ours.get(k), known.get(k), f"{prefix}{k}")]

@@ -10,12 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.sweeps.settings import LAST
 from cpdjax.sweeps.table import last_interaction, layers_of, scores_of
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.comparison import compare
 from cpdjax.uncertainty.multiplicity import adjust
-
-LAST = "last"
 
 
 def differences(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 import jax
 
 from cpdjax.progress import progress_bar
-from cpdjax.threads import one_blas_thread
+from cpdjax.threads import cores, one_blas_thread
 
 
 def each(
@@ -41,12 +40,6 @@ def parallel() -> Iterator[ThreadPoolExecutor]:
     it is two, one of which prepares and keeps units while the devices compute for the other.
     """
     on_cpu = jax.default_backend() == "cpu"
-    threads = _cores() // jax.local_device_count() if on_cpu else 2
+    threads = cores() // jax.local_device_count() if on_cpu else 2
     with one_blas_thread(), ThreadPoolExecutor(max(threads, 1)) as pool:
         yield pool
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    known = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1

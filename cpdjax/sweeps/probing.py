@@ -17,6 +17,7 @@ from cpdjax.kernel.options import Choices, Options
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, precision
+from cpdjax.probes.arguments import refining
 from cpdjax.programs import compiled
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -80,7 +81,7 @@ def _probe_batch(work: Work, shared: _Shared, batch: Batch) -> dict[Unit, Scores
             kernel=kind.kernel,
             sizes=layout.sizes,
             bounds=layout.bounds,
-            options=shared.options,
+            options=refining(shared.options, x[0].size, shared.alphas, x.dtype),
         )
         stack = jax.tree.map(np.asarray, stack)
     stack = kind.among_all_targets(stack, work.targets, components)
@@ -90,7 +91,7 @@ def _probe_batch(work: Work, shared: _Shared, batch: Batch) -> dict[Unit, Scores
     return found
 
 
-@compiled("mesh", "kernel", "sizes", "bounds", "options")
+@partial(compiled, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
 def _probe(
     x: Array, index: Array, rank: Array, *beside: Array, mesh: Mesh, kernel: Any, **static: Any
 ) -> Scores:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -18,15 +15,14 @@ from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.files import atomic, clean, write_csv
 from cpdjax.kernel.scores import Scores
+from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
-from cpdjax.sweeps.table import present
+from cpdjax.sweeps.table import OWN, present
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.units import Unit
 from cpdjax.sweeps.work import Work
 
-_PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
-_OWN = ("model", "layer", "irrep")
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
 #: These belong to the mean over folds, at the largest size in the first repeat.
 _UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_value", "p_adjusted", "selectivity")
@@ -42,8 +38,7 @@ _DESCRIPTIONS = {
 
 
 def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]) -> dict[str, Any]:
-    """Return all that decides the numbers: where provenance is equal, results are."""
-    device = jax.local_devices()[0]
+    """Return where numbers come from: where all that decides among it is equal, results are."""
     return {
         "settings": settings.record,
         "dataset": targets.name,
@@ -55,25 +50,22 @@ def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]
         "pool": {c.model: c.pool for c in channels},
         "invariants": {c.model: c.invariants for c in channels},
         "rotations_only": sorted({c.model for c in channels if not c.parity}),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": f"{device.platform}: {device.device_kind}",
+        **software(),
     }
 
 
 def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]) -> xr.Dataset:
     """Put the scores of every (channel, repeat) in their place; what does not exist is NaN."""
-    axes = {axis: list(dict.fromkeys(getattr(c, axis) for c in work.channels)) for axis in _OWN}
-    place = [tuple(axes[axis].index(getattr(c, axis)) for axis in _OWN) for c in work.channels]
+    axes = {axis: list(dict.fromkeys(getattr(c, axis) for c in work.channels)) for axis in OWN}
+    place = [tuple(axes[axis].index(getattr(c, axis)) for axis in OWN) for c in work.channels]
     shape = tuple(map(len, axes.values()))
     repeats, loo = work.settings.repeats, work.settings.alphas == "loo"
     curve = ("repeat", "size", "fold", "alpha", "target")
     data: dict[str, Any] = {}
     for name in ("r2_geom", "r2_full", *(("alpha_geom", "alpha_full") if loo else ())):
-        data[name] = (_OWN + curve, _spread(name, shape, place, repeats, scores))
+        data[name] = (OWN + curve, _spread(name, shape, place, repeats, scores))
     data["composition_share"] = (
-        _OWN + curve[:3],
+        OWN + curve[:3],
         _spread("composition_share", shape, place, repeats, scores),
     )
     # Composition has one score whatever the channel: that of the first.
@@ -82,7 +74,7 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
     widths = np.zeros(shape, np.int64)
     for where, channel in zip(place, work.channels, strict=True):
         widths[where] = channel.n_features
-    data["n_features"] = (_OWN, widths)
+    data["n_features"] = (OWN, widths)
     targets = work.targets
     coordinates = {
         **axes,
@@ -93,7 +85,7 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
         "target": list(targets.by_name),
         "unit": ("target", [targets.units[t] for t in targets.by_name]),
     }
-    table = xr.Dataset(data, coordinates, attrs={k: _attribute(v) for k, v in facts.items()})
+    table = xr.Dataset(data, coordinates, attrs=attributes(facts))
     for name, description in _DESCRIPTIONS.items():
         if name in table:
             table[name].attrs = {"description": description, "units": "1"}
@@ -213,6 +205,11 @@ def _spread(
     for (channel, repeat), found in scores.items():
         full[(*place[channel], repeat)] = getattr(found, name)
     return full
+
+
+def attributes(facts: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return where results come from as their attributes hold it."""
+    return {name: _attribute(value) for name, value in facts.items()}
 
 
 def _attribute(value: Any) -> str | int:

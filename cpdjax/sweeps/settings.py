@@ -16,13 +16,16 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.kernel.options import Choices
-from cpdjax.precision import default_dtype
-from cpdjax.validation import MOST_COPIES, MOST_ROWS, MOST_SEED
 
 DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
 DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
 DEFAULT_MOLECULES = 2000
+LAST = "last"
+"""Stands for the last layer of each model in a comparison."""
+MOST_RANKED = 10
+"""The number of channels in a ranking, and of leading channels whose cost is measured."""
 _MOST_ITEMS = 10_000  # of a list
 MOST_ALPHA = 1e30
 """Limit Ridge penalties (our choice): larger ones leave nothing to score."""
@@ -44,6 +47,8 @@ def _no_flag(value: Any) -> Any:
 
 
 def _dtype() -> Any:
+    from cpdjax.precision import default_dtype  # and JAX, which `cpdjax sweep --help` does without
+
     return default_dtype().name
 
 

@@ -21,14 +21,14 @@ from cpdjax.errors import InputError
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.probe_kinds import KINDS, ProbeKind
 from cpdjax.sweeps.settings import Settings
+from cpdjax.sweeps.table import OWN
 from cpdjax.sweeps.work import Work
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.multiplicity import adjust, max_t
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import p_values
 
-_OWN = ("model", "layer", "irrep")
-_SCORE = (*_OWN, "alpha", "target")
+_SCORE = (*OWN, "alpha", "target")
 _DESCRIPTIONS = {
     "null_r2_geom": "r2_geom of permuted targets, mean over folds, largest size, first repeat",
     "p_value": "permutation p-value of r2_geom, largest size, first repeat",
@@ -49,7 +49,12 @@ class Draws(NamedTuple):
 
     def name(self, channels: Sequence[Channel]) -> str:
         """Return a name made of what is probed, as the names of a sweep's other units are."""
-        return f"{channels[self.channel].hash[:16]}-{self.kind}"
+        return draws_name(channels[self.channel].hash, self.kind)
+
+
+def draws_name(channel: str, kind: str) -> str:
+    """Return the name of a unit of draws, from the hash of its channel."""
+    return f"{channel[:16]}-{kind}"
 
 
 def check(settings: Settings) -> None:
@@ -149,17 +154,26 @@ def _attach_permutations(
     table: xr.Dataset, observed: np.ndarray, null: np.ndarray, method: str
 ) -> None:
     p_value = p_values(observed, null)
-    family = range(observed.shape[-2])  # a family for every α
-    adjusted = [
+    _put(table, "null_r2_geom", "permutation", null)
+    table["p_value"] = (_SCORE, p_value)
+    table["p_adjusted"] = (_SCORE, adjusted(p_value, observed, null, method))
+    table["selectivity"] = (_SCORE, PermutationTest(observed, null, p_value).selectivity)
+
+
+def adjusted(
+    p_value: Float[np.ndarray, "*channel alpha target"],
+    observed: Float[np.ndarray, "*channel alpha target"],
+    null: Float[np.ndarray, "permutation *channel alpha target"],
+    method: str,
+) -> Float[np.ndarray, "*channel alpha target"]:
+    """Return p-values adjusted for all channels and targets; every α is a family of its own."""
+    by_alpha = [
         max_t(observed[..., a, :], null[..., a, :])
         if method == "max-t"
         else adjust(p_value[..., a, :], "bh" if method == "bh" else "holm")
-        for a in family
+        for a in range(observed.shape[-2])
     ]
-    _put(table, "null_r2_geom", "permutation", null)
-    table["p_value"] = (_SCORE, p_value)
-    table["p_adjusted"] = (_SCORE, np.stack(adjusted, axis=-2))
-    table["selectivity"] = (_SCORE, PermutationTest(observed, null, p_value).selectivity)
+    return np.stack(by_alpha, axis=-2)
 
 
 def _attach_replicates(table: xr.Dataset, observed: np.ndarray, replicates: np.ndarray) -> None:
@@ -170,7 +184,7 @@ def _attach_replicates(table: xr.Dataset, observed: np.ndarray, replicates: np.n
 
 
 def _put(table: xr.Dataset, name: str, axis: str, draws: np.ndarray) -> None:
-    table[name] = ((*_OWN, axis, "alpha", "target"), np.moveaxis(draws, 0, 3))
+    table[name] = ((*OWN, axis, "alpha", "target"), np.moveaxis(draws, 0, 3))
     table.coords[axis] = np.arange(len(draws))
 
 
@@ -182,8 +196,8 @@ def _spread(
 ) -> Float[np.ndarray, "model layer irrep *score"]:
     """Return one array that holds the numbers of every channel in its place."""
     first = np.asarray(next(iter(parts.values()))[name])
-    full = np.full((*(table.sizes[axis] for axis in _OWN), *first.shape), np.nan, first.dtype)
+    full = np.full((*(table.sizes[axis] for axis in OWN), *first.shape), np.nan, first.dtype)
     for i, part in parts.items():
-        place = tuple(table.indexes[axis].get_loc(getattr(channels[i], axis)) for axis in _OWN)
+        place = tuple(table.indexes[axis].get_loc(getattr(channels[i], axis)) for axis in OWN)
         full[place] = part[name]
     return full

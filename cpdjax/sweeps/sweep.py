@@ -20,10 +20,10 @@ import xarray as xr
 
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.errors import ConstantTargetWarning
+from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import collect
-from cpdjax.locks import sole_writer
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
+from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps import inputs, significance
 from cpdjax.sweeps.checkpoint import Checkpoint
 from cpdjax.sweeps.pairing import paired
@@ -46,6 +46,7 @@ def sweep(
     n: int | None = None,
     out: str | Path | None = None,
     progress: bool = False,
+    processes: Team = ALONE,
     **settings: Any,
 ) -> xr.Dataset:
     """Probe every channel of every feature set for every target, size, repeat and α.
@@ -62,6 +63,8 @@ def sweep(
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
         progress: show a progress bar on standard error.
+        processes: what `cpdjax.processes.meet` returns, where several processes call this with the
+            same arguments: each computes a share, all in the folder `out`, and all get the table.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
             permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
@@ -98,10 +101,12 @@ def sweep(
     loaded = inputs.load(dataset, targets, n, chosen)
     check_names("target", loaded[1].by_name)
     if out is None:
-        return _swept(features, *loaded, chosen, None, progress)
+        if processes is not ALONE:
+            raise InputError("several processes need a folder that all of them see: give out")
+        return _swept(features, *loaded, chosen, None, progress, ALONE)
     folder = Path(out)
-    with sole_writer(folder, folder / ".lock"):
-        return _swept(features, *loaded, chosen, folder, progress)
+    with processes.writing(folder, folder / ".lock"):
+        return _swept(features, *loaded, chosen, folder, progress, processes)
 
 
 def _swept(
@@ -111,6 +116,7 @@ def _swept(
     chosen: Settings,
     folder: Path | None,
     progress: bool,
+    processes: Team,
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
     kind = KINDS[chosen.probe]
@@ -123,20 +129,32 @@ def _swept(
         invariants=kind.invariants(chosen),
         keep=None if folder is None else folder / "features",
         progress=progress,
+        processes=processes,
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(chosen, predicted, found)
-    checkpoint = Checkpoint(folder, facts)
+    with processes.leader_first():
+        checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
+    if processes is not ALONE:  # what follows finds all units kept
+        probe_units(work, processes.share(units(work)), progress)
+        _draws(work, processes.share(significance.units(work)), progress)
+        processes.wait_for_all()
     scores = probe_units(work, units(work), progress)
     table = assemble(work, scores, facts)
-    resample = partial(significance.resample, work)
-    drawn = dict(each(resample, significance.units(work), progress, "drawing"))
+    drawn = _draws(work, significance.units(work), progress)
     table = significance.attach(table, found, chosen, drawn)
     _warn_undefined(table)
     return table
+
+
+def _draws(
+    work: Work, wanted: Sequence[significance.Draws], progress: bool
+) -> dict[significance.Draws, dict[str, Any]]:
+    """Return the scores of permutations and replicates, computed or kept."""
+    return dict(each(partial(significance.resample, work), wanted, progress, "drawing"))
 
 
 def _layout(settings: Settings, targets: Targets) -> Layout:

@@ -10,6 +10,9 @@ from jaxtyping import Float
 
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
+#: The axes that tell channels apart.
+OWN = ("model", "layer", "irrep")
+
 #: A layer, and the irrep that holds all of its scalars.
 Place = tuple[str, str]
 

@@ -7,8 +7,6 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-from cpdjax.data.datasets import read
-from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 
 #: How the name of a table ends.
@@ -65,6 +63,9 @@ def check_no_name(path: str, known: Iterable[str]) -> None:
 
 def _known(dataset: Any) -> set[str]:
     """Return the names of a dataset's targets; those of QM9, which have no dots, are not needed."""
+    from cpdjax.data.datasets import read
+    from cpdjax.data.structures import Structures
+
     if isinstance(dataset, str | Path) and Path(dataset).is_file():
         dataset = read(dataset)
     return {*dataset.targets, *dataset.atom_targets} if isinstance(dataset, Structures) else set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -266,20 +267,18 @@ def mean_scores(
 
 def _in_memory(arguments: Arguments) -> Options:
     """Return options with as many replicates at once as memory allows; on a CPU one by one."""
-    options = arguments.options
+    options = replace(arguments.options, full=False)
     if options.batch_size is None:
         return options
     fitting = max(_GATHERED // arguments.arrays[0].size, 1)
     return replace(options, batch_size=min(options.batch_size, fitting))
 
 
-@compiled("mesh", "kernel", "sizes", "bounds", "options")
+@partial(compiled, static_argnames=("mesh", "kernel", "sizes", "bounds", "options"))
 def _mean_scores(
     index: Array, rank: Array, *arrays: Array, mesh: Mesh, kernel: Any, **static: Any
 ) -> Float[Array, "replicate alpha target"]:
     def share(index: Array, rank: Array, *arrays: Array) -> Array:
-        # Only R²_geom is used. Compiled together with this function, the kernel leaves out all
-        # else.
         mean: Array = kernel(*arrays, index, rank, **static).r2_geom[:, 0].mean(1)
         return mean
 

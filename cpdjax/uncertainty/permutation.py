@@ -9,21 +9,28 @@ on composition, and so would have more variance for the probe to overfit than th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from cpdjax.devices import local_mesh, put_whole, spread
 from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
 from cpdjax.kernel.residual import Rows
+from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.uncertainty.resampling import of_copies, orders, p_values, refuse_traced
+from cpdjax.programs import compiled
+from cpdjax.threads import one_blas_thread
+from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 
 SCHEMES = ("residual", "marginal")
@@ -120,7 +127,7 @@ def permutation_test(
     check_count("permutations", permutations)
     refuse_traced(X, C, Y, alphas)
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    c, y = (np.asarray(a, np.float64) for a in arguments.arrays[1:3])
+    _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
     own = c[:, : arguments.options.elements]
     fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
@@ -139,15 +146,28 @@ def mean_scores(
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
-    x, c, _, alphas = arguments.arrays
-    return of_copies(_mean_scores, (x, c, alphas, fixed, moved), order, layout, arguments)
+    mesh = local_mesh()
+    with precision(arguments.dtype), one_blas_thread():
+        x, c, _, alphas = arguments.arrays
+        given = [jnp.asarray(a, arguments.dtype) for a in (x, c, alphas, fixed, moved)]
+        whole = put_whole((*given, layout.index[0], layout.rank[0]), mesh)
+        run = partial(_mean_scores, mesh=mesh, options=arguments.options)
+        return in_chunks(lambda part: run(part, *whole), order, fixed.size, mesh)
 
 
+@partial(compiled, static_argnames=("mesh", "options"))
 def _mean_scores(
-    x: Array, c: Array, alphas: Array, fixed: Array, moved: Array, index: Array, rank: Array,
-    *, order: Array, sizes: Any, bounds: Any, options: Options,
+    order: Array, *whole: Array, mesh: Mesh, options: Options
+) -> Float[Array, "copy alpha target"]:
+    """Return the scores of the copies that `order` makes, each device those of its share."""
+    scores: Array = spread(partial(_of_copies, options=options), mesh, split=1)(order, *whole)
+    return scores
+
+
+def _of_copies(
+    order: Array, x: Array, c: Array, alphas: Array, fixed: Array, moved: Array,
+    index: Array, rank: Array, *, options: Options,
 ) -> Float[Array, "copy alpha target"]:  # fmt: skip
-    index, rank = index[0], rank[0]  # of the one repeat
     shape = (len(index), fixed.shape[1] * len(order), index.shape[1])
     # Targets are gathered in the order in which the kernel reads them: to transpose them afterwards
     # would cost as much as a fit.
@@ -155,8 +175,7 @@ def _mean_scores(
     y = fixed.T[:, index].swapaxes(0, 1)[:, :, None] + moved.T[:, place].swapaxes(0, 1)
     in_c, in_x = (a[index].swapaxes(1, 2) for a in (c, x))
     rows = Rows(in_c, in_x, y.reshape(shape), (rank < len(x)).astype(x.dtype))
-    # Only R²_geom is used. Compiled together with this function, the kernel leaves out all else.
-    mean = cross_validate(rows, alphas, options).r2_geom.mean(0)
+    mean = cross_validate(rows, alphas, replace(options, full=False)).r2_geom.mean(0)
     return mean.reshape(-1, fixed.shape[1], len(order)).transpose(2, 0, 1)
 
 

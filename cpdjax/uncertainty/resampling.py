@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from cpdjax.devices import full_call, local_mesh, put_shares, put_whole, spread
+from cpdjax.devices import full_call, put_shares
 from cpdjax.errors import InputError
-from cpdjax.precision import precision
-from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.folds import Layout
-from cpdjax.programs import compiled
-from cpdjax.threads import one_blas_thread
 from cpdjax.validation import check_rows
 
-#: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
-#: caches of a CPU, and cost memory for nothing.
+#: The targets of one call hold at most this many numbers on each device: 32 MB of float64. More
+#: would leave the caches of a CPU, and cost memory for nothing.
 _CHUNK = 2**22
 
 
@@ -50,49 +43,24 @@ def refuse_traced(*arrays: Any) -> None:
         )
 
 
-def of_copies(
-    kernel: Callable[..., Array],
-    arrays: Iterable[Any],
+def in_chunks(
+    run: Callable[[Array], Array],
     order: Int[np.ndarray, "copy row"],
-    layout: Layout,
-    arguments: Arguments,
+    numbers: int,
+    mesh: Mesh,
 ) -> Float[np.ndarray, "copy *score"]:
-    """Score all copies of the targets, in as few calls as memory allows, on all devices.
+    """Run all copies of the targets, in as few calls as memory allows, on all devices of a mesh.
 
     Args:
-        kernel: takes the arrays, a layout and, as `order`, the rows that make some of the copies.
+        run: scores the copies that some rows of `order` make; the rows are split over the devices.
+        numbers: how many numbers one copy of the targets holds.
     """
-    mesh = local_mesh()
-    step = full_call(len(order), max(_CHUNK // arguments.targets.size, 1), mesh)
+    step = full_call(len(order), max(_CHUNK // numbers, 1), mesh)
     # The last call is filled up with copies from the beginning, whose scores are dropped.
     calls = -(-len(order) // step)
     parts = np.resize(order, (calls, step, order.shape[1]))
-    run = partial(
-        _scores,
-        mesh=mesh,
-        kernel=kernel,
-        sizes=layout.sizes,
-        bounds=layout.bounds,
-        options=arguments.options,
-    )
-    with precision(arguments.dtype), one_blas_thread():
-        given = [jnp.asarray(a, arguments.dtype) for a in arrays]
-        held = put_whole((*given, layout.index, layout.rank), mesh)  # for all of the calls
-        found = [np.asarray(run(put_shares(part, mesh), *held)) for part in parts]
+    found = [np.asarray(run(put_shares(part, mesh))) for part in parts]
     return np.concatenate(found)[: len(order)]
-
-
-@compiled("mesh", "kernel", "sizes", "bounds", "options")
-def _scores(
-    order: Array, *held: Array, mesh: Mesh, kernel: Callable[..., Array], **static: Any
-) -> Float[Array, "copy *score"]:
-    """Return the scores of all copies that `order` makes; each device scores its share."""
-
-    def share(order: Array, *held: Array) -> Array:
-        return kernel(*held, order=order, **static)
-
-    scores: Array = spread(share, mesh, split=1)(order, *held)
-    return scores
 
 
 def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:

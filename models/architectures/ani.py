@@ -34,10 +34,9 @@ from cpdjax.models.descriptors.aev import (
     FAR,
     Angular,
     Radial,
-    angular_terms,
+    angular_memory,
+    environment,
     lookup,
-    pair_kinds,
-    radial_terms,
     same_grids,
 )
 from cpdjax.models.encoder import Encoder
@@ -105,15 +104,16 @@ class ANI(nn.Module):
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the angular terms of every pair of neighbours, and the networks' layers."""
-        pairs = neighbours * (neighbours - 1) // 2
-        terms = pairs * (self.angular.shifts * self.angular.sections + len(self.elements) ** 2)
-        return atoms * (terms + self._length + 2 * self.members * sum(self._widest))
+        terms = angular_memory(self.angular, len(self.elements), neighbours)
+        return atoms * (terms + self._length + self.members * sum(self._widest))
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
         """Return the layers, and every atom's energy in Hartree."""
         species = jnp.asarray(lookup(self.elements))[graph.numbers]
-        vectors = environment(graph, species, self.radial, self.angular, len(self.elements))
+        distances = jnp.where(graph.edge_mask, graph.distances, FAR)
+        rows = graph.vectors, distances, species[graph.neighbours]
+        vectors = jnp.hstack(environment(self.radial, self.angular, len(self.elements), *rows))
         weights = [
             Networks((self._length, *widths, 1), self.members, name=f"element_{number}")(
                 graph.dtype
@@ -214,24 +214,6 @@ def _blockwise(
         (groups.elements, groups.rows),
     )
     return [state.reshape(-1, *state.shape[2:])[groups.places] for state in states]
-
-
-def environment(
-    graph: Graph, species: Int[Array, " atom"], radial: Radial, angular: Angular, elements: int
-) -> Float[Array, "atom aev"]:
-    """Compute the vector of `descriptors.aev.AEV` from rows of neighbours, images included."""
-    distances = jnp.where(graph.edge_mask, graph.distances, FAR)
-    others = species[graph.neighbours]
-    onehot = jax.nn.one_hot(others, elements, dtype=graph.dtype)
-    parts = jnp.einsum("ans,ane->aes", radial_terms(radial, distances), onehot)
-
-    j, k = np.triu_indices(distances.shape[1], 1)
-    kinds = jnp.asarray(pair_kinds(elements))[others[:, j], others[:, k]]
-    onehot = jax.nn.one_hot(kinds, elements * (elements + 1) // 2, dtype=graph.dtype)
-    terms = angular_terms(angular, graph.vectors, distances)
-    pairs = jnp.einsum("atp,apk->akt", terms, onehot)
-    atoms = len(species)
-    return jnp.concatenate([parts.reshape(atoms, -1), pairs.reshape(atoms, -1)], axis=1)
 
 
 def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[ANI, dict[str, Any]]:

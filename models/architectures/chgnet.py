@@ -193,9 +193,7 @@ def _interactions(
     states = [atoms]
     for i in range(model.interactions):
         network = gated(model.atom_hidden, model.atom_channels, name=f"atom_gate_{i}")
-        messages = network(
-            (atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, lambda y: y[graph.neighbours])
-        )
+        messages = network((atoms, lambda y: y[:, None]), (x, lambda y: y), (atoms, graph.gather))
         summed = (messages * weights).sum(1)
         out = nn.Dense(model.atom_channels, model.out_bias, name=f"atom_out_{i}")
         atoms = atoms + out(summed)
@@ -222,7 +220,8 @@ def _over_both_ends(
     flat = weights.reshape(-1, weights.shape[-1])
     messages = jnp.where(triples.mask[:, None], messages * flat[triples.second], 0)
     here = jax.ops.segment_sum(messages, triples.first, len(flat)) * flat
-    return here.reshape(weights.shape) + here[graph.opposite]
+    here = here.reshape(weights.shape)
+    return here + graph.reversed(here)
 
 
 Part = tuple[Array, Callable[[Array], Array]]

@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.models.blocks.basics import ACTIVATIONS, polynomial_cutoff
 from cpdjax.models.blocks.bessel import spherical_basis
-from cpdjax.models.graph import Graph, Pairs, reversed_edges
+from cpdjax.models.graph import Graph, Pairs
 from cpdjax.models.hyperparameters import Depth, Length, Orders, Power, Width, make
 from cpdjax.models.interface import Layers, Training
 from cpdjax.models.weights.translate import (
@@ -251,7 +251,7 @@ class Interaction(nn.Module):
         weighted = factor * sent[:, None]
         heard = jnp.einsum("aslt,altc->asc", triplets.angular, weighted)
         graph = triplets.graph
-        return reversed_edges(jnp.where(graph.edge_mask[..., None], heard, 0), graph.opposite)
+        return graph.reversed(jnp.where(graph.edge_mask[..., None], heard, 0))
 
     def _pair(
         self, name: str, inputs: int, outputs: int, dtype: jnp.dtype

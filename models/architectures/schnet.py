@@ -76,8 +76,8 @@ class SchNet(nn.Module):
         return dict.fromkeys(("embedding", *blocks), scalars) | {"readout": readout}
 
     def memory(self, atoms: int, neighbours: int) -> int:
-        """Count the filters of every pair, twice, and a few states."""
-        return atoms * (neighbours + 4) * (2 * self.num_filters + self.num_gaussians)
+        """Count the filters of every pair, their hidden layer, the messages, and a few states."""
+        return atoms * (neighbours + 4) * (4 * self.num_filters + self.num_gaussians)
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:

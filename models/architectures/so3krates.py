@@ -282,10 +282,10 @@ class Transformer(nn.Module):
         # Every variable couples with itself to a scalar: its squares are summed by degree.
         contract = jnp.asarray(np.eye(degrees)[order], graph.dtype) * coupling[None]
 
-        difference = ev[graph.neighbours] - ev[:, None]
+        difference = graph.gather(ev) - ev[:, None]
         invariants = jnp.einsum("asm,asm,md->asd", difference, difference, contract)
         alpha = Attention(of, of.num_heads, name="attention")(graph, x, radial, invariants)
-        value = Heads(of.num_heads, name="value")(x)[graph.neighbours]
+        value = graph.gather(Heads(of.num_heads, name="value")(x))
         message = jnp.einsum("as,ash,ashd->ahd", envelope, alpha, value)
         alpha = Attention(of, degrees, name="attention_ev")(graph, x, radial, invariants)
         moved = jnp.einsum("as,asm,asm->am", envelope, alpha[:, :, order], harmonics)
@@ -326,7 +326,7 @@ class Attention(nn.Module):
             "sqrt_num_features": np.sqrt(f // self.heads).item(),
             "identity": 1.0,
         }[of.message_normalization]
-        product = (key / norm)[graph.neighbours] * w.reshape(*w.shape[:2], self.heads, -1)
+        product = graph.gather(key / norm) * w.reshape(*w.shape[:2], self.heads, -1)
         return jnp.einsum("ahd,ashd->ash", query, product)
 
 

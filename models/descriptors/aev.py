@@ -8,6 +8,7 @@ torchani 2.9.0: a radial factor 0.25, acos(0.95 cos θ) for the angle, a cosine 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -88,29 +89,32 @@ class AEV:
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers kept at once for one molecule: the angular terms, and the result."""
-        terms = atoms * (atoms - 1) // 2 * self.angular.shifts * self.angular.sections
-        terms *= atoms if atoms <= AT_ONCE else 1
-        return terms + 2 * atoms * self.irreps["aev"].dim
+        terms = angular_memory(self.angular, len(self.elements), atoms)
+        return atoms * (terms + 2 * self.irreps["aev"].dim)
 
     @jax.jit
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
         """Return the layers of a batch, each (molecule, atom, irreps.dim); gradients are finite."""
-        positions = jnp.asarray(batch.positions)
-        mask = jnp.asarray(batch.mask)
+        positions, mask = jnp.asarray(batch.positions), jnp.asarray(batch.mask)
         species = jnp.asarray(lookup(self.elements))[batch.numbers]
+        seen = mask & (species >= 0)
+        molecules, atoms = mask.shape
+        vectors, distances = jax.vmap(_pairs)(positions, mask, seen)
+        others = jnp.broadcast_to(species[:, None, :], (molecules, atoms, atoms))
+        rows = (x.reshape(-1, atoms, *x.shape[3:]) for x in (vectors, distances, others))
+        parts = environment(self.radial, self.angular, len(self.elements), *rows)
+        arrays = dict(zip(("radial", "angular"), parts, strict=True), aev=jnp.hstack(parts))
+        return {
+            layer: IrrepsArray(self.irreps[layer], arrays[layer].reshape(molecules, atoms, -1))
+            for layer in self.irreps
+        }
 
-        def layers(species, positions, mask):
-            vectors, distances = _pairs(positions, mask)
-            radial = _radial(self.radial, species, distances, len(self.elements))
-            angular = _angular(self.angular, species, vectors, distances, len(self.elements))
-            return {"radial": radial, "angular": angular, "aev": jnp.hstack([radial, angular])}
 
-        arrays = jax.vmap(layers)(species, positions, mask)
-        return {layer: IrrepsArray(self.irreps[layer], arrays[layer]) for layer in arrays}
-
-
-FAR = 1e3  # Å, beyond any cutoff
-AT_ONCE = 64  # atoms of molecules whose centres are computed at once; in larger ones, one by one
+FAR = 1e3
+"""Distance (Å) where there is no neighbour: beyond any cutoff."""
+AT_ONCE = 64  # On accelerators, centres with more slots than that are computed one by one.
+_BLOCK = 2048  # On CPUs, so many pairs of close neighbours are computed at once.
+_CLOSE = 60  # Pairs of neighbours of an atom of an organic molecule within 3.5 Å: about so many.
 
 # Element order of the ANI-2x networks: H C N O S F Cl, not by atomic number.
 ANI_2X = AEV(
@@ -129,16 +133,35 @@ def load(name: str) -> AEV:
     return ANI_2X
 
 
-def _radial(
-    config: Radial,
-    species: Int[Array, " atom"],
-    distances: Float[Array, "atom atom"],
+def environment(
+    radial: Radial,
+    angular: Angular,
     elements: int,
-) -> Float[Array, "atom element*shift"]:
-    terms = radial_terms(config, distances)
-    onehot = jax.nn.one_hot(species, elements, dtype=distances.dtype)
-    sums = jnp.einsum("ijs,je->ies", terms, onehot, precision="highest")
-    return sums.reshape(len(species), -1)
+    vectors: Float[Array, "atom slot 3"],
+    distances: Float[Array, "atom slot"],
+    others: Int[Array, "atom slot"],
+) -> tuple[Float[Array, "atom element*shift"], Float[Array, "atom pair*shift*section"]]:
+    """Return both parts of the vectors of atoms from rows of their neighbours.
+
+    Args:
+        radial: the constants of equation 3.
+        angular: the constants of equation 4.
+        elements: how many elements there are.
+        vectors: from the atom to the neighbour (Å).
+        distances: `FAR` where there is no neighbour (Å).
+        others: the neighbours' elements.
+    """
+    onehot = jax.nn.one_hot(others, elements, dtype=distances.dtype)
+    terms = radial_terms(radial, distances)
+    sums = jnp.einsum("ans,ane->aes", terms, onehot, precision="highest")
+    rows = vectors / distances[:, :, None], distances, others
+    # A list saves a CPU most of the terms. An accelerator would have to wait for its length.
+    pairs = jax.lax.platform_dependent(
+        *rows,
+        cpu=partial(_sums_of_close_pairs, angular, elements),
+        default=partial(_sums_of_all_pairs, angular, elements),
+    )
+    return sums.reshape(len(sums), -1), pairs.reshape(len(sums), -1)
 
 
 def radial_terms(
@@ -151,76 +174,127 @@ def radial_terms(
     return gauss * _cutoff(distances, config.cutoff)[:, :, None]
 
 
-def _angular(
+def angular_memory(config: Angular, elements: int, slots: int) -> int:
+    """Return about how many numbers the angular terms of one atom keep in memory at once."""
+    terms = config.shifts * config.sections
+    if jax.default_backend() == "cpu":
+        return _CLOSE * terms
+    kinds = elements * (elements + 1) // 2
+    return slots * (slots - 1) // 2 * (terms + kinds) // (1 if slots <= AT_ONCE else slots)
+
+
+def _sums_of_close_pairs(
     config: Angular,
-    species: Int[Array, " atom"],
-    vectors: Float[Array, "atom atom 3"],
-    distances: Float[Array, "atom atom"],
     elements: int,
-) -> Float[Array, "atom pair*shift*section"]:
-    # Every pair j < k of the molecule's atoms around every centre i: a dense (atom, ..., jk)
-    # array whose sum per pair of elements is one matrix product. Pairs beyond the cutoff, with
-    # padding or with the centre itself have weight zero.
-    atoms = len(species)
-    j, k = np.triu_indices(atoms, 1)
-    pairs = elements * (elements + 1) // 2
-    kinds = jnp.asarray(pair_kinds(elements))[species[j], species[k]]
-    onehot = jax.nn.one_hot(kinds, pairs, dtype=distances.dtype)
+    units: Float[Array, "atom slot 3"],
+    distances: Float[Array, "atom slot"],
+    others: Int[Array, "atom slot"],
+) -> Float[Array, "atom pair shift*section"]:
+    """Return the sums of equation 4 from one list of all pairs of neighbours within the cutoff.
 
-    def sums(vectors, distances):
-        terms = angular_terms(config, vectors, distances)
-        return jnp.einsum("isj,jp->ips", terms, onehot, precision="highest")
+    The list is as long as the numbers say. It is made and summed in blocks of one length, and those
+    beyond its end are left out.
+    """
+    (atoms, slots), columns = distances.shape, elements * (elements + 1) // 2
+    empty = jnp.zeros((atoms * columns, config.shifts * config.sections), distances.dtype)
+    if slots < 2:
+        return empty.reshape(atoms, columns, -1)
+    near = distances < config.cutoff
+    # Near neighbours first. Those of slots below n are then the first n(n − 1)/2 pairs of `second`
+    # and `first`, for every n.
+    order = jnp.argsort(~near, axis=1)
+    second, first = (jnp.asarray(x, np.int32) for x in np.tril_indices(slots, -1))
+    count = near.sum(1, dtype=np.int32)
+    lengths = count * (count - 1) // 2
+    ends = jnp.cumsum(lengths, dtype=np.int32)
+    kinds = jnp.asarray(pair_kinds(elements), np.int32)
+    flat = units.reshape(-1, 3), distances.reshape(-1), others.reshape(-1)
 
-    if atoms <= AT_ONCE:
-        return sums(vectors, distances).reshape(atoms, -1)
-    rows = jax.lax.map(lambda row: sums(row[0][None], row[1][None]), (vectors, distances))
-    return rows.reshape(atoms, -1)
+    def add(sums: Array, start: Array) -> Array:
+        place = start + jnp.arange(_BLOCK, dtype=np.int32)
+        atom = jnp.searchsorted(ends, place, side="right").astype(np.int32)
+        atom = jnp.minimum(atom, atoms - 1)
+        pair = jnp.minimum(place - (ends - lengths)[atom], len(first) - 1)
+        (ui, ri, ei), (uj, rj, ej) = (
+            [x[atom * slots + order[atom, end[pair]].astype(np.int32)] for x in flat]
+            for end in (first, second)
+        )
+        terms = _angular_terms(config, (ui * uj).sum(-1), ri, rj)
+        row = jnp.where(place < ends[-1], atom * columns + kinds[ei, ej], len(sums))
+        return sums.at[row].add(terms, mode="drop")
+
+    def step(sums: Array, start: Array) -> tuple[Array, None]:
+        return jax.lax.cond(start < ends[-1], add, lambda sums, _: sums, sums, start), None
+
+    starts = np.arange(0, atoms * len(first), _BLOCK, dtype=np.int32)
+    sums, _ = jax.lax.scan(step, empty, jnp.asarray(starts))
+    return sums.reshape(atoms, columns, -1)
 
 
-def angular_terms(
+def _sums_of_all_pairs(
     config: Angular,
-    vectors: Float[Array, "atom other 3"],
-    distances: Float[Array, "atom other"],
-) -> Float[Array, "atom shift*section jk"]:
-    """Return the terms of equation 4 before its sum, for pairs j < k as `np.triu_indices` sorts."""
-    atoms, others = distances.shape
-    j, k = np.triu_indices(others, 1)
+    elements: int,
+    units: Float[Array, "atom slot 3"],
+    distances: Float[Array, "atom slot"],
+    others: Int[Array, "atom slot"],
+) -> Float[Array, "atom pair shift*section"]:
+    """Return the sums of equation 4 over all pairs of slots; those beyond the cutoff are zero."""
+    j, k = np.triu_indices(distances.shape[1], 1)
+
+    def sums(units: Array, distances: Array, others: Array) -> Array:
+        kinds = jnp.asarray(pair_kinds(elements))[others[:, j], others[:, k]]
+        onehot = jax.nn.one_hot(kinds, elements * (elements + 1) // 2, dtype=distances.dtype)
+        cos = (units[:, j] * units[:, k]).sum(-1)
+        terms = _angular_terms(config, cos, distances[:, j], distances[:, k])
+        return jnp.einsum("ijs,ijp->ips", terms, onehot, precision="highest")
+
+    if distances.shape[1] <= AT_ONCE:
+        return sums(units, distances, others)
+    rows = jax.lax.map(lambda row: sums(*(x[None] for x in row)), (units, distances, others))
+    return rows[:, 0]
+
+
+def _angular_terms(
+    config: Angular,
+    cosines: Float[Array, "*pair"],
+    first: Float[Array, "*pair"],
+    second: Float[Array, "*pair"],
+) -> Float[Array, "*pair shift*section"]:
+    """Return the terms of equation 4 before its sum, from the cosine and both distances (Å)."""
     half = np.pi / config.sections / 2
+    one = (1,) * cosines.ndim
     eta, zeta, shifts, sections = _single(
-        distances.dtype,
+        cosines.dtype,
         config.eta,
         config.zeta,
-        _grid(config.start, config.cutoff, config.shifts)[None, :, None],
-        _grid(half, np.pi + half, config.sections)[None, :, None],
+        _grid(config.start, config.cutoff, config.shifts).reshape(*one, -1),
+        _grid(half, np.pi + half, config.sections).reshape(*one, -1),
     )
     power = int(config.zeta) if float(config.zeta).is_integer() else zeta  # whole: no logarithm
-    units = vectors / distances[:, :, None]
-    mean = (distances[:, j] + distances[:, k])[:, None, :] / 2
-    gauss = jnp.exp(-eta * (mean - shifts) ** 2)
+    gauss = jnp.exp(-eta * (((first + second) / 2)[..., None] - shifts) ** 2)
 
     # cos(acos(c) - section) by the addition theorem; |c| ≤ 0.95 keeps sin, and with it the base
     # of the power, away from zero.
-    cos = 0.95 * (units[:, j] * units[:, k]).sum(-1)[:, None, :]
+    cos = 0.95 * cosines[..., None]
     sin = jnp.sqrt(1 - cos**2)
     bump = ((1 + cos * np.cos(sections) + sin * np.sin(sections)) / 2) ** power
-    weight = _cutoff(distances, config.cutoff)
-    bump = 2 * bump * (weight[:, j] * weight[:, k])[:, None, :]
-    terms = gauss[:, :, None, :] * bump[:, None, :, :]
-    return terms.reshape(atoms, config.shifts * config.sections, len(j))
+    weight = _cutoff(first, config.cutoff) * _cutoff(second, config.cutoff)
+    terms = gauss[..., :, None] * (2 * bump * weight[..., None])[..., None, :]
+    return terms.reshape(*cosines.shape, config.shifts * config.sections)
 
 
 def _pairs(
-    positions: Float[Array, "atom 3"], mask: Bool[Array, " atom"]
+    positions: Float[Array, "atom 3"], mask: Bool[Array, " atom"], seen: Bool[Array, " atom"]
 ) -> tuple[Float[Array, "atom atom 3"], Float[Array, "atom atom"]]:
-    """Return vectors and distances between atoms; distance `FAR` where there is no pair."""
-    real = mask[:, None] & mask[None, :] & ~np.eye(len(mask), dtype=bool)
+    """Return vectors and distances to the atoms `seen`; distance `FAR` where there is no pair."""
+    real = mask[:, None] & seen[None, :] & ~np.eye(len(mask), dtype=bool)
     vectors = positions[None, :, :] - positions[:, None, :]
     squares = (vectors**2).sum(-1)
     # Set before the root, so that neither the root nor its derivative ever sees zero.
     return vectors, jnp.sqrt(jnp.where(real & (squares > 0), squares, FAR**2))
 
 
-def _cutoff(distances: Float[Array, "atom atom"], cutoff: float) -> Float[Array, "atom atom"]:
+def _cutoff(distances: Float[Array, "*n"], cutoff: float) -> Float[Array, "*n"]:
     wave = 0.5 * jnp.cos(distances * (np.pi / cutoff)) + 0.5
     return jnp.where(distances < cutoff, wave, 0)
 

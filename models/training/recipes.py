@@ -19,7 +19,7 @@ from cpdjax.models.interface import Training
 from cpdjax.models.zoo import HELD_OUT
 
 _MOST_SEED = 2**32 - 1
-_FOREIGN = ("split",)  # A run's config.json holds this beside its recipe.
+_FOREIGN = ("split", "format")  # A run's config.json holds these beside its recipe.
 _ALIASES = {"energy": "u0_atom"}
 _EXTENSIVE = {target.name for target in TARGETS if target.extensive}
 

@@ -57,7 +57,7 @@ class State:
     optimizer: Any
     step: jax.Array
     loss: jax.Array
-    """Sum of the epoch's losses so far."""
+    """Sum of the losses of the epoch's molecules so far."""
 
 
 def train(
@@ -136,7 +136,7 @@ def _loop(
             if time.monotonic() - saved_at > every and number + 1 < per_epoch:
                 checkpoints.save(folder, int(state.step), state)
                 saved_at = time.monotonic()
-        loss = float(state.loss) / per_epoch
+        loss = float(state.loss) / len(run.train)
         if not np.isfinite(loss):
             raise InputError(
                 f"{run.recipe.name}: the loss is {loss} in epoch {epoch}; "
@@ -225,32 +225,34 @@ class Run:
         """Return the state after one more batch."""
         return self._step(state, self.fixed, labelled)
 
+    def loss(self, params: Any, fixed: Any, labelled: Labelled) -> jax.Array:
+        """Return the mean absolute error of a batch's molecules in units of the spread."""
+        variables = {"params": params, **fixed}
+        encoder = Encoder(self.recipe.name, self.module, variables, self.recipe.readout)
+        errors = jnp.abs(encoder.output(labelled.batch) - labelled.values)
+        return (errors * labelled.weights).sum() / labelled.weights.sum() / self.spread
+
     @cached_property
     def _step(self) -> Callable[[State, Any, Labelled], State]:
-        recipe, spread, decay = self.recipe, self.spread, self.recipe.ema
-
-        def loss_of(params: Any, fixed: Any, labelled: Labelled) -> jax.Array:
-            encoder = Encoder(recipe.name, self.module, {"params": params, **fixed}, recipe.readout)
-            return jnp.abs(encoder.output(labelled.batch) - labelled.values).mean() / spread
-
         @jax.jit
         def step(state: State, fixed: Any, labelled: Labelled) -> State:
-            loss, gradient = jax.value_and_grad(loss_of)(state.params, fixed, labelled)
+            loss, gradient = jax.value_and_grad(self.loss)(state.params, fixed, labelled)
             updates, optimizer = self.optimizer.update(gradient, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
             # A short memory at first, so that the average forgets the start.
-            kept = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            kept = jnp.minimum(self.recipe.ema, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update(params, state.ema, 1 - kept)
-            return State(params, ema, optimizer, state.step + 1, state.loss + loss)
+            total = state.loss + loss * labelled.weights.sum()
+            return State(params, ema, optimizer, state.step + 1, total)
 
         return step
 
     def error(self, params: Any, batches: Batches) -> float:
         """Return the mean absolute error in the target's units."""
         encoder, total = self.encoder(params), 0.0
-        for labelled, count in batches.all(_EVALUATED):
+        for labelled in batches.all(_EVALUATED):
             found = np.asarray(encoder.output(labelled.batch)) - labelled.values
-            total += float(np.abs(found[:count]).sum())
+            total += float((np.abs(found) * labelled.weights).sum())
         return total / len(batches)
 
 
@@ -269,7 +271,7 @@ class Log:
         values = {
             "epoch": epoch,
             "step": step,
-            "molecules": step * run.recipe.batch_size,
+            "molecules": (epoch + 1) * len(run.train),
             "learning_rate": repr(float(run.schedule(step - 1))),
             "train_loss": repr(loss),
             "validation_mae": repr(error),
@@ -309,9 +311,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _claim(out: Path, run: Run) -> None:
     """Claim the folder for this run, or refuse one that holds anything else."""
-    facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash}
+    facts = {**run.recipe.model_dump(mode="json"), "split": run.split.hash, "format": runs.FORMAT}
     if (out / CONFIG).exists():
         known = renamed(runs.read_json(out / CONFIG))
+        if known.setdefault("format", 1) != runs.FORMAT and not (out / CARD).exists():
+            raise FileError(
+                f"{out} holds the start of a run of another version of cpdjax, which draws other "
+                "batches: go on with that version, or choose another folder"
+            )
+        facts["format"] = known["format"]  # a finished run stays as it is
         told = json.loads(json.dumps(facts))
         changed = [k for k in {**told, **known} if k not in told or known.get(k) != told[k]]
         if changed:
@@ -349,7 +357,7 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
         "unit": unit,
         "dataset": structures.name,
         "molecules": len(split.train),
-        "molecules_seen": run.steps * recipe.batch_size,
+        "molecules_seen": recipe.epochs * len(run.train),
         "seed": recipe.seed,
         "parameters": encoder.parameters,
         "validation_mae": float(log.rows[-1]["validation_mae"]),

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 import pytest
 
-from cpdjax.cli import failures
 from cpdjax.cli.failures import status_of
 from cpdjax.errors import FileError, InputError
 
@@ -84,7 +83,7 @@ def test_a_platform_that_is_not_there_is_named(capsys, monkeypatch):
             raise RuntimeError("no cuda")
         return real()
 
-    monkeypatch.setattr(failures.jax, "devices", devices)
+    monkeypatch.setattr(jax, "devices", devices)
     jax.config.update("jax_platforms", "cuda")
     try:
         status, line = said(AssertionError(), capsys)

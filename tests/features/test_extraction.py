@@ -1,11 +1,17 @@
 """Extraction: order, buckets, pooling, precision, and one clear line for bad input."""
 
-from dataclasses import dataclass
+import gc
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import vesin
 from ase import Atoms
 from ase.build import bulk, molecule
 from helpers import Toy, random_structures
@@ -14,10 +20,13 @@ from cpdjax import models
 from cpdjax.data.padding import MAX_BUCKETS
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features.extraction import extract
+from cpdjax.features import programs
+from cpdjax.features.extraction import Extraction, extract
 from cpdjax.models.cards import card_of
+from cpdjax.threads import cores
 
 NAMES = ["C6H6", "H2O", "CH3CONH2", "CO2", "H", "CH3Cl", "C4H4S"]
+ORGANIC = [0, 1, 2, 3, 4]  # of C, H, N, O
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +58,118 @@ def test_order_and_pooling(pool):
     )
 
 
-def test_few_compilations_on_sizes_like_qm9s():
-    toy, structures = Toy(), qm9_like()
+def test_a_shape_is_compiled_once_for_all_molecules_and_calls():
+    toy, structures = Toy(numbers=10_000), qm9_like()
     extract(toy, structures)
     assert 1 < toy.traces <= MAX_BUCKETS
     again = toy.traces
     extract(toy, structures)
     assert toy.traces == again
+
+
+FAMILIES = (
+    *("coulomb-spectrum", "ani-2x-aev", "ani-1x", "schnet-qm9-gap", "painn-qm9-gap", "so3lr"),
+    *("dimenet++-qm9-gap", "visnet-qm9-gap", "mace-qm9-gap", "sevennet-0", "chgnet-0.3.0"),
+)
+
+
+def test_few_shapes_for_qm9(monkeypatch):
+    """Shapes are what is traced and compiled; accelerators have time to compute padding."""
+    known = [models.load(name) for name in FAMILIES if card_of(name).installed]
+    for molecules, most in ((100, 2), (12_000, MAX_BUCKETS)):
+        structures = qm9_like(molecules)
+        carbon, far = np.full_like(structures.numbers, 6), 100 * structures.positions
+        structures = replace(structures, numbers=carbon, positions=far)
+        shapes = {m.name: len(Extraction.of(m, structures)._buckets) for m in known}
+        assert max(shapes.values()) <= most
+        assert shapes["painn-qm9-gap"] == {100: 1, 12_000: 4}[molecules]
+        with monkeypatch.context() as patch:
+            patch.setattr(Extraction, "_on_cpu", False)
+            assert max(len(Extraction.of(m, structures)._buckets) for m in known) <= 2
+
+
+def test_every_core_gets_a_batch():
+    buckets = Extraction.of("schnet-qm9-gap", qm9_like(2 * cores()))._buckets
+    assert sum(-(-2 * cores() // bucket.molecules) for bucket in buckets) >= cores()
+
+
+def test_molecules_need_no_neighbour_list(structures, monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("a list was made")
+
+    monkeypatch.setattr(vesin, "NeighborList", refuse)
+    extract("schnet-qm9-gap", structures.select(ORGANIC), layers=["embedding"])
+
+
+def test_programs_are_let_go():
+    """Both the programs and their memory maps, after many models of several shapes each."""
+    structures = random_structures(np.random.default_rng(3).integers(1, 12, 100))
+    alive = jax.devices()[0].client.live_executables
+    before, maps = len(alive()), memory_maps()
+    for number in range(8):
+        toy = Toy(name=f"toy-{number}", numbers=10_000_000)
+        extract(toy, structures)
+        assert toy.traces > 3
+    gc.collect()
+    assert len(alive()) - before <= programs.KEPT
+    assert memory_maps() - maps < 100 * programs.KEPT
+
+
+def memory_maps():
+    """How many there are of this process, or 0 where nothing tells."""
+    try:
+        return len(Path("/proc/self/maps").read_text().splitlines())
+    except OSError:
+        return 0
+
+
+def test_batched_lapack_is_never_called_twice_at_once(structures):
+    """Two calls can wait for each other for ever."""
+    run = Extraction.of("coulomb-spectrum", structures, batch_size=1)
+    run.rows(np.arange(len(structures)))
+    assert {bucket.program.turn for bucket in run._buckets} == {programs._ALONE}
+    run = Extraction.of("ani-2x-aev", structures.select([0, 1]), ["radial"])
+    run.rows(np.arange(2))
+    assert all(bucket.program.turn is not programs._ALONE for bucket in run._buckets)
+
+
+EIGHT = """
+import sys, numpy as np, jax
+from cpdjax import Structures, extract
+assert jax.local_device_count() == 8
+data = np.load(sys.argv[1])
+structures = Structures("mine", data["numbers"], data["positions"], data["offsets"])
+np.savez(sys.argv[2], **{
+    f"{model} {pool}": extract(model, structures, layers=[layer], pool=pool)[layer].array
+    for model, layer, pool in [
+        ("schnet-qm9-gap", "interaction_0", "atom"),
+        ("coulomb-spectrum", "spectrum", "mean"),
+    ]
+})
+"""
+
+
+def test_several_devices_give_the_same_features(structures, tmp_path):
+    """Eight virtual devices, in a process of its own."""
+    structures = structures.select(ORGANIC)
+    given = {k: getattr(structures, k) for k in ("numbers", "positions", "offsets")}
+    np.savez(tmp_path / "in.npz", **given)
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    command = [sys.executable, "-c", EIGHT, tmp_path / "in.npz", tmp_path / "out.npz"]
+    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": flags})
+    with np.load(tmp_path / "out.npz") as found:
+        for key in found:
+            model, pool = key.split()
+            [expected] = extract(model, structures, layers=LAYERS[model], pool=pool).values()
+            np.testing.assert_allclose(found[key], expected.array, rtol=1e-12, atol=1e-12)
+
+
+LAYERS = {"schnet-qm9-gap": ["interaction_0"], "coulomb-spectrum": ["spectrum"]}
+
+
+def test_a_caller_may_choose_the_device(structures):
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert Extraction.of("ani-2x-aev", structures)._devices == (jax.devices("cpu")[0],)
 
 
 def test_batch_size_does_not_change_features(structures):

@@ -12,7 +12,7 @@ import zarr
 from ase.build import molecule
 from helpers import DAMAGES, Toy, random_structures
 
-from cpdjax import checksums, models
+from cpdjax import checksums, models, provenance
 from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError
 from cpdjax.features import store
@@ -123,6 +123,25 @@ def test_a_finished_store_is_left_alone_and_another_configuration_refused(tmp_pa
         extract_to(path, Toy(), structures, pool="sum")
     with pytest.raises(FileError, match=r"NAME\.zarr"):
         extract_to(tmp_path / "f.npz", Toy(), structures)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_of_the_software_only_versions_are_compared(tmp_path, structures, monkeypatch, finished):
+    path, real = tmp_path / "f.zarr", provenance.version
+    monkeypatch.setattr(provenance.platform, "node", lambda: "first")
+    if finished:
+        extract_to(path, Toy(), structures, batch_size=4)
+    else:
+        interrupted(path, structures, monkeypatch, 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "version", lambda n: "99" if n == "jaxlib" else real(n))
+        with pytest.raises(FileError, match=r"\(different: packages\.jaxlib\)"):
+            extract_to(path, Toy(), structures, batch_size=4)
+    for name in ("node", "platform", "python_version"):
+        value = f"{provenance.platform.python_version()}9"
+        monkeypatch.setattr(provenance.platform, name, lambda value=value: value)
+    extract_to(path, Toy(), structures, batch_size=4)
+    assert zarr.open_group(path, mode="r").attrs["hostname"] == "first"
 
 
 def test_attributes_say_what_it_is(tmp_path, structures):

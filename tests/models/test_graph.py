@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from cpdjax.data.neighbours import with_edges
+from cpdjax.data.neighbours import with_edges, with_neighbours
 from cpdjax.data.structures import Structures
-from cpdjax.models.graph import Graph, reversed_edges
+from cpdjax.models.graph import Graph
 
 FRAMES = {
     # Fewer neighbours than room, molecules of several sizes, an atom alone.
@@ -22,13 +22,17 @@ FRAMES = {
 }
 
 
-@pytest.fixture(params=FRAMES)
+@pytest.fixture(params=[*FRAMES, "all pairs"])
 def graph(request):
-    frames, cutoff = FRAMES[request.param]
+    """Lists of neighbours, and all pairs of the same molecules."""
+    frames, cutoff = FRAMES.get(request.param, FRAMES["molecules"])
     structures = Structures.from_atoms(frames)
     rows = np.arange(len(structures))
     batch = structures.pad(rows, atoms=int(structures.sizes.max()) + 1)
-    return Graph.of(with_edges(batch, structures, rows, cutoff))
+    prepare = with_neighbours if request.param == "all pairs" else with_edges
+    made = Graph.of(prepare(batch, structures, rows, cutoff), cutoff)
+    assert made.all_pairs == (request.param == "all pairs")
+    return made
 
 
 def test_every_edge_finds_its_reverse(graph):
@@ -58,7 +62,7 @@ def test_derivatives_are_those_of_indexing(graph):
     cases = [
         (graph.gather, lambda x: x[graph.neighbours], (atoms, 2)),
         (
-            lambda x: reversed_edges(x, graph.opposite),
+            graph.reversed,
             lambda x: x.reshape(-1, 2)[graph.opposite],
             (atoms, slots, 2),
         ),
@@ -73,3 +77,19 @@ def test_derivatives_are_those_of_indexing(graph):
         (value, pull), (expected, plain_pull) = jax.vjp(ours, x), jax.vjp(plain, x)
         np.testing.assert_array_equal(value, expected)
         np.testing.assert_allclose(pull(g)[0], plain_pull(g)[0], rtol=0, atol=1e-13)
+
+
+def test_all_pairs_within_the_cutoff_are_those_of_the_list():
+    frames, cutoff = FRAMES["molecules"]
+    structures = Structures.from_atoms(frames)
+    rows = np.arange(len(structures))
+    batch = structures.pad(rows, atoms=11)
+    found = []
+    for prepare in (with_edges, with_neighbours):
+        graph = Graph.of(prepare(batch, structures, rows, cutoff), cutoff)
+        mask = np.asarray(graph.edge_mask)
+        ends = np.argwhere(mask)[:, 0], np.asarray(graph.neighbours)[mask]
+        order = np.lexsort(ends[::-1])
+        found.append([a[order] for a in (*ends, np.asarray(graph.vectors)[mask])])
+    for listed, dense in zip(*found, strict=True):
+        np.testing.assert_array_equal(listed, dense)

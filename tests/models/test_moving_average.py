@@ -27,7 +27,7 @@ def test_three_steps_by_hand():
         training = run()
         state = training.first()
         average = jax.tree.map(np.asarray, state.ema)
-        batch, _ = next(iter(training.train.all(4)))
+        batch = next(training.train.all(4))
         for share in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 0.35):  # 5 / 14 = 0.357 is above the decay
             state = training.step(state, batch)
             average = jax.tree.map(

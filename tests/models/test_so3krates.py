@@ -106,11 +106,10 @@ def test_charge_and_unpaired_electrons_are_read():
     structures = Structures.from_atoms([molecule("H2O")] * 4)
     encoder = Encoder("mine", module, variables)
     batch = padded(encoder, structures, np.arange(4), 3)
-    mask, edges = batch.mask.copy(), batch.edges
+    mask = batch.mask.copy()
     mask[3] = False
-    edges = edges._replace(mask=edges.mask & mask[:, :, None])
-    batch = batch._replace(mask=mask, edges=edges, charge=np.array([0, 1, 0, 0]),
-                           unpaired=np.array([0, 0, 1, 0]))  # fmt: skip
+    charge, unpaired = np.array([0, 1, 0, 0]), np.array([0, 0, 1, 0])
+    batch = batch._replace(mask=mask, charge=charge, unpaired=unpaired)
 
     def energy(positions):
         output = encoder.output(batch._replace(positions=positions))

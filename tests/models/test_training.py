@@ -31,7 +31,7 @@ def molecules():
 
 def tiny(**changes):
     values = {"architecture": "schnet", "target": "gap", "options": SMALL["schnet"], "epochs": 2}
-    sizes = {"train": 64, "validation": 16, "held_out": 40, "batch_size": 8}
+    sizes = {"train": 61, "validation": 16, "held_out": 40, "batch_size": 8}  # not full batches
     return recipe(**{**values, **sizes, **changes})
 
 
@@ -102,12 +102,88 @@ def test_baselines_are_those_of_scikit_learn(molecules):
     assert baselines(train, test, "gap")["composition_mae"] == pytest.approx(error)
 
 
-def test_batches_hold_every_molecule_once(molecules):
-    data = batches.Batches.of(molecules, np.arange(120.0), cutoff=4.0)
-    seen = np.concatenate([b.values for b in data.shuffled(8, (0, 0))])
-    assert len(seen) == 8 * data.steps(8) == len(set(seen))
-    every = np.concatenate([b.values[:count] for b, count in data.all(50)])
-    assert sorted(every) == list(range(120))
+@pytest.fixture(scope="module")
+def buckets():
+    return batches.Batches.of(datasets.qm9(800, seed=5), np.arange(800.0), cutoff=4.0)
+
+
+@pytest.mark.parametrize("size", [7, 64, 256, 800, 1000])
+def test_every_epoch_holds_every_molecule_once(buckets, size):
+    assert len(buckets.buckets) > 1
+    for seed in ((0, 0), (0, 1)):
+        drawn = list(buckets.shuffled(size, seed))
+        assert len(drawn) == buckets.steps(size) == -(-800 // size)
+        assert {len(b.values) for b in drawn} == {size}
+        seen = np.concatenate([b.values[b.weights == 1] for b in drawn])
+        assert sorted(seen) == list(range(800))
+        padded = [b for b in drawn if not b.weights.all()]
+        assert len(padded) == (800 % size > 0)
+        assert all(set(np.unique(b.weights)) <= {0, 1} for b in drawn)
+    every = np.concatenate([b.values[b.weights == 1] for b in buckets.all(size)])
+    assert sorted(every) == list(range(800))
+
+
+def test_epochs_are_other_draws_of_few_shapes(buckets):
+    orders, shapes = [], set()
+    for epoch in range(3):
+        drawn = list(buckets.shuffled(64, (0, epoch)))
+        orders.append(np.concatenate([b.values for b in drawn]).tolist())
+        shapes |= {str(jax.tree.map(np.shape, b)) for b in drawn}
+    assert orders[0] != orders[1] != orders[2]
+    assert len(shapes) <= len(buckets.buckets)
+    again = np.concatenate([b.values for b in buckets.shuffled(64, (0, 2))]).tolist()
+    assert again == orders[2]
+
+
+def test_a_molecule_that_goes_on_to_a_larger_bucket_has_the_same_output(buckets):
+    run = training.Run.of(tiny(options=SMALL["schnet"] | {"cutoff": 4.0}), buckets.structures)
+    outputs = np.full((2, 800), np.nan)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        encoder = run.encoder(run.first().params)
+        for labelled in buckets.all(300):
+            outputs[0, labelled.values.astype(int)] = encoder.output(labelled.batch)
+        for bucket in buckets.buckets:
+            outputs[1, bucket.molecules] = encoder.output(bucket.padded.batch)
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4)
+
+
+def test_padding_changes_no_gradient(molecules):
+    """The loss is a mean over real molecules: a padded batch moves weights as an unpadded one."""
+    run = training.Run.of(tiny(train=21), molecules)
+    *_, last = run.train.all(8)
+    assert last.weights.tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
+    alone = jax.tree.map(lambda a: a[:5], last)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        params, fixed = run.first().params, run.fixed
+        padded, expected = (jax.value_and_grad(run.loss)(params, fixed, b) for b in (last, alone))
+    for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected[1])) > 1e-2
+
+
+def test_fewer_molecules_than_two_batches(tmp_path):
+    """All are seen, in two steps an epoch, and the schedule is as long as the steps."""
+    some = datasets.qm9(420, seed=3)
+    wanted = tiny(train=300, validation=20, held_out=20, batch_size=256)
+    run = training.Run.of(wanted, some)
+    assert run.steps == 4
+    assert float(run.schedule(4)) == pytest.approx(wanted.learning_rate / 100)
+    training.train(wanted, some, tmp_path / "run")
+    assert [row["molecules"] for row in rows(tmp_path / "run")] == ["300", "600"]
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["molecules_seen"] == 600
+
+
+def test_a_run_that_an_earlier_version_began_is_refused(finished, molecules, tmp_path):
+    """Its batches were others, and the rest of it would silently differ. A finished one is read."""
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("format") == json.loads((folder / "card.json").read_text())["format"]
+    (folder / "config.json").write_text(json.dumps(config))
+    training.train(tiny(), molecules, folder)
+    (folder / "card.json").unlink()
+    with pytest.raises(FileError, match="another version of cpdjax, which draws other batches"):
+        training.train(tiny(), molecules, folder)
 
 
 def test_a_few_steps_lower_the_loss(finished):
@@ -118,11 +194,11 @@ def test_a_few_steps_lower_the_loss(finished):
 def test_the_folder_holds_the_model_and_what_is_to_know(finished, molecules):
     folder, encoder = finished
     loaded = models.load(folder)
-    batch = next(iter(batches.Batches.of(molecules, np.zeros(120), 5.0).all(8)))[0].batch
+    batch = next(batches.Batches.of(molecules, np.zeros(120), 5.0).all(8)).batch
     with jax.enable_x64(False):
         np.testing.assert_array_equal(loaded.output(batch), encoder.output(batch))
     card = json.loads((folder / "card.json").read_text())
-    assert card["molecules_seen"] == 2 * 8 * training.Run.of(tiny(), molecules).train.steps(8)
+    assert card["molecules_seen"] == 2 * 61
     assert 0 < card["test_mae"] < 10
     assert (folder / "loss.png").stat().st_size > 1000
 

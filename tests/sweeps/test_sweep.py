@@ -1,6 +1,7 @@
 """The sweep: the kernel's own numbers, channel by channel; interrupted, resumed, saved, read."""
 
 import json
+import platform
 import shutil
 import threading
 from itertools import pairwise
@@ -13,8 +14,10 @@ import xarray as xr
 from ase.build import molecule
 from ase.io import write
 from e3nn_jax import IrrepsArray
+from helpers import one_line
 
 import cpdjax
+from cpdjax import provenance
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError, UnknownNameError
@@ -258,7 +261,7 @@ def test_few_recompilations(monkeypatch):
 
 
 def test_units_run_side_by_side(monkeypatch):
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
     barrier = threading.Barrier(4, timeout=60)
     work = probing._probe_batch
 
@@ -368,6 +371,37 @@ def test_another_configuration_is_refused(change, named, folder):
         run(**({"features": PAIR, "out": folder} | change))
     assert "\n" not in str(caught.value)
     assert sorted((folder / "units").iterdir()) == units
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("platform.node", "another"),
+        ("platform.platform", "Linux-99.9-another-kernel"),
+        ("platform.python_version", platform.python_version() + "9"),
+    ],
+)
+def test_what_only_informs_is_recorded_and_not_compared(name, value, folder, computed, monkeypatch):
+    monkeypatch.setattr(name, lambda: value)
+    found = run(PAIR, out=folder)
+    assert not computed
+    key = {"node": "hostname", "python_version": "python"}.get(name[9:], name[9:])
+    assert found.attrs[key] == value
+
+
+@pytest.mark.parametrize("package", ["jax", "cpdjax", "numpy"])
+def test_a_version_that_changes_numbers_is_compared(package, folder, monkeypatch):
+    real = provenance.version
+    monkeypatch.setattr(provenance, "version", lambda n: "99" if n == package else real(n))
+    with pytest.raises(FileError) as caught:
+        run(PAIR, out=folder)
+    one_line(caught, f"(different: packages.{package}): choose another folder")
+
+
+def test_another_python_is_compared(folder, monkeypatch):
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    with pytest.raises(FileError, match=r"\(different: python\)"):
+        run(PAIR, out=folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\x00"])

@@ -1,0 +1,135 @@
+"""Compile what computes one batch on all local devices; keep the last few programs, and no more.
+
+A program holds dozens of memory maps, of which Linux allows a process 65,530. One run needs a
+program for each padded size, and a second run of the same model needs the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from e3nn_jax import Irreps, IrrepsArray
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from cpdjax.data.batch import Batch
+from cpdjax.irreps import invariants, pool
+from cpdjax.models.interface import Model
+
+KEPT = 12
+"""Limit the programs that are kept (our choice: two runs of most models)."""
+
+# LLVM's level 1 compiles the ports in up to a quarter less time than the default, and they run as
+# fast. At level 0 they compile in half the time and run two to six times as long; without XLA's
+# fusion emitters most compile longer.
+_LEVEL = "xla_backend_optimization_level"
+
+# Two batched LAPACK calls at once on the threads of a CPU can wait for each other for ever, in
+# jaxlib 0.10.2: they wait for tasks on the threads that they occupy.
+_ALONE = threading.Lock()
+
+
+class Wanted(NamedTuple):
+    """Say which layers are computed, how they are pooled and how made into scalars."""
+
+    layers: tuple[str, ...]
+    pooling: str
+    how: str | None
+
+    def of(self, model: Model, batch: Batch) -> dict[str, Array]:
+        """Return the model's layers, pooled and made into scalars as asked."""
+        features = model.features(batch)
+        found = {}
+        for layer in self.layers:
+            array = features[layer]
+            if self.how == "norm-then-pool":
+                scalars = invariants(array, how=self.how)
+                array = IrrepsArray(Irreps(f"{scalars.shape[-1]}x0e"), scalars)
+            if model.level == "atom":
+                array = pool(array, batch.mask, self.pooling)
+            if self.how is None or self.how == "norm-then-pool":
+                found[layer] = array.array
+            else:
+                found[layer] = invariants(array, how=self.how)
+        return found
+
+
+@dataclass(frozen=True)
+class Program:
+    """Hold a compiled function of a model and a batch."""
+
+    compiled: Any
+    turn: AbstractContextManager[Any]
+    """What a thread holds while it runs the program."""
+
+    def run(self, model: Model, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Return the layers of a batch, on the host."""
+        with self.turn:
+            found: Mapping[str, np.ndarray] = jax.device_get(self.compiled(model, batch))
+        return found
+
+
+def devices() -> tuple[jax.Device, ...]:
+    """Return the devices that share the work: all local ones, unless the caller has chosen."""
+    chosen = jax.config.jax_default_device
+    if chosen is None or isinstance(chosen, str):
+        return tuple(jax.local_devices(backend=chosen))
+    return (chosen,)
+
+
+def placed(model: Model, on: Sequence[jax.Device]) -> Model:
+    """Return the model with its weights on every device."""
+    copied: Model = jax.device_put(model, NamedSharding(_mesh(on), _WHOLE))
+    return copied
+
+
+def program(model: Model, batch: Batch, wanted: Wanted, on: tuple[jax.Device, ...]) -> Program:
+    """Return the program for models and batches of these shapes, compiled unless it is kept."""
+    leaves, structure = jax.tree.flatten((model, batch))
+    return _program(tuple(map(_shape, leaves)), structure, wanted, on)
+
+
+_WHOLE, _BY_MOLECULE = PartitionSpec(), PartitionSpec("molecule")
+
+
+def _mesh(on: Sequence[jax.Device]) -> Mesh:
+    return Mesh(np.array(on), ("molecule",))
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    weak = isinstance(leaf, jax.Array) and leaf.weak_type
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
+
+
+@lru_cache(maxsize=KEPT)
+def _program(
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
+    structure: Any,
+    wanted: Wanted,
+    on: tuple[jax.Device, ...],
+) -> Program:
+    """Compile the program in which every device computes its part of the batch, on its own."""
+    mesh, parts = _mesh(on), (_WHOLE, _BY_MOLECULE)
+    # Models are free to mix the molecules of a batch in one axis, which XLA alone would not split.
+    spread = jax.shard_map(
+        wanted.of, mesh=mesh, in_specs=parts, out_specs=_BY_MOLECULE, check_vma=False
+    )
+    places = tuple(NamedSharding(mesh, part) for part in parts)
+    lowered = jax.jit(spread, in_shardings=places).lower(*structure.unflatten(shapes))
+    compiled = lowered.compile(compiler_options=_options(on[0].platform))
+    return Program(compiled, _ALONE if "lapack" in compiled.as_text() else nullcontext())
+
+
+def _options(platform: str) -> dict[str, Any]:
+    """Return the options of these programs alone, where the user's own flags leave them open."""
+    if platform != "cpu" or _LEVEL in os.environ.get("XLA_FLAGS", ""):
+        return {}
+    return {_LEVEL: 1}
