@@ -67,10 +67,11 @@ def check(settings: Settings) -> None:
 
 
 def units(work: Work) -> list[Draws]:
-    """Return all draws that are asked for, both kinds of a channel one after the other."""
+    """Return all draws that are asked for, channels of one shape one after the other."""
+    shapes = [(channel.width, channel.components) for channel in work.channels]
     return [
         Draws(i, kind)
-        for i in range(len(work.channels))
+        for i in sorted(range(len(shapes)), key=shapes.__getitem__)
         for kind, count in _asked(work.settings).items()
         if count
     ]

@@ -29,6 +29,8 @@ class Unit(NamedTuple):
         return f"{channels[self.channel].hash[:16]}-{self.repeat}"
 
 
+_SIDE_BY_SIDE = 4  # shapes
+
 #: Units whose channels have one shape, which one call of a compiled program computes.
 Batch = tuple[Unit, ...]
 
@@ -57,9 +59,11 @@ def batches(work: Work, wanted: Sequence[Unit], done: Collection[Unit], mesh: Me
         left = [unit for unit in group if unit not in done]
         starts = range(0, len(left), length)
         cut.append([tuple(islice(cycle(left[s : s + length]), length)) for s in starts])
-    # One batch of every shape comes first, so that programs are compiled side by side.
-    rounds = chain.from_iterable(zip_longest(*cut))
-    return [batch for batch in rounds if batch is not None]
+    # Batches of a few shapes take turns, so that their programs are compiled side by side. Of more
+    # shapes programs would have to be kept for long.
+    few = (cut[i : i + _SIDE_BY_SIDE] for i in range(0, len(cut), _SIDE_BY_SIDE))
+    turns = chain.from_iterable(zip_longest(*groups) for groups in few)
+    return [batch for batch in chain.from_iterable(turns) if batch is not None]
 
 
 def at_once(width: int, components: int, layout: Layout, mesh: Mesh) -> int:
