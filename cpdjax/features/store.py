@@ -176,8 +176,8 @@ def _check_facts(path: Path, facts: dict[str, Any]) -> None:
         attributes = zarr.open_group(path, mode="r").attrs.asdict()
     except Exception:  # a damaged store can raise nearly anything
         raise FileError(f"cannot read {path}: remove it to start anew") from None
-    # Stores of version 0.1.0 say less of the software.
-    known = {name: attributes.get(name, facts[name]) for name in facts}
+    told = software()  # stores of version 0.1.0 say less of it
+    known = {name: attributes.get(name, told.get(name)) for name in facts}
     changed = differences(facts, known)
     if changed:
         raise FileError(
