@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from cpdjax import locks
 from cpdjax.characters import for_csv
 
@@ -28,6 +30,11 @@ passing: set[Path] = set()
 # Held while a temporary folder is made and while its content is put in place. A process that ends
 # by a signal takes it for ever, so that its other threads do neither any more.
 _changing = threading.Lock()
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the cache folder: the argument, else `$CPDJAX_CACHE`, else the user's cache folder."""
+    return Path(cache or os.environ.get("CPDJAX_CACHE") or platformdirs.user_cache_dir("cpdjax"))
 
 
 @contextmanager

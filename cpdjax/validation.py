@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
-from e3nn_jax import IrrepsArray
 
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS
 from cpdjax.errors import InputError
 
 #: Attributes that say that the numbers of a netCDF or Zarr variable are not the values themselves.
 PACKING = frozenset({"scale_factor", "add_offset", "_FillValue", "missing_value"})
+_PANDAS = ("DataFrame", "Series")
 _ROW_LABELS = re.compile(
     r"_*(unnamed.*|(index_)?level_\d+|ids?|idx|ind(ex|ices)|uu?id|guid|cid|mp_?id|mol_?id|identifier"
     r"|rows?|row_?(id|idx|index|no|nr|num|number|names?)|nr|entry|record|serial"
@@ -118,13 +118,13 @@ def real_array(name: str, value: Any) -> Any:
         InputError: if they are no real numbers in rows of one length, some are masked or packed, or
             a column of a DataFrame labels its rows.
     """
-    if isinstance(value, IrrepsArray):
+    if _is("e3nn_jax", ["IrrepsArray"], value):
         if value.irreps.lmax > 0:
             raise InputError(f"{name} turns with the molecule: give what Features.scalars makes")
         value = value.array
     if isinstance(value, jax.Array):
         return _plain(name, value)
-    if isinstance(value, pd.DataFrame | pd.Series):
+    if _is("pandas", _PANDAS, value):
         return _of_pandas(name, value)
     packed = sorted(PACKING & set(getattr(value, "attrs", ())))
     if packed:
@@ -156,7 +156,7 @@ def real_arrays(**given: Any) -> list[Any]:
     Raises:
         InputError: as `real_array`; or if objects of pandas have as many rows, but other labels.
     """
-    labels = {k: v.index for k, v in given.items() if isinstance(v, pd.DataFrame | pd.Series)}
+    labels = {k: v.index for k, v in given.items() if _is("pandas", _PANDAS, v)}
     for name, index in labels.items():
         first = next(iter(labels))
         if len(index) == len(labels[first]) and not index.equals(labels[first]):
@@ -200,8 +200,19 @@ def _check_mask(name: str, array: np.ndarray) -> None:
         )
 
 
+def _is(library: str, names: Iterable[str], value: Any) -> bool:
+    """Return whether a value is of a class of a library: of none that nobody has imported yet.
+
+    These libraries take longer to import than all else that a probe of plain arrays needs.
+    """
+    module = sys.modules.get(library)
+    return isinstance(value, tuple(getattr(module, name, ()) for name in names))
+
+
 def _of_pandas(name: str, value: Any) -> np.ndarray:
     """Return a DataFrame or a column of numbers in float64, with NaN for missing values."""
+    import pandas as pd
+
     frame = value if isinstance(value, pd.DataFrame) else value.to_frame()
     for column, dtype in frame.dtypes.items():
         if value is frame and labels_rows(str(column)):

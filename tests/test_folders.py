@@ -12,7 +12,7 @@ import cpdjax
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
     *("threads", "devices", "validation", "configuration", "irreps", "bounds", "verification"),
-    *("provenance", "processes", "presence"),
+    *("compilation", "provenance", "processes", "presence"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

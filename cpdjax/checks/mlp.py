@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.moments import matmul
@@ -78,6 +77,8 @@ def predict_one(
     training: Training,
 ) -> Float[Array, " row"]:
     """Train and apply one network; `predict` maps this over cases, seeds and targets."""
+    import optax  # for the checks that train networks, and no others
+
     network = _initial(seed, x.shape[1], training.hidden, x.dtype)
     schedule = optax.cosine_decay_schedule(training.peak_learning_rate, len(batches))
     optimiser = optax.adamw(schedule, weight_decay=training.weight_decay)
@@ -85,7 +86,7 @@ def predict_one(
     def loss(network: Network, rows: Array) -> Array:
         return jnp.square(_apply(network, x[rows]) - y[rows]).mean()
 
-    def step(carry: tuple[Network, optax.OptState], rows: Array) -> tuple:
+    def step(carry: tuple[Network, Any], rows: Array) -> tuple:
         network, state = carry
         updates, state = optimiser.update(jax.grad(loss)(network, rows), state, network)
         return (optax.apply_updates(network, updates), state), None

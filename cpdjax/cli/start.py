@@ -56,5 +56,6 @@ def _wait(ours: socket.socket, _theirs: socket.socket) -> None:
 
 def _end(number: signal.Signals) -> None:
     """End the process that got a signal."""
-    goes_on = len(sys.argv) > 1 and sys.argv[1] in _GO_ON
-    end(_LINES[number] + "; the same command goes on where it stopped" * goes_on, 128 + number)
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    goes_on = "; the same command goes on where it stopped" * (command in _GO_ON)
+    end(_LINES[number] + goes_on, 128 + number)

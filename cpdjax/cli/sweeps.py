@@ -33,6 +33,7 @@ def sweep(
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
+
     table = cpdjax.sweep(
         chosen.features,
         dataset=chosen.dataset,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from cpdjax import checksums
 from cpdjax.data.structures import Structures
@@ -17,11 +15,6 @@ from cpdjax.files import atomic
 
 _ARRAYS = ("numbers", "positions", "offsets", "ids", "smiles")
 _GROUPS = ("targets", "atom_targets")
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """Return the cache folder: the argument, else `$CPDJAX_CACHE`, else the user's cache folder."""
-    return Path(cache or os.environ.get("CPDJAX_CACHE") or platformdirs.user_cache_dir("cpdjax"))
 
 
 def save(path: Path, structures: Structures) -> None:

@@ -13,13 +13,14 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from cpdjax.data.cache import cache_folder, load, save
+from cpdjax.data.cache import load, save
 from cpdjax.data.frames import located, read_frames
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
+from cpdjax.files import cache_folder
 
 __all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]
 

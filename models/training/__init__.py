@@ -1,5 +1,8 @@
-"""Training of an architecture on one target."""
+"""Training of an architecture on one target, which is imported when it is first used.
 
-from cpdjax.models.training.run import train
+A saved model may hold a part of this folder, and needs neither Optax nor Orbax.
+"""
 
-__all__ = ["train"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"run": ["train"]})

@@ -65,3 +65,14 @@ assert not {HEAVY!r} & set(sys.modules), sorted(sys.modules)
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120, check=True
     )
     assert all(option in done.stdout for option in ("--alphas", "--held-out", "--head"))
+
+
+def test_python_imports_what_it_uses():
+    code = """
+import sys, cpdjax
+cpdjax.cpd, cpdjax.learning_curve
+assert not {"e3nn_jax", "flax", "pandas", "scipy", "xarray", "matplotlib"} & set(sys.modules)
+cpdjax.models.load("cpdjax:painn-qm9-gap")
+assert not {"optax", "orbax", "matplotlib", "zarr", "xarray"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
