@@ -57,14 +57,9 @@ class Other:
 
     @property
     def ended(self) -> str | None:
-        """Return why the process failed, "" where it is done, and None while it runs."""
+        """Return what is to be said of its end: "" where it is done, None while it runs."""
         reason: str | None = self.said.get("ended")
         return reason
-
-    @property
-    def over(self) -> bool:
-        """Return whether the process has ended, in whatever way."""
-        return self.gone or self.ended is not None or "because" in self.said
 
     @property
     def stage(self) -> float:
@@ -73,11 +68,9 @@ class Other:
 
     def complaint(self) -> str | None:
         """Return in what the process has failed, or None where it runs or is done."""
-        if "because" in self.said:  # of a third one, which it saw first
-            return str(self.said["because"])
-        who = f"{self.name} ({self.said['where']})" if self.said else self.name
         if self.ended is not None:
-            return f"{who} has failed: {self.ended}" if self.ended else None
+            return self.ended or None
+        who = self.said.get("who", self.name)
         if self.gone:
             return f"{who} has ended; {_GO_ON}"
         if time.monotonic() - self._since <= (SILENCE if self.said else ARRIVAL):
@@ -104,8 +97,8 @@ class Presence:
         self._room, self._rank, self._end = room, rank, end
         others = (i for i in range(size) if i != rank)
         self._others = {i: Other(room / str(i), f"process {i} of {size}") for i in others}
-        where = f"{platform.node()}, number {os.getpid()}"
-        self._said: dict[str, Any] = {"where": where, "beat": 0, "stage": 0, "ended": None}
+        self._who = f"process {rank} of {size} ({platform.node()}, number {os.getpid()})"
+        self._said: dict[str, Any] = {"who": self._who, "beat": 0, "stage": 0, "ended": None}
         self._changing, self._over = threading.Lock(), threading.Event()
 
     def begin(self) -> None:
@@ -115,8 +108,7 @@ class Presence:
             FileError: process 0 is not there, or another run uses the folder.
         """
         if self._rank == 0:
-            files.remove(self._room)  # of a run that died
-            self._room.mkdir(parents=True)
+            self._room.mkdir()
             self._create()
         else:
             self._follow()
@@ -132,15 +124,16 @@ class Presence:
 
     def finish(self, failure: str | None) -> None:
         """Say that this process is done, or why it failed; process 0 waits for the others."""
-        reason = "" if failure is None else shortened(printable(failure), 300)
-        if failure is not None:
+        if failure is None:
+            self._tell(ended="")
+        else:
             self._over.set()
-        self._tell(ended=reason)
+            self._tell(ended=f"{self._who} has failed: {shortened(printable(failure), 300)}")
         if self._rank == 0:
             deadline = time.monotonic() + _FAREWELL
             for _ in _pauses():
                 late = failure is not None and time.monotonic() > deadline
-                if late or all(other.over for other in self._look()):
+                if late or all(o.gone or o.ended is not None for o in self._look()):
                     break
             shutil.rmtree(self._room, ignore_errors=True)
         self._over.set()
@@ -191,7 +184,7 @@ class Presence:
             complaints = [said for other in self._look() if (said := other.complaint())]
             if complaints and not self._over.is_set():
                 files.passing.discard(self._file)
-                self._tell(because=complaints[0])
+                self._tell(ended=complaints[0])  # the others are to say the same
                 self._end(complaints[0])
                 return
 

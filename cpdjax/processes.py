@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cpdjax.errors import InputError
+from cpdjax.files import remove
 from cpdjax.locks import sole_writer
 from cpdjax.presence import Presence
 
@@ -71,11 +72,13 @@ class Team:
         Raises:
             FileError: others are writing to `path`, or the processes do not see the same folder.
         """
+        room = lock.with_name(f"{lock.name}-processes")
         with sole_writer(path, lock) if self.leads else nullcontext():
+            if self.leads:
+                remove(room)  # of a run that died
             if self.size == 1:
                 yield
                 return
-            room = lock.with_name(f"{lock.name}-processes")
             presence = self._presence = Presence(room, self.rank, self.size, self._end)
             presence.begin()
             failure: str | None = "it was interrupted"

@@ -174,14 +174,16 @@ def test_without_the_first_the_others_say_so(tmp_path):
     assert "process 0 has not come" in str(error)
 
 
-def test_what_a_dead_run_left_is_no_sign_of_life(tmp_path):
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_a_dead_run_left_is_no_sign_of_life_and_goes(tmp_path, size):
     room(tmp_path).mkdir()
     for rank in range(2):
-        old = {"where": "x", "beat": 7, "stage": 99, "ended": None}
+        old = {"who": "x", "beat": 7, "stage": 99, "ended": None}
         (room(tmp_path) / str(rank)).write_text(json.dumps(old))
     done = []
-    Run(tmp_path, 2).start(lambda team: done.append(team.rank)).join()
-    assert sorted(done) == [0, 1]
+    Run(tmp_path, size).start(lambda team: done.append(team.rank)).join()
+    assert sorted(done) == list(range(size))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_run_is_told_and_the_first_goes_on(tmp_path):

@@ -57,7 +57,5 @@ def _wait(ours: socket.socket, _theirs: socket.socket) -> None:
 def _end(number: signal.Signals) -> None:
     """End the process that got a signal."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    end(
-        _LINES[number] + "; the same command goes on where it stopped" * (command in _GO_ON),
-        128 + number,
-    )
+    goes_on = "; the same command goes on where it stopped" * (command in _GO_ON)
+    end(_LINES[number] + goes_on, 128 + number)

@@ -28,6 +28,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError
 from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
+from cpdjax.features.parts import Parts, shapes
 from cpdjax.files import clean, flush, remove
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import Blocks
@@ -135,15 +136,17 @@ def _extract(place: _Place, run: Extraction, progress: bool, processes: Team) ->
 
 def _write_parts(growing: Path, run: Extraction, progress: bool, processes: Team) -> None:
     """Write the parts that are left to this process."""
-    root = zarr.open_group(growing, mode="r+")
-    left = processes.share(_parts_left(growing, run))
+    root: Any = zarr.open_group(growing, mode="r+")
+    parts = Parts(run, PART)
+    left = processes.share(_parts_left(growing, parts))
     with progress_bar(progress) as shown:
-        task = shown.add_task(run.model.name, total=sum(len(_molecules(run, p)) for p in left))
+        task = shown.add_task(run.model.name, total=sum(len(parts.molecules(i)) for i in left))
         for part in left:
-            molecules = _molecules(run, part)
-            arrays = run.rows(molecules, lambda n: shown.advance(task, n))
-            _write(root, run, part, molecules, arrays)
-            checksums.add(growing, _chunks(growing, run, part), processes.rank)
+            arrays = run.rows(parts.molecules(part), lambda n: shown.advance(task, n))
+            for layer, array in arrays.items():
+                for kind, values in _by_irrep(run, layer, array[parts.own(part)]).items():
+                    root[f"{layer}/{kind}"][parts.rows(part)] = values
+            checksums.add(growing, parts.chunks(growing, part), processes.rank)
 
 
 def weights_hash(model: Model) -> str:
@@ -176,8 +179,8 @@ def _check_facts(path: Path, facts: dict[str, Any]) -> None:
         attributes = zarr.open_group(path, mode="r").attrs.asdict()
     except Exception:  # a damaged store can raise nearly anything
         raise FileError(f"cannot read {path}: remove it to start anew") from None
-    # Stores of version 0.1.0 say less of the software.
-    known = {name: attributes.get(name, facts[name]) for name in facts}
+    told = software()  # stores of version 0.1.0 say less of it
+    known = {name: attributes.get(name, told.get(name)) for name in facts}
     changed = differences(facts, known)
     if changed:
         raise FileError(
@@ -230,13 +233,13 @@ def _is_chunk(name: str) -> bool:
     return "/c/" in name and not name.startswith("offsets/")
 
 
-def _parts_left(growing: Path, run: Extraction) -> list[int]:
+def _parts_left(growing: Path, parts: Parts) -> list[int]:
     """Return the parts of which the record lacks a chunk; it is the same for all processes."""
     whole = checksums.recorded(growing) or {}
     return [
         part
-        for part in range(_parts(run))
-        if {p.relative_to(growing).as_posix() for p in _chunks(growing, run, part)} - whole.keys()
+        for part in range(len(parts))
+        if {p.relative_to(growing).as_posix() for p in parts.chunks(growing, part)} - whole.keys()
     ]
 
 
@@ -247,18 +250,18 @@ def _create(path: Path, run: Extraction, facts: dict[str, Any]) -> None:
     """
     path.mkdir(parents=True, exist_ok=True)
     checksums.add(path, [])
-    structures = run.structures
+    structures, parts = run.structures, Parts(run, PART)
     root = zarr.create_group(path, attributes={**facts, "molecules_done": 0})
     for name, texts in (("ids", structures.ids), ("formulas", formulas(structures))):
         root.create_array(name, data=_as_bytes(texts))
     if run.per_atom:
         root.create_array("offsets", data=structures.offsets)
     for layer in run.layers:
-        for kind, shape in _shapes(run, layer).items():
+        for kind, shape in shapes(run, layer).items():
             root.create_array(
                 f"{layer}/{kind}",
-                shape=(_rows(run), *shape),
-                chunks=(_rows_of_chunk(run), *shape),
+                shape=(parts.total, *shape),
+                chunks=(parts.chunk, *shape),
                 dtype=run.dtype,
                 compressors=ZstdCodec(level=0, checksum=True),
                 config={"write_empty_chunks": True},
@@ -284,50 +287,6 @@ def _finish(growing: Path) -> None:
     flush(growing)
 
 
-def _parts(run: Extraction) -> int:
-    """Return in how many parts the results are computed and written."""
-    return -(-_rows(run) // _rows_of_part(run))
-
-
-def _rows(run: Extraction) -> int:
-    return len(run.structures.numbers) if run.per_atom else len(run.structures)
-
-
-def _rows_of_chunk(run: Extraction) -> int:
-    return min(PART, _rows(run))
-
-
-def _rows_of_part(run: Extraction) -> int:
-    """Return how many rows a part has: whole chunks, so that no two parts write to one file."""
-    chunks = -(-_rows(run) // _rows_of_chunk(run))
-    return _rows_of_chunk(run) * -(-chunks // -(-len(run.structures) // PART))
-
-
-def _rows_at(run: Extraction, part: int) -> slice:
-    rows = _rows_of_part(run)
-    return slice(part * rows, min((part + 1) * rows, _rows(run)))
-
-
-def _molecules(run: Extraction, part: int) -> np.ndarray:
-    """Return the molecules with a row in a part; where rows are atoms, some lie in two parts."""
-    rows = _rows_at(run, part)
-    if not run.per_atom:
-        return np.arange(rows.start, rows.stop)
-    first, last = np.searchsorted(run.structures.offsets, [rows.start, rows.stop - 1], "right") - 1
-    return np.arange(first, last + 1)
-
-
-def _chunks(path: Path, run: Extraction, part: int) -> list[Path]:
-    """Return the files of the chunks of a part."""
-    rows, size = _rows_at(run, part), _rows_of_chunk(run)
-    return [
-        path.joinpath(layer, kind, "c", str(chunk), *["0"] * len(shape))
-        for layer in run.layers
-        for kind, shape in _shapes(run, layer).items()
-        for chunk in range(rows.start // size, -(-rows.stop // size))
-    ]
-
-
 def _as_bytes(texts: np.ndarray) -> np.ndarray:
     """Return texts as the bytes of JSON, because format 3 of Zarr specifies no strings yet."""
     return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
@@ -336,33 +295,6 @@ def _as_bytes(texts: np.ndarray) -> np.ndarray:
 def _texts(root: Any, name: str) -> np.ndarray | None:
     """Return texts that `_as_bytes` wrote, or None in a store of before 0.2, which has none."""
     return np.array(json.loads(root[name][...].tobytes()), str) if name in root else None
-
-
-def _shapes(run: Extraction, layer: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of one row's features, by irrep."""
-    if run.how is not None:
-        return {kind: (columns,) for kind, columns in run.origins[layer]}
-    counts: dict[str, tuple[int, ...]] = {}
-    for mul, ir in run.model.irreps[layer]:
-        before = counts.get(str(ir), (0,))[0]
-        counts[str(ir)] = (before + mul, ir.dim)
-    return counts
-
-
-def _write(
-    root: Any,
-    run: Extraction,
-    part: int,
-    molecules: np.ndarray,
-    arrays: dict[str, np.ndarray],
-) -> None:
-    """Write the rows of a part, which are among the results of `molecules`, to the store."""
-    rows = _rows_at(run, part)
-    start = int(run.structures.offsets[molecules[0]]) if run.per_atom else rows.start
-    own = slice(rows.start - start, rows.stop - start)
-    for layer, array in arrays.items():
-        for kind, values in _by_irrep(run, layer, array[own]).items():
-            root[f"{layer}/{kind}"][rows] = values
 
 
 def _by_irrep(run: Extraction, layer: str, array: np.ndarray) -> dict[str, np.ndarray]:

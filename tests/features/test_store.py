@@ -251,6 +251,12 @@ def test_what_others_made_is_left_alone(tmp_path, structures):
     assert [p.name for p in tmp_path.iterdir()] == [mine.name]
 
 
+def test_another_zarr_group_is_refused(tmp_path, structures):
+    zarr.create_group(tmp_path / "f.zarr")
+    with pytest.raises(FileError, match=r"another configuration \(different: cpdjax"):
+        extract_to(tmp_path / "f.zarr", Toy(), structures)
+
+
 def test_a_second_writer_is_told(tmp_path, structures, monkeypatch):
     rows = store.Extraction.rows
 
