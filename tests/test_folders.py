@@ -11,7 +11,7 @@ import cpdjax
 
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
-    *("threads", "validation", "configuration", "irreps", "bounds", "verification"),
+    *("threads", "validation", "real_arrays", "configuration", "irreps", "bounds", "verification"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,6 +14,7 @@ from cpdjax.errors import InputError
 from cpdjax.precision import precision
 from cpdjax.probes.arguments import Arguments, compute
 from cpdjax.probes.folds import Layout
+from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers: 32 MB of float64. More would leave the
@@ -40,7 +40,7 @@ def refuse_traced(*arrays: Any) -> None:
     Raises:
         InputError: for an array that JAX traces.
     """
-    if any(isinstance(a, jax.core.Tracer) for a in arrays):
+    if any_traced(*arrays):
         raise InputError(
             "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
         )
