@@ -11,8 +11,8 @@ import cpdjax
 
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "precision"),
-    *("threads", "devices", "validation", "configuration", "irreps", "bounds", "verification"),
-    *("compilation", "programs", "provenance", "processes", "presence"),
+    *("threads", "devices", "validation", "real_arrays", "configuration", "irreps", "bounds"),
+    *("verification", "compilation", "programs", "provenance", "processes", "presence"),
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

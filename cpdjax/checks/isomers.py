@@ -13,7 +13,7 @@ from cpdjax.checks.procedures import Alpha
 from cpdjax.errors import InputError
 from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import group_folds
-from cpdjax.validation import real_arrays
+from cpdjax.real_arrays import real_arrays
 
 PAPER_ACCURACY = 0.946
 """The paper's accuracy of the geometric residual; its model, target and pairs are its own."""

@@ -19,7 +19,7 @@ from cpdjax.checks.procedures import (
 from cpdjax.checks.r2 import r2_of_training_mean
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import kfold
-from cpdjax.validation import real_arrays
+from cpdjax.real_arrays import real_arrays
 
 SIZES = (50, 100, 200, 500, 1000)
 """Numbers of molecules; a leak matters most where they are few."""

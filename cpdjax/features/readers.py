@@ -21,7 +21,7 @@ from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
 from cpdjax.features.zarr_files import read_zarr
-from cpdjax.validation import real_array
+from cpdjax.real_arrays import real_array
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})

@@ -15,7 +15,7 @@ from e3nn_jax import Irrep, IrrepsArray
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
-from cpdjax.validation import real_array
+from cpdjax.real_arrays import real_array
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a shard

@@ -22,12 +22,13 @@ from cpdjax.kernel.probe import probe
 from cpdjax.kernel.ridge import LOO_ALPHAS, may_need_refinement
 from cpdjax.kernel.scores import Scores
 from cpdjax.precision import default_batch_size, default_dtype, precision
-from cpdjax.probes.columns import any_traced, multiplied
 from cpdjax.probes.folds import Layout
+from cpdjax.probes.powers import multiplied
+from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
 from cpdjax.programs import compiled
+from cpdjax.real_arrays import real_arrays
 from cpdjax.threads import one_blas_thread
-from cpdjax.validation import real_arrays
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.cpd import concrete_folds, cpd
 from cpdjax.probes.folds import cross_validation, kfold
 from cpdjax.probes.signature import takes_choices
-from cpdjax.validation import real_arrays
+from cpdjax.real_arrays import real_arrays
 
 
 @takes_choices(without=["projection"])

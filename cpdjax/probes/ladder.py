@@ -19,7 +19,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.validation import real_array
+from cpdjax.real_arrays import real_array
 
 COMPOSITION, GEOMETRY = "composition", "geometry"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from cpdjax.devices import full_call, put_shares
 from cpdjax.errors import InputError
+from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers on each device: 32 MB of float64. More
@@ -37,7 +37,7 @@ def refuse_traced(*arrays: Any) -> None:
     Raises:
         InputError: for an array that JAX traces.
     """
-    if any(isinstance(a, jax.core.Tracer) for a in arrays):
+    if any_traced(*arrays):
         raise InputError(
             "resampling draws with NumPy and cannot be traced: call it outside jit, vmap and grad"
         )

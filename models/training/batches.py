@@ -79,8 +79,9 @@ class Batches:
         rng = np.random.default_rng(seed)
         orders = [rng.permutation(bucket.molecules) for bucket in self.buckets]
         drawn = list(_drawn(orders, size))
-        for place in rng.permutation(len(drawn)):
-            yield self._batch(*drawn[place], size)
+        for place in rng.permutation(len(drawn)).tolist():
+            bucket, molecules = drawn[place]
+            yield self._batch(bucket, molecules, size)
 
     def all(self, size: int) -> Iterator[Labelled]:
         """Yield the same without shuffling."""
@@ -127,7 +128,7 @@ def _drawn(orders: Sequence[np.ndarray], size: int) -> Iterator[tuple[int, np.nd
 
 def _room(batch: Batch) -> int:
     """Return the number of neighbours that an atom of a batch has room for."""
-    return batch.edges.mask.shape[-1]
+    return batch.edges.mask.shape[-1] if isinstance(batch.edges, Edges) else 0
 
 
 def _compact(batch: Batch, room: int) -> Batch:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from cpdjax import Structures, datasets
 from cpdjax.data.tables.table import read_table
 from cpdjax.errors import FileError, InputError, LeftOutWarning, UnknownNameError
+from cpdjax.real_arrays import labels_rows
 from cpdjax.sweeps.targets import Targets
-from cpdjax.validation import labels_rows
 
 
 def csv(folder, content):

@@ -9,6 +9,7 @@ import cpdjax
 from cpdjax.errors import InputError
 from cpdjax.probes import columns
 from cpdjax.probes.columns import ALL_OF_TENSORS, ROWS, ROWS_AND_COMPONENTS, Columns
+from cpdjax.probes.powers import exponent_of
 
 RNG = np.random.default_rng(0)
 WIDE = RNG.normal(size=(300, 500)) * 10.0 ** RNG.integers(-9, 9, 500) + 3
@@ -84,7 +85,7 @@ def test_arrays_stay_on_an_accelerator(dtype, given, elsewhere):
     there = Columns.of("X", jnp.asarray(array), ROWS)
     np.testing.assert_array_equal(there.high, here.high)
     np.testing.assert_array_equal(there.low, here.low)
-    exponent = columns.exponent_of(here.centred().size)
+    exponent = exponent_of(here.centred().size)
     narrow = there.centred().narrowed(exponent, np.dtype(dtype))
     assert isinstance(narrow, jax.Array)
     expected = here.centred().narrowed(exponent, np.dtype(dtype))

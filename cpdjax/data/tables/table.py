@@ -21,7 +21,7 @@ from jaxtyping import Float
 from cpdjax.data.tables.columns import numbers_of, texts_of
 from cpdjax.data.tables.files import read_columns
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
-from cpdjax.validation import labels_rows, real_array
+from cpdjax.real_arrays import labels_rows, real_array
 
 #: Columns that are known and are no numbers to fit.
 _TEXTS = ("id", "formula", "smiles")
@@ -120,7 +120,7 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
     """Return what a table says, from a CSV or Parquet file, a DataFrame or a mapping of columns.
 
     The columns `id`, `formula` and `smiles` (in any case) hold texts. Columns that number or
-    identify rows (see `validation.labels_rows`) and the index of a DataFrame are left out, as are
+    identify rows (see `real_arrays.labels_rows`) and the index of a DataFrame are left out, as are
     columns of text, dates, categories, lists and complex numbers.
 
     Args:
