@@ -78,7 +78,7 @@ class Batches:
 
 def _compact(batch: Batch) -> Batch:
     """Return a batch in float32 with no more room for neighbours than is used."""
-    if batch.edges is None:
+    if not isinstance(batch.edges, Edges):
         raise ValueError("the batch has no edges; make them with neighbours.with_edges")
     neighbours, offsets, mask, back = batch.edges
     room = max(int(mask.sum(-1).max()), 1)
