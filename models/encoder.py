@@ -69,6 +69,11 @@ class Encoder:
         return self.architecture.cutoff
 
     @property
+    def finds_pairs(self) -> bool:
+        """Return True: the neighbours in small molecules need not be listed."""
+        return True
+
+    @property
     def irreps(self) -> Mapping[str, Irreps]:
         """Return the irreps of every layer, in the order of the data's path."""
         return self.architecture.irreps

@@ -228,9 +228,9 @@ def _spread(x: Array, first: Array, number: Array, distances: Array, *graph: Arr
 
 
 def _spread_backward(pairs: tuple[Array, ...], g: Array) -> tuple[Array | None, ...]:
-    first, _, _, _, opposite = pairs
+    first, _, _, edge_mask, opposite = pairs
     ends = first, opposite.reshape(-1).at[first].get(mode="fill", fill_value=opposite.size)
-    flat = g.reshape(-1, g.shape[-1])
+    flat = jnp.where(edge_mask[:, :, None], g, 0).reshape(-1, g.shape[-1])
     one, other = (flat.at[end].get(mode="fill", fill_value=0) for end in ends)
     return (one + other, *[None] * len(pairs))
 

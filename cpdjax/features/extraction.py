@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from cpdjax.data.batch import Batch
 from cpdjax.data.composition import formulas
-from cpdjax.data.neighbours import most_neighbours, with_neighbours
+from cpdjax.data.neighbours import most_neighbours, with_edges, with_neighbours
 from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
@@ -171,7 +171,6 @@ class Extraction:
         starts = np.concatenate([[0], np.cumsum(self.structures.sizes[indices])])
         total = int(starts[-1]) if self.per_atom else len(indices)
         arrays = {k: np.empty((total, irreps.dim), self.dtype) for k, irreps in self.irreps.items()}
-
         model = self._model
 
         def compute(places: np.ndarray, bucket: Bucket) -> int:
@@ -296,11 +295,15 @@ class Bucket:
 
 
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
-    """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff."""
+    """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff.
+
+    Models that say `finds_pairs` get no list of the neighbours in small molecules.
+    """
     batch = structures.pad(indices, atoms)
     if model.cutoff is None:
         return batch
-    return with_neighbours(batch, structures, indices, model.cutoff)
+    prepare = with_neighbours if getattr(model, "finds_pairs", False) else with_edges
+    return prepare(batch, structures, indices, model.cutoff)
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:

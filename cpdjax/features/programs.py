@@ -79,7 +79,8 @@ class Program:
 
 def devices() -> tuple[jax.Device, ...]:
     """Return the devices that share the work: all local ones, unless the caller has chosen."""
-    chosen = jax.config.jax_default_device
+    config: Any = jax.config
+    chosen = config.jax_default_device
     if chosen is None or isinstance(chosen, str):
         return tuple(jax.local_devices(backend=chosen))
     return (chosen,)
@@ -125,7 +126,7 @@ def _program(
     places = tuple(NamedSharding(mesh, part) for part in parts)
     lowered = jax.jit(spread, in_shardings=places).lower(*structure.unflatten(shapes))
     compiled = lowered.compile(compiler_options=_options(on[0].platform))
-    return Program(compiled, _ALONE if "lapack" in compiled.as_text() else nullcontext())
+    return Program(compiled, _ALONE if "lapack" in (compiled.as_text() or "") else nullcontext())
 
 
 def _options(platform: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _room(batch: Batch) -> int:
 
 def _compact(batch: Batch, room: int) -> Batch:
     """Return a batch in float32 with no more room for neighbours than is used, or than `room`."""
-    if batch.edges is None:
+    if not isinstance(batch.edges, Edges):
         raise ValueError("the batch has no edges; make them with neighbours.with_edges")
     neighbours, offsets, mask, back = batch.edges
     room = max(int(mask.sum(-1).max()), room)
