@@ -52,7 +52,7 @@ def test_ten_widths_and_seven_sizes_share_six_programs(traced):
     before = live()
     sweep()
     assert sorted(traced) == [16, 24, 32, 48, 64, 128]  # each once, though two threads run them
-    assert live() - before <= 6
+    assert live() - before <= 6 + 1  # the one tries whether XLA knows our options
     sweep(seed=1)
     assert len(traced) == 6
 
