@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cpdjax.kernel.moments import einsum, matmul
-from cpdjax.precision import default_dtype, precision
+from cpdjax.machine.precision import default_dtype, precision
 
 ALPHAS = tuple(10.0**k for k in range(-5, 3))
 """The penalties that leave-one-out chooses from."""

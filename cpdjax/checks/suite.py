@@ -33,12 +33,12 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.features.sources import collect
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.sweeps import inputs
 from cpdjax.sweeps.channels import ALL, Channel, channels
 from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.targets import Targets
-from cpdjax.threads import one_blas_thread
 
 DEFAULT_FEATURES = "ani-2x-aev"
 DEFAULT_TARGETS = ("gap",)

@@ -10,7 +10,7 @@ import vesin
 
 from cpdjax.data.batch import AllPairs, Batch, Edges
 from cpdjax.data.structures import Structures
-from cpdjax.threads import cores
+from cpdjax.machine.threads import cores
 
 SMALL = 64
 """Limit the atoms of molecules that have room for every other atom as a neighbour (our choice)."""

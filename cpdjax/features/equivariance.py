@@ -15,9 +15,9 @@ from cpdjax.data.batch import Edges
 from cpdjax.data.structures import Structures
 from cpdjax.features.extraction import padded
 from cpdjax.features.limits import check_structures
+from cpdjax.machine.precision import float_dtype
 from cpdjax.models import load
 from cpdjax.models.interface import Model
-from cpdjax.precision import float_dtype
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
 """Hold the largest relative error that passes, by precision."""

@@ -24,13 +24,14 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.features.limits import check_features, check_structures
-from cpdjax.features.programs import Program, Wanted, devices, placed, program
+from cpdjax.features.programs import Program, Wanted, placed, program
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
+from cpdjax.machine.devices import local_mesh
+from cpdjax.machine.precision import float_dtype
+from cpdjax.machine.threads import cores
 from cpdjax.models import load
 from cpdjax.models.interface import Model
-from cpdjax.precision import float_dtype
 from cpdjax.progress import progress_bar
-from cpdjax.threads import cores
 
 # The bytes of a batch's intermediate results. On a CPU they should fit in its caches, since larger
 # batches are slower; on an accelerator they fill it with work in a small part of its memory.
@@ -228,7 +229,7 @@ class Extraction:
 
     @cached_property
     def _devices(self) -> tuple[jax.Device, ...]:
-        return devices()
+        return tuple(local_mesh().devices.flat)
 
     @property
     def _on_cpu(self) -> bool:

@@ -77,15 +77,6 @@ class Program:
         return found
 
 
-def devices() -> tuple[jax.Device, ...]:
-    """Return the devices that share the work: all local ones, unless the caller has chosen."""
-    config: Any = jax.config
-    chosen = config.jax_default_device
-    if chosen is None or isinstance(chosen, str):
-        return tuple(jax.local_devices(backend=chosen))
-    return (chosen,)
-
-
 def placed(model: Model, on: Sequence[jax.Device]) -> Model:
     """Return the model with its weights on every device."""
     copied: Model = jax.device_put(model, NamedSharding(_mesh(on), _WHOLE))

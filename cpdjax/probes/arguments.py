@@ -21,14 +21,14 @@ from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.ridge import LOO_ALPHAS, may_need_refinement
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import default_batch_size, default_dtype, precision
+from cpdjax.machine.precision import default_batch_size, default_dtype, precision
+from cpdjax.machine.programs import compiled
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.folds import Layout
 from cpdjax.probes.powers import multiplied
 from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
-from cpdjax.programs import compiled
 from cpdjax.real_arrays import real_arrays
-from cpdjax.threads import one_blas_thread
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from cpdjax.precision import precision
+from cpdjax.machine.precision import precision
 from cpdjax.probes.powers import exponent_of, multiplied
 from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_finite

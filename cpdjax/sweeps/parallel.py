@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
+from cpdjax.machine.threads import cores, one_blas_thread
 from cpdjax.progress import progress_bar
-from cpdjax.threads import cores, one_blas_thread
 
 
 def each(

@@ -12,13 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from cpdjax.devices import local_mesh, put_shares, put_whole, spread
 from cpdjax.kernel.options import Choices, Options
 from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import default_batch_size, precision
+from cpdjax.machine.devices import local_mesh, put_shares, put_whole, spread
+from cpdjax.machine.precision import default_batch_size, precision
+from cpdjax.machine.programs import compiled
 from cpdjax.probes.arguments import refining
-from cpdjax.programs import compiled
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.units import Batch, Unit, batches

@@ -47,7 +47,9 @@ def _no_flag(value: Any) -> Any:
 
 
 def _dtype() -> Any:
-    from cpdjax.precision import default_dtype  # and JAX, which `cpdjax sweep --help` does without
+    from cpdjax.machine.precision import (
+        default_dtype,  # and JAX, which `cpdjax sweep --help` does without
+    )
 
     return default_dtype().name
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jax.sharding import Mesh
 
-from cpdjax.devices import full_call
+from cpdjax.machine.devices import full_call
 from cpdjax.probes.folds import Layout
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.work import Work

@@ -13,17 +13,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from cpdjax.devices import full_call, local_mesh, put_shares, put_whole, spread
 from cpdjax.errors import InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.scores import Scores
-from cpdjax.precision import precision
+from cpdjax.machine.devices import full_call, local_mesh, put_shares, put_whole, spread
+from cpdjax.machine.precision import precision
+from cpdjax.machine.programs import compiled
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
-from cpdjax.programs import compiled
-from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
@@ -262,7 +262,8 @@ def mean_scores(
             bounds=layout.bounds,
             options=_in_memory(arguments),
         )
-        return np.asarray(scores)[:repeats]
+        found: np.ndarray = jax.device_get(scores)
+        return found[:repeats]
 
 
 def _in_memory(arguments: Arguments) -> Options:

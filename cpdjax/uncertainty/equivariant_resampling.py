@@ -13,16 +13,16 @@ from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
 
-from cpdjax.devices import local_mesh, put_whole, spread
 from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
-from cpdjax.precision import precision
+from cpdjax.machine.devices import local_mesh, put_whole, spread
+from cpdjax.machine.precision import precision
+from cpdjax.machine.programs import compiled
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.programs import compiled
-from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import group_ids, in_chunks, orders, p_values, refuse_traced

@@ -19,17 +19,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from cpdjax.devices import local_mesh, put_whole, spread
 from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
 from cpdjax.kernel.residual import Rows
-from cpdjax.precision import precision
+from cpdjax.machine.devices import local_mesh, put_whole, spread
+from cpdjax.machine.precision import precision
+from cpdjax.machine.programs import compiled
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.programs import compiled
-from cpdjax.threads import one_blas_thread
 from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
 from cpdjax.validation import check_count
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from cpdjax.devices import full_call, put_shares
 from cpdjax.errors import InputError
+from cpdjax.machine.devices import full_call, put_shares
 from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
@@ -59,7 +60,7 @@ def in_chunks(
     # The last call is filled up with copies from the beginning, whose scores are dropped.
     calls = -(-len(order) // step)
     parts = np.resize(order, (calls, step, order.shape[1]))
-    found = [np.asarray(run(put_shares(part, mesh))) for part in parts]
+    found = [jax.device_get(run(put_shares(part, mesh))) for part in parts]
     return np.concatenate(found)[: len(order)]
 
 

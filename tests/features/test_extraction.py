@@ -22,8 +22,8 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features import programs
 from cpdjax.features.extraction import Extraction, extract
+from cpdjax.machine.threads import cores
 from cpdjax.models.cards import card_of
-from cpdjax.threads import cores
 
 NAMES = ["C6H6", "H2O", "CH3CONH2", "CO2", "H", "CH3Cl", "C4H4S"]
 ORGANIC = [0, 1, 2, 3, 4]  # of C, H, N, O

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import cpdjax
-from cpdjax import programs
 from cpdjax.kernel.scores import Scores
+from cpdjax.machine import programs
 from cpdjax.sweeps.probe_kinds import ScalarProbe
 
 N, SIZES = 140, [20, 40, 60, 80, 100, 120, 140]

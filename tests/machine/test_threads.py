@@ -10,9 +10,9 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 import cpdjax
-from cpdjax import threads
+from cpdjax.machine import threads
+from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes import arguments
-from cpdjax.threads import one_blas_thread
 
 CONTROLLER = ThreadpoolController()
 
@@ -95,7 +95,7 @@ def test_a_library_that_is_loaded_later_is_limited_too():
 import sys
 from threadpoolctl import ThreadpoolController
 import jax
-from cpdjax.threads import one_blas_thread
+from cpdjax.machine.threads import one_blas_thread
 
 def found():
     libraries = ThreadpoolController().info()

@@ -1,0 +1,1 @@
+"""The folder `machine` holds what is computed with: precision, threads, devices and programs."""
