@@ -154,7 +154,7 @@ def _first(rows: Rows, rank: Int[Array, "fold row"], size: Array, last: int) -> 
 def at_once(rows: Rows, batch_size: int | None) -> int | None:
     """Return how many folds run at once: `batch_size`, or all where few rows make that cheap."""
     if batch_size is None and rows.x.size <= _FEW:
-        return len(rows.x) + 1
+        return len(rows.x) + 1  # one more than there are: then `lax.map` compiles no loop at all
     return batch_size
 
 

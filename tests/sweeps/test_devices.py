@@ -13,6 +13,8 @@ from helpers import ROOT
 
 from cpdjax.sweeps import results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _strict_jax():
