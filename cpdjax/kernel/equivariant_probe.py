@@ -82,7 +82,9 @@ def _cross_validate(
         fold, held_out = args
         others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
         train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks or ()]
-        return _probe_fold(train, TrainingRows(rows, others), held_out, alphas, options, width)
+        return _probe_fold(
+            train, TrainingRows(rows, others, width), held_out, alphas, options, width
+        )
 
     folds = jnp.arange(len(rows.weight))
     return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))

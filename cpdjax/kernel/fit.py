@@ -189,14 +189,14 @@ def _fit(
             solved, z = joined[..., : b.shape[1]], joined[..., b.shape[1] :]
         else:
             solved, z = solve(ridge.tile(b, len(alphas))), lowest(v)
-        needed = refinement.needed(z)
+        error = refinement.error(z)
 
         def corrected(solved: Array) -> Array:
             # Refinement corrects weights, which solutions for rows are not.
             weights = solve(ridge.tile(rhs, len(alphas))) if by_rows else solved
-            return by_weights(refinement(solve, alphas, needed, weights))
+            return by_weights(refinement(solve, alphas, error, weights))
 
-        return lax.cond(needed.any(), corrected, plain, solved)
+        return lax.cond(refinement.needed(error), corrected, plain, solved)
 
     if errors is not None:
         s = ridge.spectrum(gram)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.moments import Moments, matmul
+
+#: A sum over rows visits so many molecules of a fold at a time, or this share of them.
+_FEW_SLOTS, _PARTS = 64, 8
 
 
 class Rows(NamedTuple):
@@ -26,6 +30,8 @@ class TrainingRows(NamedTuple):
 
     rows: Rows
     folds: Int[Array, " fold"]
+    #: The rows of one molecule, which lie side by side.
+    width: int = 1
 
     def map(self, function: Callable[[Rows], Any]) -> Any:
         """Return the results of a function of one fold's rows, stacked along a fold axis."""
@@ -33,9 +39,30 @@ class TrainingRows(NamedTuple):
         return lax.map(lambda k: function(Rows(*(a[k] for a in self.rows))), self.folds)
 
     def sum(self, function: Callable[[Rows], Array]) -> Array:
-        """Return the sum over the training folds of a function of one fold's rows."""
-        found = self.map(function)
-        return jnp.tensordot(jnp.ones(len(found), found.dtype), found, 1, precision="highest")
+        """Return the sum over the training rows of a function that is a sum over rows itself."""
+        # A small subset fills but the first slots of a fold. So a few slots are visited at a time,
+        # and where all of them are padding nothing is computed.
+        slots = self.rows.weight.shape[-1]
+        molecules = slots // self.width
+        step = min(max(_FEW_SLOTS, -(-molecules // _PARTS)), molecules) * self.width
+        starts = jnp.arange(0, slots, step, dtype=self.folds.dtype)
+
+        def part(total: Array, place: tuple[Array, Array]) -> tuple[Array, None]:
+            rows = _slots(self.rows, *place, step)
+            skipped = lambda: jnp.zeros_like(total)  # noqa: E731
+            return total + lax.cond(rows.weight.any(), lambda: function(rows), skipped), None
+
+        first = jax.eval_shape(lambda: function(_slots(self.rows, self.folds[0], starts[0], step)))
+        places = tuple(a.reshape(-1) for a in jnp.meshgrid(self.folds, starts, indexing="ij"))
+        return lax.scan(part, jnp.zeros_like(first), places)[0]
+
+
+def _slots(rows: Rows, fold: Array, start: Array, step: int) -> Rows:
+    """Return some slots of one fold; those before `start`, at the end of a fold, are padding."""
+    last = rows.weight.shape[-1] - step
+    c, x, y, weight = (lax.dynamic_slice_in_dim(a[fold], start, step, -1) for a in rows)
+    own = jnp.minimum(start, last) + jnp.arange(step, dtype=start.dtype) >= start
+    return Rows(c, x, y, jnp.where(own, weight, 0))
 
 
 class Residual(NamedTuple):
