@@ -45,7 +45,8 @@ def sweep(
         **chosen.given,
     )
     if team.leads:
-        _show(table, _saved(table, chosen.out, chosen.format))
+        _show(table)  # before figures are drawn, which takes longer than all else that is left
+        show(saved=_saved(table, chosen.out, chosen.format))
 
 
 def merge(
@@ -63,7 +64,8 @@ def merge(
     with merged(folders, out) as (table, folder):
         saved = _saved(table, folder, kind)
         checksums.add(folder, saved)
-    _show(table, [out / path.name for path in saved])
+    _show(table)
+    show(saved=[out / path.name for path in saved])
 
 
 def report(
@@ -75,7 +77,8 @@ def report(
     from cpdjax.sweeps import results
 
     table = results.load(path)
-    _show(table, scores.save_figures(table, out or folder_of(path)))
+    _show(table)
+    show(saved=scores.save_figures(table, out or folder_of(path)))
 
 
 def compare(
@@ -160,9 +163,9 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
     ]
 
 
-def _show(table: xr.Dataset, saved: list[Path]) -> None:
+def _show(table: xr.Dataset) -> None:
+    """Print the table of scores, and that of their uncertainty."""
     from cpdjax.reports import scores, significance
 
     width = console().width
-    tables = (scores.text_table(table, width), significance.uncertainty_table(table, width))
-    show(*tables, saved=saved)
+    show(scores.text_table(table, width), significance.uncertainty_table(table, width))

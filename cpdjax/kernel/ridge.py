@@ -126,8 +126,8 @@ class Refinement:
     """Hold what iterative refinement against the rows needs; a call takes its steps.
 
     To sum a Gram matrix S over the rows rounds it at eps times its trace. Weights carry an error of
-    eps · trace · ‖(S + αI)⁻¹‖ at most, relative to their size. Where this exceeds eps^(7/16), 1.4e-7
-    in float64, the steps restore the accuracy of working on the rows themselves (corrected
+    eps · trace · ‖(S + αI)⁻¹‖ at most, relative to their size. Where this exceeds eps^(7/16),
+    1.4e-7 in float64, the steps restore the accuracy of working on the rows themselves (corrected
     seminormal equations: Björck, Linear Algebra Appl. 88/89, 31, 1987).
     """
 
