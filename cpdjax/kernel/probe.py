@@ -157,7 +157,7 @@ def _probe_fold(
         r2_full=found.r2[-1] if options.full else jnp.full_like(found.r2[0], jnp.nan),
         r2_comp=r2_score(held_out.y, composition, held_out.weight),
         composition_share=_explained_share(
-            train.variance,
+            geom.variance,
             raw.variance,
             Residual.of(raw, raw.variance, standardize=options.standardize).scale,
         ),

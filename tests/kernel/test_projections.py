@@ -340,3 +340,12 @@ def test_traced_composition(data):
 def test_an_unknown_projection(data):
     with pytest.raises(UnknownNameError, match="did you mean quadratic"):
         cpdjax.cpd(*data, projection="quadratics")
+
+
+def test_where_nothing_is_taken_the_share_of_composition_is_zero():
+    rng = np.random.default_rng(0)
+    C = rng.integers(0, 5, (40, 2)).astype(float)
+    X, Y = rng.normal(size=(40, 3)) + C[:, :1], rng.normal(size=40)
+    found = cpdjax.cpd(X, C, Y, folds=4, projection="none")
+    np.testing.assert_allclose(found.composition_share, 0, atol=1e-15)
+    np.testing.assert_array_equal(found.r2_geom, found.r2_full)
