@@ -47,8 +47,9 @@ class TrainingRows(NamedTuple):
         step = min(max(_FEW_SLOTS, -(-molecules // _PARTS)), molecules) * self.width
         starts = jnp.arange(0, slots, step, dtype=self.folds.dtype)
 
-        def part(total: Array, place: tuple[Array, Array]) -> tuple[Array, None]:
-            rows = _slots(self.rows, *place, step)
+        def part(total: Array, place: tuple[Array, ...]) -> tuple[Array, None]:
+            fold, start = place
+            rows = _slots(self.rows, fold, start, step)
             skipped = lambda: jnp.zeros_like(total)  # noqa: E731
             return total + lax.cond(rows.weight.any(), lambda: function(rows), skipped), None
 
