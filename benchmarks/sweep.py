@@ -59,17 +59,13 @@ class Sweep:
                 )
             )
 
-        # As `cpdjax.sweep` does: first one set of every width, so that programs compile together.
-        order = sorted(
-            range(len(features)),
-            key=lambda i: (self.widths[:i].count(self.widths[i]), -self.widths[i]),
-        )
+        widest_first = sorted(range(len(features)), key=lambda i: -self.widths[i])
         if workers == 1:
-            done = [curve(features[i]) for i in order]
+            done = [curve(features[i]) for i in widest_first]
         else:
             with ThreadPoolExecutor(workers) as pool:
-                done = list(pool.map(curve, [features[i] for i in order]))
-        return [done[order.index(i)] for i in range(len(features))]
+                done = list(pool.map(curve, [features[i] for i in widest_first]))
+        return [done[widest_first.index(i)] for i in range(len(features))]
 
 
 def synthetic(sweep: Sweep) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

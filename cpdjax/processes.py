@@ -137,8 +137,10 @@ def _met(coordinator: str | None, size: int | None, rank: int | None) -> tuple[i
     import jax  # not before there is something to run
 
     later = 2 * int(MEETING)  # so that the runtime never ends us first
-    # Its service for preemption would take SIGTERM from us.
-    jax.config.update("jax_enable_preemption_service", False)
+    # Its service for preemption would take SIGTERM from us. The caller's setting is given back.
+    config: Any = jax.config
+    preemption = config.jax_enable_preemption_service
+    config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator,
@@ -153,6 +155,8 @@ def _met(coordinator: str | None, size: int | None, rank: int | None) -> tuple[i
             "cannot tell which process this is, and where the first one is: neither SLURM nor Open "
             "MPI says so; give --coordinator HOST:PORT, --processes N and --process I"
         ) from None
+    finally:
+        config.update("jax_enable_preemption_service", preemption)
     jax.local_devices()  # the processes exchange what they have
     jax.distributed.shutdown()  # which waits for all
     return jax.process_index(), jax.process_count()

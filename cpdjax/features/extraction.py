@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
+from jax.sharding import Mesh
 from jaxtyping import Int
 
 from cpdjax.data.batch import Batch
@@ -24,9 +25,9 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.features.limits import check_features, check_structures
-from cpdjax.features.programs import Program, Wanted, placed, program
+from cpdjax.features.programs import Program, Wanted, program
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
-from cpdjax.machine.devices import local_mesh
+from cpdjax.machine.devices import local_mesh, put_whole
 from cpdjax.machine.precision import float_dtype
 from cpdjax.machine.threads import cores
 from cpdjax.models import load
@@ -207,7 +208,7 @@ class Extraction:
             with bucket.lock:  # the first thread compiles, and the others wait for it
                 if bucket.program is None:
                     wanted = Wanted(self.layers, self.pool, self.how)
-                    bucket.program = program(model, batch, wanted, self._devices)
+                    bucket.program = program(model, batch, wanted, self._mesh)
             with self._ahead:
                 found = bucket.program.run(model, batch)
         mask = batch.mask[: len(molecules)] if self.per_atom else ...
@@ -225,15 +226,16 @@ class Extraction:
     def _model(self) -> Model:
         """Return the model on the devices, where it is sent once instead of with every batch."""
         with self._arithmetic():
-            return placed(self.model, self._devices)
+            placed: Model = put_whole(self.model, self._mesh)
+            return placed
 
     @cached_property
-    def _devices(self) -> tuple[jax.Device, ...]:
-        return tuple(local_mesh().devices.flat)
+    def _mesh(self) -> Mesh:
+        return local_mesh()
 
     @property
     def _on_cpu(self) -> bool:
-        return self._devices[0].platform == "cpu"
+        return self._mesh.devices.flat[0].platform == "cpu"
 
     @cached_property
     def _ahead(self) -> threading.Semaphore:
@@ -259,7 +261,7 @@ class Extraction:
 
     def _per_call(self, atoms: int, count: int) -> int:
         """Return how many of `count` molecules all devices compute in one call."""
-        parts, bytes_each = len(self._devices), self._memory(atoms) * self.dtype.itemsize
+        parts, bytes_each = self._mesh.size, self._memory(atoms) * self.dtype.itemsize
         weights = sum(leaf.size for leaf in jax.tree.leaves(self._model)) * self.dtype.itemsize
         # A batch on a CPU is not smaller than the weights, which are read for every batch.
         budget = max(_CPU_BYTES, weights) if self._on_cpu else _ACCELERATOR_BYTES

@@ -6,9 +6,8 @@ program for each padded size, and a second run of the same model needs the same 
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,11 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from cpdjax.data.batch import Batch
 from cpdjax.irreps import invariants, pool
+from cpdjax.machine.devices import shares, spread, whole
+from cpdjax.machine.programs import known
 from cpdjax.models.interface import Model
 
 KEPT = 12
@@ -44,7 +45,7 @@ class Wanted(NamedTuple):
     pooling: str
     how: str | None
 
-    def of(self, model: Model, batch: Batch) -> dict[str, Array]:
+    def of(self, batch: Batch, model: Model) -> dict[str, Array]:
         """Return the model's layers, pooled and made into scalars as asked."""
         features = model.features(batch)
         found = {}
@@ -73,27 +74,14 @@ class Program:
     def run(self, model: Model, batch: Batch) -> Mapping[str, np.ndarray]:
         """Return the layers of a batch, on the host."""
         with self.turn:
-            found: Mapping[str, np.ndarray] = jax.device_get(self.compiled(model, batch))
+            found: Mapping[str, np.ndarray] = jax.device_get(self.compiled(batch, model))
         return found
 
 
-def placed(model: Model, on: Sequence[jax.Device]) -> Model:
-    """Return the model with its weights on every device."""
-    copied: Model = jax.device_put(model, NamedSharding(_mesh(on), _WHOLE))
-    return copied
-
-
-def program(model: Model, batch: Batch, wanted: Wanted, on: tuple[jax.Device, ...]) -> Program:
+def program(model: Model, batch: Batch, wanted: Wanted, mesh: Mesh) -> Program:
     """Return the program for models and batches of these shapes, compiled unless it is kept."""
-    leaves, structure = jax.tree.flatten((model, batch))
-    return _program(tuple(map(_shape, leaves)), structure, wanted, on)
-
-
-_WHOLE, _BY_MOLECULE = PartitionSpec(), PartitionSpec("molecule")
-
-
-def _mesh(on: Sequence[jax.Device]) -> Mesh:
-    return Mesh(np.array(on), ("molecule",))
+    leaves, structure = jax.tree.flatten((batch, model))
+    return _program(tuple(map(_shape, leaves)), structure, wanted, mesh)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -103,25 +91,11 @@ def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
 
 @lru_cache(maxsize=KEPT)
 def _program(
-    shapes: tuple[jax.ShapeDtypeStruct, ...],
-    structure: Any,
-    wanted: Wanted,
-    on: tuple[jax.Device, ...],
+    shapes: tuple[jax.ShapeDtypeStruct, ...], structure: Any, wanted: Wanted, mesh: Mesh
 ) -> Program:
     """Compile the program in which every device computes its part of the batch, on its own."""
-    mesh, parts = _mesh(on), (_WHOLE, _BY_MOLECULE)
     # Models are free to mix the molecules of a batch in one axis, which XLA alone would not split.
-    spread = jax.shard_map(
-        wanted.of, mesh=mesh, in_specs=parts, out_specs=_BY_MOLECULE, check_vma=False
-    )
-    places = tuple(NamedSharding(mesh, part) for part in parts)
-    lowered = jax.jit(spread, in_shardings=places).lower(*structure.unflatten(shapes))
-    compiled = lowered.compile(compiler_options=_options(on[0].platform))
+    run = jax.jit(spread(wanted.of, mesh, split=1), in_shardings=(shares(mesh), whole(mesh)))
+    options = known(mesh.devices.flat[0].platform, **{_LEVEL: 1})
+    compiled = run.lower(*structure.unflatten(shapes)).compile(compiler_options=options)
     return Program(compiled, _ALONE if "lapack" in (compiled.as_text() or "") else nullcontext())
-
-
-def _options(platform: str) -> dict[str, Any]:
-    """Return the options of these programs alone, where the user's own flags leave them open."""
-    if platform != "cpu" or _LEVEL in os.environ.get("XLA_FLAGS", ""):
-        return {}
-    return {_LEVEL: 1}

@@ -150,8 +150,7 @@ def _probe_fold(
     # One compiled body probes the residual and the raw features, one after the other.
     wanted = (geom, raw) if options.full and geom is not raw else (geom,)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
-    batch_size = at_once(training.rows, options.batch_size)
-    found = lax.map(probe, stacked, batch_size=batch_size)
+    found = lax.map(probe, stacked, batch_size=options.batch_size)
     return Scores(
         r2_geom=found.r2[0],
         r2_full=found.r2[-1] if options.full else jnp.full_like(found.r2[0], jnp.nan),

@@ -42,12 +42,22 @@ def spread(f: Callable[..., Any], mesh: Mesh, split: int) -> Callable[..., Any]:
 
 def put_shares(arrays: Any, mesh: Mesh) -> Any:
     """Put each device's share of the first axis of some arrays there."""
-    return jax.device_put(arrays, NamedSharding(mesh, _SHARES))
+    return jax.device_put(arrays, shares(mesh))
 
 
 def put_whole(arrays: Any, mesh: Mesh) -> Any:
     """Put all of some arrays on every device."""
-    return jax.device_put(arrays, NamedSharding(mesh, _WHOLE))
+    return jax.device_put(arrays, whole(mesh))
+
+
+def shares(mesh: Mesh) -> NamedSharding:
+    """Return where arrays lie of which each device has its share of the first axis."""
+    return NamedSharding(mesh, _SHARES)
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """Return where arrays lie of which each device has all."""
+    return NamedSharding(mesh, _WHOLE)
 
 
 def full_call(n: int, most: int, mesh: Mesh) -> int:

@@ -45,18 +45,21 @@ def compiled(
 
 @cache
 def _jitted(function: Callable[..., Any], static: tuple[str, ...], platform: str) -> Any:
-    options = _known(platform) or None
+    options = known(platform, **_ON_CPU) or None
     return jax.jit(function, static_argnames=static, compiler_options=options)
 
 
 @cache
-def _known(platform: str) -> dict[str, Any]:
-    """Return the options of a platform, but for those that the user's XLA_FLAGS name."""
+def known(platform: str, **on_cpu: Any) -> dict[str, Any]:
+    """Return options of XLA for a CPU, but for those that the user's XLA_FLAGS name.
+
+    There are none for other platforms, nor where this version of XLA knows one of them not.
+    """
     if platform != "cpu":
         return {}
     flags = os.environ.get("XLA_FLAGS", "")
-    options = {name: value for name, value in _ON_CPU.items() if f"--{name}" not in flags}
-    try:  # another version of XLA may know no such option
+    options = {name: value for name, value in on_cpu.items() if f"--{name}" not in flags}
+    try:
         jax.jit(jnp.negative, compiler_options=options)(0.0)
     except jax.errors.JaxRuntimeError:
         return {}

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irrep, IrrepsArray
-from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.spatial.transform import Rotation
 
 from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.options import Options
-from cpdjax.machine.devices import local_mesh, put_whole, spread
 from cpdjax.machine.precision import precision
-from cpdjax.machine.programs import compiled
-from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
-from cpdjax.uncertainty.resampling import group_ids, in_chunks, orders, p_values, refuse_traced
+from cpdjax.uncertainty.resampling import (
+    group_ids,
+    orders,
+    p_values,
+    refuse_traced,
+    scores_of_copies,
+)
 from cpdjax.validation import check_count
 
 
@@ -81,12 +82,7 @@ def equivariant_permutation_test(
     x, y = _turned(x, y, frames, seed)
     layout = cross_validation(len(x), folds, seed=seed)
     order = orders(len(y), permutations, groups, seed)
-    mesh = local_mesh()
-    with precision(arguments.dtype), one_blas_thread():
-        given = [jnp.asarray(a, arguments.dtype) for a in (x, y, grid)]
-        whole = put_whole((*given, layout.index, layout.rank), mesh)
-        run = partial(_mean_scores, mesh=mesh, options=arguments.options)
-        scores = in_chunks(lambda part: run(part, *whole), order, y.size, mesh)
+    scores = scores_of_copies(_of_copies, (x, y, grid), order, layout, arguments)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
 
@@ -149,15 +145,6 @@ def _turned(
     return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
 
 
-@partial(compiled, static_argnames=("mesh", "options"))
-def _mean_scores(
-    order: Array, *whole: Array, mesh: Mesh, options: Options
-) -> Float[Array, "copy alpha target"]:
-    """Return the scores of the copies that `order` makes, each device those of its share."""
-    scores: Array = spread(partial(_of_copies, options=options), mesh, split=1)(order, *whole)
-    return scores
-
-
 def _of_copies(
     order: Array, x: Array, y: Array, alphas: Array, index: Array, rank: Array,
     *, options: Options,
@@ -165,8 +152,9 @@ def _of_copies(
     rows, targets, width = y.shape
     copies = y[order].swapaxes(0, 1).reshape(rows, -1, width)
     bounds = ((0, index.shape[-1]),)
+    where = index[None], rank[None]
     scores = equivariant_probe(
-        x, copies, alphas, index, rank, sizes=(rows,), bounds=bounds, options=options
+        x, copies, alphas, *where, sizes=(rows,), bounds=bounds, options=options
     )
     mean = scores.r2_geom[0, 0].mean(0)
     return mean.reshape(len(alphas), -1, targets).swapaxes(0, 1)

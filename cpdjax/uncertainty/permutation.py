@@ -10,27 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from cpdjax.errors import UnknownNameError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import cross_validate
 from cpdjax.kernel.residual import Rows
-from cpdjax.machine.devices import local_mesh, put_whole, spread
-from cpdjax.machine.precision import precision
-from cpdjax.machine.programs import compiled
-from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.uncertainty.resampling import in_chunks, orders, p_values, refuse_traced
+from cpdjax.uncertainty.resampling import orders, p_values, refuse_traced, scores_of_copies
 from cpdjax.validation import check_count
 
 SCHEMES = ("residual", "marginal")
@@ -146,22 +139,9 @@ def mean_scores(
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     layout = cross_validation(len(fixed), folds, seed=seed)
-    mesh = local_mesh()
-    with precision(arguments.dtype), one_blas_thread():
-        x, c, _, alphas = arguments.arrays
-        given = [jnp.asarray(a, arguments.dtype) for a in (x, c, alphas, fixed, moved)]
-        whole = put_whole((*given, layout.index[0], layout.rank[0]), mesh)
-        run = partial(_mean_scores, mesh=mesh, options=arguments.options)
-        return in_chunks(lambda part: run(part, *whole), order, fixed.size, mesh)
-
-
-@partial(compiled, static_argnames=("mesh", "options"))
-def _mean_scores(
-    order: Array, *whole: Array, mesh: Mesh, options: Options
-) -> Float[Array, "copy alpha target"]:
-    """Return the scores of the copies that `order` makes, each device those of its share."""
-    scores: Array = spread(partial(_of_copies, options=options), mesh, split=1)(order, *whole)
-    return scores
+    x, c, _, alphas = arguments.arrays
+    given = (x, c, alphas, fixed, moved)
+    return scores_of_copies(_of_copies, given, order, layout, arguments)
 
 
 def _of_copies(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.machine.devices import full_call, put_shares
+from cpdjax.kernel.options import Options
+from cpdjax.machine.devices import full_call, local_mesh, put_shares, put_whole, spread
+from cpdjax.machine.precision import precision
+from cpdjax.machine.programs import compiled
+from cpdjax.machine.threads import one_blas_thread
+from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.folds import Layout
 from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
@@ -44,24 +52,39 @@ def refuse_traced(*arrays: Any) -> None:
         )
 
 
-def in_chunks(
-    run: Callable[[Array], Array],
+def scores_of_copies(
+    kernel: Callable[..., Array],
+    arrays: Iterable[Any],
     order: Int[np.ndarray, "copy row"],
-    numbers: int,
-    mesh: Mesh,
+    layout: Layout,
+    arguments: Arguments,
 ) -> Float[np.ndarray, "copy *score"]:
-    """Run all copies of the targets, in as few calls as memory allows, on all devices of a mesh.
+    """Score all copies of the targets, in as few calls as memory allows, on all devices.
 
     Args:
-        run: scores the copies that some rows of `order` make; the rows are split over the devices.
-        numbers: how many numbers one copy of the targets holds.
+        kernel: takes the rows of `order` that make some of the copies, the arrays, and the index
+            and rank of the layout's one repeat.
     """
-    step = full_call(len(order), max(_CHUNK // numbers, 1), mesh)
+    mesh, dtype = local_mesh(), arguments.dtype
+    step = full_call(len(order), max(_CHUNK // arguments.targets.size, 1), mesh)
     # The last call is filled up with copies from the beginning, whose scores are dropped.
     calls = -(-len(order) // step)
     parts = np.resize(order, (calls, step, order.shape[1]))
-    found = [jax.device_get(run(put_shares(part, mesh))) for part in parts]
+    with precision(dtype), one_blas_thread():
+        given = [jnp.asarray(a, dtype) for a in arrays]
+        whole = put_whole((*given, layout.index[0], layout.rank[0]), mesh)
+        run = partial(_spread_out, mesh=mesh, kernel=kernel, options=arguments.options)
+        found = [jax.device_get(run(put_shares(part, mesh), *whole)) for part in parts]
     return np.concatenate(found)[: len(order)]
+
+
+@partial(compiled, static_argnames=("mesh", "kernel", "options"))
+def _spread_out(
+    order: Array, *whole: Array, mesh: Mesh, kernel: Any, options: Options
+) -> Float[Array, "copy *score"]:
+    """Return the scores of the copies that `order` makes, each device those of its share."""
+    scores: Array = spread(partial(kernel, options=options), mesh, split=1)(order, *whole)
+    return scores
 
 
 def orders(n: int, permutations: int, groups: Any, seed: int) -> Int[np.ndarray, "copy molecule"]:

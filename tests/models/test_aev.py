@@ -75,7 +75,7 @@ def test_all_pairs_give_what_the_list_of_close_ones_gives(golden, monkeypatch, a
         rows = ANI_2X.angular, 7, vectors / distances[:, :, None], distances, others
         expected = aev_module._sums_of_all_pairs(*rows)
         found = aev_module._sums_of_close_pairs(*rows)
-        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-20)
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-24)
 
 
 def test_memory_of_a_large_molecule_is_not_cubic():
