@@ -15,7 +15,7 @@ from tensor_data import FEW, toy
 
 import cpdjax
 from cpdjax.sweeps import probing, results
-from cpdjax.uncertainty import bootstrap, equivariant_resampling, permutation
+from cpdjax.uncertainty import bootstrap, resampling
 
 SETTINGS = {"repeats": 3, "folds": 2, "seed": 4, "permutations": 9, "bootstrap": 10}
 FORMULAS = ["CH4", "C2H6", "H2O", "CO2", "CH4O"] * 8
@@ -51,8 +51,8 @@ def watched(program, seen):
 
 def main(folder):
     seen = set()
-    for module in (probing, bootstrap, permutation, equivariant_resampling):
-        name = "_probe" if module is probing else "_mean_scores"
+    programs = {probing: "_probe", bootstrap: "_mean_scores", resampling: "_spread_out"}
+    for module, name in programs.items():
         setattr(module, name, watched(getattr(module, name), seen))
     for kind in KINDS:
         seen.clear()
