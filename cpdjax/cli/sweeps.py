@@ -73,12 +73,12 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
 ) -> None:
     """Print the table of saved results and plot their figures anew."""
-    from cpdjax.reports import scores
+    from cpdjax.reports import score_figures
     from cpdjax.sweeps import results
 
     table = results.load(path)
     _show(table)
-    show(saved=scores.save_figures(table, out or folder_of(path)))
+    show(saved=score_figures.save_figures(table, out or folder_of(path)))
 
 
 def compare(
@@ -96,13 +96,13 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:
     """Compare models with each other: differences of R²_geom, their intervals and p-values."""
-    from cpdjax.reports import figures, significance
+    from cpdjax.reports import figures, significance, significance_figures
     from cpdjax.sweeps import results
 
     found = cpdjax.differences(
         results.load(path), options.listed(target), reference=reference, layer=layer
     )
-    plotted = {"differences.png": significance.plot_differences(found)}
+    plotted = {"differences.png": significance_figures.plot_differences(found)}
     saved = figures.write(plotted, out or folder_of(path))
     show(significance.differences_table(found), saved=saved)
 
@@ -152,14 +152,14 @@ def ladder(
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
     """Save results with their long table and figures, and return the paths."""
-    from cpdjax.reports import scores
+    from cpdjax.reports import score_figures
     from cpdjax.sweeps import results
 
     suffix = ".zarr" if kind == "zarr" else ".nc"
     return [
         results.save(table, folder / f"results{suffix}"),
         results.save(table, folder / "results.csv"),
-        *scores.save_figures(table, folder),
+        *score_figures.save_figures(table, folder),
     ]
 
 

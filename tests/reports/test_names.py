@@ -20,7 +20,7 @@ import cpdjax
 from cpdjax.characters import for_csv, printable, shortened, stand_in
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.files import write_csv
-from cpdjax.reports import scores, significance
+from cpdjax.reports import score_figures, scores, significance
 from cpdjax.reports.page import Section, to_html, to_markdown
 from cpdjax.reports.text import MOST_CHARACTERS, for_figure, for_markdown
 from cpdjax.sweeps import results
@@ -175,7 +175,7 @@ def test_a_sweep_of_strange_names_comes_back_whole(tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         table = cpdjax.sweep(features, targets=targets, sizes=[30], repeats=1, folds=2)
-        for path in scores.save_figures(table, tmp_path):
+        for path in score_figures.save_figures(table, tmp_path):
             assert png_size(path)[0] > 100
     for name in ("x.zarr", "x.nc"):
         back = results.load(results.save(table, tmp_path / name))

@@ -10,15 +10,8 @@ from helpers import png_size
 from rich.console import Console
 
 from cpdjax.errors import InputError
-from cpdjax.reports.scores import (
-    FLOOR,
-    MOST_CHANNELS,
-    plot_curves,
-    plot_targets,
-    save_figures,
-    summary,
-    text_table,
-)
+from cpdjax.reports.score_figures import FLOOR, plot_curves, plot_targets, save_figures
+from cpdjax.reports.scores import MOST_CHANNELS, summary, text_table
 from cpdjax.reports.text import score_text
 
 RNG = np.random.default_rng(0)

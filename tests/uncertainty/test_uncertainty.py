@@ -15,8 +15,9 @@ import cpdjax
 from cpdjax.errors import ConstantTargetWarning, FileError, InputError
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.folds import cross_validation, nested
-from cpdjax.reports import scores as report
-from cpdjax.reports.significance import plot_differences, plot_null, uncertainty_table
+from cpdjax.reports import score_figures as report
+from cpdjax.reports.significance import uncertainty_table
+from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.sweeps import probe_kinds, probing, results, significance
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import Channel
