@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -40,9 +40,20 @@ def ols(x, c, train):
     return x - LinearRegression().fit(c[train], x[train]).predict(c)
 
 
+def composition(x, c, residual):
+    """Return the columns on which `ols` regresses."""
+    return c
+
+
 @threadpool_limits.wrap(limits=1)  # small matrices: threads only get in each other's way
-def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", project=ols) -> Oracle:
-    """Return scores for fold ids `ids`; with `loo`, RidgeCV chooses an α for every target."""
+def cpd(
+    X, C, Y, ids, alphas, *,
+    standardize=True, loo=False, solver="svd", project=ols, concepts=composition,
+) -> Oracle:  # fmt: skip
+    """Return scores for fold ids `ids`; with `loo`, each target gets an α by leave-one-out.
+
+    The projection `project` regresses on the columns that `concepts` returns.
+    """
     alphas = np.asarray(alphas, float)
     folds = []
     prediction = np.full((1 if loo else len(alphas), *Y.shape), np.nan)
@@ -53,14 +64,18 @@ def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", proj
         residual = project(x, C, train)
         owed = residual[train].var(0) <= EPS**0.75 * x[train].var(0)
 
-        def ridge(features, dropped, train=train, test=test):
+        def ridge(features, dropped, beside, train=train, test=test):
             z = np.where(dropped, 0, features)
             if standardize:
                 z = StandardScaler().fit(z[train]).transform(z)
-            return _ridge(z[train], Y[train], z[test], alphas, loo, solver)
+            chosen = alphas[:, None]
+            if loo:
+                errors = left_out(z[train], Y[train], beside[train], alphas)
+                chosen = alphas[errors.argmin(0)][None]
+            return _ridge(z[train], Y[train], z[test], chosen, solver)
 
-        geom, alpha_geom = ridge(residual, constant | owed)
-        full, alpha_full = ridge(x, constant)
+        geom, alpha_geom = ridge(residual, constant | owed, concepts(x, C, residual))
+        full, alpha_full = ridge(x, constant, np.zeros((len(x), 0)))
         comp = LinearRegression().fit(c[train], Y[train]).predict(c[test])
         prediction[:, test] = geom
         folds.append(
@@ -76,20 +91,35 @@ def cpd(X, C, Y, ids, alphas, *, standardize=True, loo=False, solver="svd", proj
     return Oracle(*(np.stack(a) for a in zip(*folds, strict=True)), prediction)
 
 
-def _ridge(z, y, held_out, alphas, loo, solver):
+def left_out(z, y, beside, alphas):
+    """Return Σ (yᵢ − ŷᵢ)² (alpha, target), ŷᵢ from a fit that has not seen row i.
+
+    The fit is least squares on an intercept and the columns `beside`, with Ridge on the columns of
+    z: one regression on all of them, with α on z alone. Its hat matrix is that of least squares
+    with √α I as further rows. Rows that `beside` fits exactly tell nothing about α.
+    """
+    ones = np.column_stack([np.ones(len(z)), beside - beside.mean(0)])
+    u, s, _ = np.linalg.svd(ones, full_matrices=False)
+    u = u[:, s > 1e-10 * s[0]]
+    told = (u**2).sum(1) < 1 - 1e-8
+    errors = []
+    for alpha in alphas:
+        rows = np.block(
+            [[u, z], [np.zeros((z.shape[1], u.shape[1])), np.sqrt(alpha) * np.eye(z.shape[1])]]
+        )
+        q = np.linalg.qr(rows)[0][: len(z)]
+        left = (y - q @ (q.T @ y)) / np.maximum(1 - (q**2).sum(1), EPS)[:, None]
+        errors.append((left[told] ** 2).sum(0))
+    return np.array(errors)
+
+
+def _ridge(z, y, held_out, chosen, solver):
     """Return held-out predictions (alpha, row, target) and the α (alpha, target) behind them."""
-    targets = y.shape[1]
-    if loo:
-        model = RidgeCV(alphas=alphas, alpha_per_target=True).fit(z, y)
-        chosen = np.broadcast_to(np.asarray(model.alpha_, float), (1, targets))
-        # RidgeCV finds its coefficients from the dual form, so Ridge fits anew with the chosen α.
-        model = Ridge(alpha=chosen[0], solver=solver).fit(z, y)
-        return model.predict(held_out).reshape(1, -1, targets), chosen
     # Ridge takes one penalty per target. With a copy of the targets for every α, it factorises once
     # for the whole grid.
-    chosen = np.repeat(alphas[:, None], targets, axis=1)
-    model = Ridge(alpha=chosen.ravel(), solver=solver).fit(z, np.tile(y, (1, len(alphas))))
-    held = model.predict(held_out).reshape(-1, len(alphas), targets)
+    chosen = np.broadcast_to(chosen, (len(chosen), y.shape[1]))
+    model = Ridge(alpha=chosen.ravel(), solver=solver).fit(z, np.tile(y, (1, len(chosen))))
+    held = model.predict(held_out).reshape(-1, *chosen.shape)
     return held.swapaxes(0, 1), chosen
 
 

@@ -147,7 +147,7 @@ def _one_molecule(width: int) -> LeaveOut:
     components would make the choice of α depend on how the molecules are turned.
     """
 
-    def error(left: Array, u: Array, shrunk: Array, weight: Array, n: Array) -> Array:
+    def error(left: Array, u: Array, shrunk: Array, weight: Array, _leverages: Array) -> Array:
         u = u.reshape(len(u), -1, width)
         left = left.reshape(len(left), -1, width).transpose(1, 2, 0)
         eye = jnp.eye(width, dtype=u.dtype)

@@ -21,8 +21,9 @@ from cpdjax.kernel import ridge
 from cpdjax.kernel.moments import Moments, einsum, matmul
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 
-#: A function of the residuals of a fit, Vᵀ Zᵀ, 1 / (λ + α), the weights of the rows and the number
-#: of training rows. It returns the sum of squared leave-one-out errors of every target.
+#: A function of the residuals of a fit, Vᵀ Zᵀ, 1 / (λ + α), the weights of the rows and their
+#: leverages in the regression on composition. It returns the sum of squared leave-one-out errors of
+#: every target.
 LeaveOut = Callable[[Array, Array, Array, Array, Array], Float[Array, " target"]]
 
 
@@ -33,11 +34,12 @@ class Fit(NamedTuple):
     alpha: Float[Array, "alpha target"]
 
 
-def one_row(left: Array, u: Array, shrunk: Array, weight: Array, n: Array) -> Array:
-    """Return the squared errors of leaving out one row at a time, in a fit with an intercept."""
-    # The leverage of a row has two parts: 1/n from the intercept, and from Ridge the squares of the
-    # row's components along the eigenvectors, each divided by λ + α.
-    return _loo_error(left, 1 - 1 / n - matmul(shrunk, jnp.square(u)), weight)
+def one_row(left: Array, u: Array, shrunk: Array, weight: Array, leverages: Array) -> Array:
+    """Return the squared errors of leaving out one row at a time."""
+    # The leverage of a row has two parts: that of the regression on composition, intercept
+    # included, and from Ridge the squares of the row's components along the eigenvectors, each
+    # divided by λ + α. They add up because the residual is orthogonal to composition.
+    return _loo_error(left, 1 - matmul(shrunk, jnp.square(u)), leverages, weight)
 
 
 def primal(
@@ -55,7 +57,7 @@ def primal(
 
     A grid of α that are all well conditioned visits no training row, and without `refine` none
     does. With `loo`, each target gets the α for which the errors that `leave_out` computes are
-    smallest.
+    smallest: those of composition and features together, both fitted without the row.
     """
     cross = residual.cross(m)
 
@@ -72,14 +74,18 @@ def primal(
     def errors(s: ridge.Spectrum) -> Array:
         # No fit is repeated: in closed form the left-out error of a row is its residual over one
         # minus its leverage. In the basis of eigenvectors, both are cheap for every α.
+        #
+        # Composition is fitted anew without the row as well. Were the projection held fixed, the
+        # remaining features would correlate with composition by chance, all that composition
+        # explains of a target would count as noise of their fit, and α would come out too large.
         def of_fold(rows: Rows) -> Array:
             u = matmul(s.vectors.T, residual.features(rows))
-            y = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
+            y, leverages = residual.targets(rows), residual.leverages(rows, m.n)
 
             def error(alpha: Array) -> Array:
                 shrunk = 1 / (s.eigenvalues + alpha)
                 left = y - matmul((shrunk[:, None] * matmul(s.vectors.T, cross)).T, u)
-                return leave_out(left, u, shrunk, rows.weight, m.n)
+                return leave_out(left, u, shrunk, rows.weight, leverages)
 
             return lax.map(error, alphas)
 
@@ -113,11 +119,10 @@ def dual(
         # to zero. But that part of a would be of size 1/α, and for a small α its rounding would
         # drown the rest. For features that are not orthogonal to composition, such as raw ones,
         # the method `targets` returns all of Y.
-        centred = (rows.y - residual.mean_y[:, None]) * rows.weight[None]
         z, y = residual.features(rows), residual.targets(rows)
-        return z.T, y.T, centred.T, rows.weight
+        return z.T, y.T, residual.leverages(rows, m.n), rows.weight
 
-    z, y, centred, weight = (a.reshape(-1, *a.shape[2:]) for a in training.map(of_fold))
+    z, y, leverages, weight = (a.reshape(-1, *a.shape[2:]) for a in training.map(of_fold))
     gram = einsum("nd,md->nm", z, z)
 
     def defect(a: Array, alphas: Array, needed: Bool[Array, " alpha"]) -> Array:
@@ -125,17 +130,19 @@ def dual(
         return _where_needed(needed, rest, a) - alphas[:, None] * a
 
     def errors(s: ridge.Spectrum) -> Array:
-        # Leave-one-out errors belong to the fit to all of Y, not only to what composition leaves of
-        # it: so the part that was projected out returns, as a residual that no α explains.
         # Residuals and leverages are both written with α as a factor, from
         #     y − ZZᵀa = α a   and   1 − h = Σ v² α / (λ + α),
-        # since 1 minus a leverage near 1 would lose its digits. The intercept takes a further 1/n.
+        # since 1 minus a leverage near 1 would lose its digits. Composition takes its part of both,
+        # as in `primal`: its leverages lie in the null space of ZZᵀ, where α / (λ + α) must be 1
+        # even for an α as small as the rounding of λ = 0.
+        rounding = len(gram) * jnp.finfo(gram.dtype).eps * s.eigenvalues.max()
+        eigenvalues = jnp.where(s.eigenvalues > rounding, s.eigenvalues, 0)
+
         def error(alpha: Array) -> Array:
-            shrunk = 1 / (s.eigenvalues + alpha)
-            coefficients = matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
-            left = alpha * coefficients + (centred - y)
-            kept = alpha * matmul(jnp.square(s.vectors), shrunk) - 1 / m.n
-            return _loo_error(left.T, kept, weight)
+            shrunk = 1 / (eigenvalues + alpha)
+            left = alpha * matmul(s.vectors, shrunk[:, None] * matmul(s.vectors.T, y))
+            kept = alpha * matmul(jnp.square(s.vectors), shrunk)
+            return _loo_error(left.T, kept, leverages, weight)
 
         return lax.map(error, alphas)
 
@@ -221,13 +228,18 @@ def _where_needed(needed: Bool[Array, " alpha"], f: Callable[[Array], Array], w:
     return lax.map(one, (needed, w))
 
 
-def _loo_error(left: Array, kept: Array, weight: Array) -> Float[Array, " target"]:
+def _loo_error(
+    left: Array, kept: Array, leverages: Array, weight: Array
+) -> Float[Array, " target"]:
     """Return the sum of squared leave-one-out errors, Σ (rᵢ / (1 − hᵢ))², of a linear smoother.
 
-    Its residuals r are `left`, and one minus its leverages, 1 − h, is `kept` (Golub, Heath and
-    Wahba, Technometrics 21, 215, 1979).
+    Its residuals r are `left`. One minus Ridge's leverages is `kept`, from which those of the
+    regression on composition are still to be taken (Golub, Heath and Wahba, Technometrics 21, 215,
+    1979).
     """
-    # A row that is fitted exactly has 1 − h = 0, or less after rounding.
-    floor = jnp.finfo(kept.dtype).eps
-    loo = left / jnp.maximum(kept, floor)[None]
-    return einsum("n,tn->t", weight, loo * loo)
+    # A row that is fitted exactly has 1 − h = 0, or less after rounding. Where composition alone
+    # does that, as for the only molecule of its formula, nothing is left that α could change.
+    eps = jnp.finfo(kept.dtype).eps
+    loo = left / jnp.maximum(kept - leverages, eps)[None]
+    told = jnp.where(1 - leverages > jnp.sqrt(eps), weight, 0)
+    return einsum("n,tn->t", told, loo * loo)

@@ -20,7 +20,7 @@ from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
-from cpdjax.kernel.projection import from_composition, least_squares, regression
+from cpdjax.kernel.projection import from_composition, hat, least_squares, regression
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, r2_score
 
@@ -95,7 +95,8 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
         elements = options.elements or rows.c.shape[1]
         # The projection is the regression that `merge` moves the training rows to: once merged,
         # `train` is about the fitted values, so its second moments are those of the residual.
-        train = merge(blocks, include, regression(options.projection, blocks, include, elements))
+        regress = regression(options.projection, blocks, include, elements)
+        train = merge(blocks, include, regress)
         # R²_comp is always that of least squares, whatever is subtracted from the features.
         composition = from_composition(options.projection, train, held_out.c, elements)
         projected = rows
@@ -104,10 +105,12 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
             # predictions in composition's place it is the same least squares as before.
             projected = with_predicted_composition(train, TrainingRows(rows, others))
             again = moments(*projected, dual=train.dual)
-            train = merge(again, include, least_squares)
+            regress = least_squares
+            train = merge(again, include, regress)
             held_out = held_out._replace(c=projected.c[fold])
         training = TrainingRows(projected, others)
-        return _probe_fold(train, training, held_out, composition, alphas, options)
+        leverages = hat(options.projection, train, regress) if options.loo else None
+        return _probe_fold(train, leverages, training, held_out, composition, alphas, options)
 
     folds = jnp.arange(len(rows.weight))
     return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))
@@ -115,6 +118,7 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
 
 def _probe_fold(
     train: Moments,
+    leverages: Float[Array, "concept concept"] | None,
     training: TrainingRows,
     held_out: Rows,
     composition: Float[Array, "target row"],
@@ -125,6 +129,7 @@ def _probe_fold(
 
     Args:
         train: moments of the training rows about the projection.
+        leverages: the matrix of the projection's leverages; see `projection.hat`.
         training: the training rows, which small α visit once more for accuracy.
         composition: what least squares from composition predicts of the held-out targets.
     """
@@ -133,9 +138,10 @@ def _probe_fold(
     geom = raw if options.projection == "none" else train
     fit = partial(dual if train.dual else primal, loo=options.loo, refine=options.refine)
 
-    def probe(m: Moments) -> _Probed:
+    def probe(kind: tuple[Moments, Array | None]) -> _Probed:
+        m, own = kind
         # The raw variance decides which features are nothing but rounding once projected.
-        residual = Residual.of(m, raw.variance, standardize=options.standardize)
+        residual = Residual.of(m, raw.variance, standardize=options.standardize, hat=own)
         prediction, alpha = fit(residual, m, training, held_out, alphas)
         # Ridge adds the mean of the targets to its predictions; composition's hold it already.
         both = composition[None] + (prediction - residual.mean_y[None, :, None])
@@ -148,7 +154,9 @@ def _probe_fold(
         )
 
     # One compiled body probes the residual and the raw features, one after the other.
-    wanted = (geom, raw) if options.full and geom is not raw else (geom,)
+    none = None if leverages is None else jnp.zeros_like(leverages)
+    residual_and_raw = ((geom, leverages), (raw, none))
+    wanted = residual_and_raw if options.full and geom is not raw else residual_and_raw[:1]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *wanted)
     found = lax.map(probe, stacked, batch_size=options.batch_size)
     return Scores(

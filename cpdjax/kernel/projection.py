@@ -91,6 +91,18 @@ def regression(
     return least_squares
 
 
+def hat(projection: str, train: Moments, fitted: Regression) -> Float[Array, "concept concept"]:
+    """Return the matrix H by which a row's leverage in a regression on concepts is cᵀ H c.
+
+    The row's concepts c are about the mean of the training rows, whose moments are `train`. Where a
+    projection leaves the targets as they are, there is no such leverage, and H is zero.
+    """
+    if projection in ("none", "ridge"):
+        return jnp.zeros_like(train.cc)
+    # Coefficients are linear in the moments CᵀR, so those of unit moments are the map itself.
+    return fitted(train.cc, jnp.eye(len(train.cc), dtype=train.cc.dtype))
+
+
 def least_squares(
     cc: Float[Array, "element element"], cr: Float[Array, "element response"]
 ) -> Float[Array, "element response"]:

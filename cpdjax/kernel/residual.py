@@ -83,9 +83,13 @@ class Residual(NamedTuple):
     trace: Float[Array, ""]
     #: Whether `scale` gives the features unit variance.
     scaled: bool
+    #: The matrix H of the regression's leverages, (c − mean_c)ᵀ H (c − mean_c); None: no leverage.
+    hat: Float[Array, "element element"] | None = None
 
     @classmethod
-    def of(cls, m: Moments, variance: Array, *, standardize: bool) -> Residual:
+    def of(
+        cls, m: Moments, variance: Array, *, standardize: bool, hat: Array | None = None
+    ) -> Residual:
         """Return the residual about the regression that the moments `m` of training rows hold.
 
         A feature drops out, with a scale of 0, when its residual may be nothing but rounding. That
@@ -101,7 +105,16 @@ class Residual(NamedTuple):
         deviation = jnp.sqrt(jnp.where(kept, m.variance, 1)) if standardize else 1
         scale = jnp.where(kept, 1 / deviation, 0).astype(variance.dtype)
         trace = m.n * (m.variance * scale * scale).sum()
-        return cls(m.mean_c, mean_x, mean_y, b_x, b_y, scale, trace, standardize)
+        return cls(m.mean_c, mean_x, mean_y, b_x, b_y, scale, trace, standardize, hat)
+
+    def leverages(self, rows: Rows, n: Float[Array, ""]) -> Float[Array, " row"]:
+        """Return the leverage of every row in the regression, of `n` training rows, on composition.
+
+        It is 1/n from the intercept and more the rarer a composition is.
+        """
+        c = rows.c - self.mean_c[:, None]
+        own = 0 if self.hat is None else (c * matmul(self.hat, c)).sum(0)
+        return (1 / n + own) * rows.weight
 
     def features(self, rows: Rows) -> Float[Array, "feature row"]:
         """Return Zᵀ of any rows, with zeros where a row is padding."""

@@ -31,16 +31,19 @@ def test_a_feature_that_owes_nearly_all_to_composition_still_counts(share):
     np.testing.assert_allclose(found.r2_geom, expected.r2_geom, atol=1e-15 / share + 1e-9)
 
 
-def squared_loo_errors(z, y, alphas):
-    """Σ (yᵢ − ŷᵢ)², ŷᵢ from a Ridge with intercept that has not seen row i, fit by fit."""
+def squared_loo_errors(z, y, alphas, c=None):
+    """Σ (yᵢ − ŷᵢ)², fit by fit: ŷᵢ from composition and a Ridge that have not seen row i.
+
+    Composition is taken from z and y anew, by what least squares finds without the row.
+    """
+    ones = np.ones((len(z), 1)) if c is None else np.column_stack([np.ones(len(z)), c])
     errors = np.zeros(len(alphas))
     for i in range(len(z)):
         rest = np.arange(len(z)) != i
-        mean = z[rest].mean(0)
-        u, s, vt = np.linalg.svd(z[rest] - mean, full_matrices=False)
+        left, own = (a - ones @ np.linalg.lstsq(ones[rest], a[rest], rcond=None)[0] for a in (z, y))
+        u, s, vt = np.linalg.svd(left[rest], full_matrices=False)
         shrunk = s / (s**2 + np.array(alphas)[:, None])
-        predicted = y[rest].mean() + shrunk * (u.T @ y[rest]) @ (vt @ (z[i] - mean))
-        errors += (y[i] - predicted) ** 2
+        errors += (own[i] - shrunk * (u.T @ own[rest]) @ (vt @ left[i])) ** 2
     return errors
 
 
@@ -51,19 +54,19 @@ def test_the_errors_above_are_scikit_learns():
     assert squared_loo_errors(z, y, [0.1])[0] == pytest.approx(left_out.sum(), rel=1e-12)
 
 
-def without_the_intercepts_leverage(z, y, alphas):
-    """The same errors from leverages that forget the 1/n of the intercept."""
+def without_compositions_leverage(z, y, alphas):
+    """The same errors where the projection is held fixed while a row is left out."""
     centred = y - y.mean()
     errors = []
     for alpha in alphas:
-        hat = z @ np.linalg.solve(z.T @ z + alpha * np.eye(z.shape[1]), z.T)
-        errors.append((((centred - hat @ centred) / (1 - np.diag(hat))) ** 2).sum())
+        hat = z @ np.linalg.solve(z.T @ z + alpha * np.eye(z.shape[1]), z.T) + 1 / len(z)
+        errors.append((((centred - (hat @ centred)) / (1 - np.diag(hat))) ** 2).sum())
     return np.array(errors)
 
 
 @pytest.mark.parametrize("features", [5, 30])
 def test_leave_one_out_is_brute_force(features):
-    """Few rows, so that the intercept's 1/n decides between neighbouring α; both forms."""
+    """Few rows, so that composition's leverage decides between neighbouring α; both forms."""
     told_apart = 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -76,10 +79,10 @@ def test_leave_one_out_is_brute_force(features):
             train = ids != fold
             z = oracle.ols(X, C, train)[train]
             z = (z - z.mean(0)) / z.std(0)
-            errors = squared_loo_errors(z, Y[train, 0], LOO_ALPHAS)
+            errors = squared_loo_errors(z, Y[train, 0], LOO_ALPHAS, C[train])
             chosen = LOO_ALPHAS.index(found.alpha_geom[fold, 0, 0])
             assert errors[chosen] == pytest.approx(errors.min(), rel=1e-9)
-            wrong = without_the_intercepts_leverage(z, Y[train, 0], LOO_ALPHAS)
+            wrong = without_compositions_leverage(z, Y[train, 0], LOO_ALPHAS)
             told_apart += errors[wrong.argmin()] > errors.min() * (1 + 1e-6)
     assert told_apart  # the data can tell
 

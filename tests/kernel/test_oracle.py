@@ -269,7 +269,7 @@ def test_the_problems_are_what_they_say(qm9):
 
 
 @pytest.mark.parametrize("build", [plain, fractions, redundant_features, slow(dual)])
-def test_leave_one_out_equals_ridge_cv(qm9, build):
+def test_leave_one_out_equals_the_oracle(qm9, build):
     p = build(qm9)
     found, expected = p.cpd(alphas="loo", predictions=True), p.oracle(LOO_ALPHAS, loo=True)
     for name in ("alpha_geom", "alpha_full"):

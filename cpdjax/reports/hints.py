@@ -1,0 +1,74 @@
+"""Say in one line what makes scores of a sweep unreliable, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+import numpy as np
+import xarray as xr
+
+from cpdjax.sweeps.table import present
+
+#: How many channels a hint names.
+_MOST_NAMED = 3
+
+
+def hints(table: xr.Dataset) -> list[str]:
+    """Return a line for channels that are too wide, and one for folds that failed.
+
+    Both are looked for at the largest size, where scores are best. A channel is too wide where it
+    has more columns than there are training rows: Ridge then fits what it will not find again.
+
+    >>> from cpdjax.sweeps.sweep import sweep
+    >>> made = {"formula": ["CH4", "C2H6", "H2O", "CO2"] * 10, "gap": np.random.rand(40)}
+    >>> wide = sweep({"wide": np.random.rand(40, 50)}, targets=made, repeats=1, alphas=1)
+    >>> hints(wide)[0][:59]
+    'more columns than the 32 training molecules: wide / feature'
+    """
+    loo = bool(np.isnan(table.alpha.values).any())
+    return [line for line in (_wide(table, loo), _failed(table, loo)) if line]
+
+
+def _wide(table: xr.Dataset, loo: bool) -> str:
+    size, folds = int(table["size"][-1]), table.sizes["fold"]
+    rows = int(table.attrs.get("rows", 0)) * size // max(int(table.attrs.get("molecules", 1)), 1)
+    training = (rows or size) * (folds - 1) // folds
+    wide = [
+        f"{model} / {layer} / {irrep} ({count:,})"
+        for model, layer, irrep in present(table)
+        if (count := int(table.n_features.sel(model=model, layer=layer, irrep=irrep))) > training
+    ]
+    if not wide:
+        return ""
+    cure = "take more molecules, or fewer columns (--irreps)"
+    if not loo:
+        cure = f"choose α by leave-one-out (--alphas loo), {cure}"
+    what = "molecules" if training == size * (folds - 1) // folds else "rows"
+    return f"more columns than the {training:,} training {what}: {_named(wide)}; {cure}"
+
+
+def _failed(table: xr.Dataset, loo: bool) -> str:
+    failed = (table.r2_geom.isel(size=-1) < -1).any(("repeat", "fold", "alpha"))
+    found = [
+        f"{model} / {layer} / {irrep} ({', '.join(map(str, targets))})"
+        for model, layer, irrep in present(table)
+        if len(targets := table.target.values[failed.sel(model=model, layer=layer, irrep=irrep)])
+    ]
+    if not found:
+        return ""
+    cure = "take more molecules"
+    if not loo:
+        cure = f"choose α by leave-one-out (--alphas loo), or {cure}"
+    return (
+        f"R² of a fold is below −1: {_named(found)}; held-out molecules lie outside the range of "
+        f"the training molecules: {cure}, and read medians, not means"
+    )
+
+
+def _named(channels: Iterable[str]) -> str:
+    """Return the first names, and how many there are beside them."""
+    names = iter(channels)
+    shown = list(islice(names, _MOST_NAMED))
+    more = sum(1 for _ in names)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
