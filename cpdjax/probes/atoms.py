@@ -24,7 +24,7 @@ def atom_cpd(
     molecule: Shaped[np.ndarray, " atom"],
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,

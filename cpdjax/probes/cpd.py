@@ -33,7 +33,7 @@ def cpd(
     Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,
@@ -59,7 +59,9 @@ def cpd(
         folds: the number of shuffled folds, drawn with `seed`; or the fold id of every molecule
             (`group_folds` makes ids that keep groups whole).
         alphas: one Ridge penalty, a grid of them, or "loo": for each target and fold, the α of
-            `kernel.ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows.
+            `kernel.ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows,
+            of composition and features together, both fitted without the molecule. The paper has
+            1.0, which fails where molecules are few; see the page "Choosing α".
         seed: random seed of the folds.
         predictions: return every molecule's held-out prediction from the residual as well.
         dtype: precision of the arithmetic. By default it is float64, asked for locally (float32 on
@@ -112,7 +114,7 @@ def learning_curve(
     sizes: Sequence[int],
     repeats: int = 5,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
     **choices: Any,

@@ -41,7 +41,7 @@ def equivariant_cpd(
     Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
     dtype: Any = None,

@@ -51,7 +51,7 @@ def ladder(
     rungs: Mapping[str, Float[ArrayLike, "molecule column"]],
     *,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alpha: float | Literal["loo"] = 1.0,
+    alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
     **choices: Any,

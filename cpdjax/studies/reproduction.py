@@ -77,6 +77,7 @@ def reproduce(
     means = {name: as_means(own, structures) for name, own in sums.items()}
     common: dict[str, Any] = {
         "dataset": structures, "repeats": repeats, "seed": seed, "progress": progress,
+        "alphas": 1.0,  # the paper's
     }  # fmt: skip
     table = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
     of_models = [
@@ -154,7 +155,7 @@ def _routes(
             out=out / f"{name}-{how}", **common,
         )  # fmt: skip
     tensors = sweep(
-        {name: features}, layers=layers, targets=TENSORS, probe="equivariant", alphas="loo",
-        out=out / f"{name}-equivariant", **common,
+        {name: features}, layers=layers, targets=TENSORS, probe="equivariant",
+        out=out / f"{name}-equivariant", **{**common, "alphas": "loo"},
     )  # fmt: skip
     return routes(name, ways, tensors)

@@ -104,8 +104,9 @@ class Settings(Choices):
     ] = None
     alphas: Annotated[
         Several[Alpha] | Literal["loo"],
-        "Ridge penalties α, or loo: chosen for each fold and target by leave-one-out.",
-    ] = (1.0,)
+        "Ridge penalties α, or loo: chosen for each fold and target by leave-one-out. Permutations "
+        "take some twenty times as long with loo; bootstrap needs an α of its own.",
+    ] = "loo"
     permutations: Annotated[
         Count, "Permutations behind every p-value, at the largest size; 0: no p-values."
     ] = 0

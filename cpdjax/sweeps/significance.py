@@ -62,7 +62,8 @@ def check(settings: Settings) -> None:
     if settings.bootstrap and settings.alphas == "loo":
         raise InputError(
             "bootstrap needs alphas of its own, got 'loo': leave-one-out sees copies of the "
-            "molecule that it leaves out; permutations work with it"
+            "molecule that it leaves out; name one, such as 1 (--alphas 1); permutations work with "
+            "'loo'"
         )
 
 

@@ -122,8 +122,9 @@ def bootstrap(
         groups: a label for every row; whole groups are drawn, as many from each fold as it has.
             Give them where rows are not independent: the molecules of atoms; or formulas, where
             the folds are `group_folds` and the question is what other formulas would have scored.
-        alphas: one Ridge penalty or a grid. "loo" is refused: the row that it leaves out has
-            copies among the others, and the α that suits copies is too small.
+        alphas: one Ridge penalty or a grid. "loo", which `cpd` has by default, is refused: the row
+            that it leaves out has copies among the others, and the α that suits copies is too
+            small.
         X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`.
 
     Returns:

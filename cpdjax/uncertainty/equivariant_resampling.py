@@ -39,7 +39,7 @@ def equivariant_permutation_test(
     groups: Sequence[object] | np.ndarray | None = None,
     frames: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
     **choices: Any,

@@ -63,7 +63,7 @@ def permutation_test(
     scheme: Literal["residual", "marginal"] = "residual",
     groups: Sequence[object] | np.ndarray | None = None,
     folds: int | Int[np.ndarray, " molecule"] = 5,
-    alphas: float | Sequence[float] | Literal["loo"] = 1.0,
+    alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
     **choices: Any,
@@ -97,7 +97,7 @@ def permutation_test(
         scheme: "residual" or "marginal".
         groups: a label for every molecule, such as `cpdjax.formulas(...)`.
         X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
-            chooses for every permuted target anew, at some twenty times the cost. Whatever the
+            chooses for every permuted target anew, at some twenty times the cost of one α. Whatever the
             projection, "residual" permutes what least squares on the columns of C leaves.
 
     Returns:
