@@ -58,8 +58,9 @@ for command in (
 ):
     app.command()(command if command in _COMPILE_NOTHING else _compiles(command))
 
-_models = typer.Typer(invoke_without_command=True)
+_models = typer.Typer(cls=models.Models, invoke_without_command=True)
 _models.callback()(models.list_models)
+_models.command("show")(models.show_model)
 _models.command()(models.convert)
 app.add_typer(_models, name="models")
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from cpdjax.cli import options
-from cpdjax.cli.terminal import show, show_progress
+from cpdjax.cli.terminal import show, show_progress, takes_json
 
 
+@takes_json
 def check(
     features: options.Features = None,
     models: options.Models = None,

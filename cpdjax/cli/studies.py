@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli.terminal import show, show_progress, takes_json
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
-from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_RANKED, Settings
 
 _INSTALLED = "Names of models, separated by commas; by default all that are installed."
 
 
+@takes_json
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
     models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
@@ -35,6 +33,7 @@ def reproduce(
     Interrupted and started again, it goes on where it stopped.
     """
     from cpdjax.reports import findings
+    from cpdjax.reports.study_tables import findings_table
     from cpdjax.studies import reproduction
 
     found = reproduction.reproduce(
@@ -46,13 +45,10 @@ def reproduce(
         seed=seed,
         progress=show_progress(),
     )
-    table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
-    for line in found.findings:
-        cells = (line.name, line.paper, line.ours, line.verdict)
-        table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
-    show(table, saved=findings.save(found, out))
+    show(findings_table(found), saved=findings.save(found, out))
 
 
+@takes_json
 def recommend(
     path: Annotated[
         Path | None, typer.Argument(help="Results of a sweep, of `reproduce` or of this command.")
@@ -80,10 +76,11 @@ def recommend(
     new sweeps with mean and sum pooling. Channels are ranked by the lower end of the 95 % interval
     of R²_geom.
     """
+    from cpdjax.reports.study_tables import recommendation_table
     from cpdjax.studies import recommendation
 
     if dataset is None:
-        tables = recommendation.load(path or Path("cpdjax-reproduction"))
+        tables = recommendation.load(path or recommendation.REPRODUCTION)
     elif path is not None:
         raise InputError("saved results or --dataset: give one of them")
     else:
@@ -99,10 +96,4 @@ def recommend(
             progress=show_progress(),
         )
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
-    for name in names:
-        choices = recommendation.recommend(tables, name, most)
-        table = Table(*recommendation.HEAD, title=for_terminal(name), box=SIMPLE_HEAD)
-        for choice in choices:
-            table.add_row(*map(for_terminal, choice.cells))
-        show(table)
-        put(recommendation.advice(choices, name))
+    show(recommendation_table(tables, names, most))

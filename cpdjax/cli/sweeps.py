@@ -9,7 +9,7 @@ import typer
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.terminal import console, folder_of, show, show_progress
+from cpdjax.cli.terminal import folder_of, show, show_progress, takes_json
 from cpdjax.configuration import checked, read_toml
 from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+@takes_json
 @options.takes_processes
 @options.takes_settings(Config)
 def sweep(
@@ -49,6 +50,7 @@ def sweep(
         show(saved=_saved(table, chosen.out, chosen.format))
 
 
+@takes_json
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps of different features.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
@@ -68,6 +70,7 @@ def merge(
     show(saved=[out / path.name for path in saved])
 
 
+@takes_json
 def report(
     path: options.Results,
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
@@ -81,6 +84,7 @@ def report(
     show(saved=score_figures.save_figures(table, out or folder_of(path)))
 
 
+@takes_json
 def compare(
     path: options.Results,
     target: Annotated[
@@ -107,6 +111,7 @@ def compare(
     show(significance.differences_table(found), saved=saved)
 
 
+@takes_json
 def ladder(
     model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
     dataset: Annotated[
@@ -147,7 +152,8 @@ def ladder(
         seed=seed,
     )
     title = f"{features.model} / {last}, {len(structures):,} molecules"
-    show(text_table(found, list(predicted.by_name), title))
+    units = [predicted.units[name] for name in predicted.by_name]
+    show(text_table(found, list(predicted.by_name), title, units))
 
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
@@ -167,5 +173,4 @@ def _show(table: xr.Dataset) -> None:
     """Print the table of scores, and that of their uncertainty."""
     from cpdjax.reports import scores, significance
 
-    width = console().width
-    show(scores.text_table(table, width), significance.uncertainty_table(table, width))
+    show(scores.text_table(table), significance.uncertainty_table(table))

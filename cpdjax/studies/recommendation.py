@@ -19,7 +19,7 @@ import xarray as xr
 from cpdjax import models
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.features import Features, as_means
 from cpdjax.features.sources import collect
 from cpdjax.files import remove
@@ -36,6 +36,8 @@ from cpdjax.uncertainty.comparison import Estimate
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms per molecule")
 
+#: Where the command `reproduce` writes by default, and `recommend` reads.
+REPRODUCTION = Path("cpdjax-reproduction")
 _FILES = ("results.zarr", "sum.zarr")
 
 
@@ -65,7 +67,8 @@ class Choice:
         place = ", ".join((self.model, self.layer, self.irrep, self.pool))
         measured = np.isfinite(self.milliseconds)
         cost = f", {self.milliseconds:.3g} ms per molecule" if measured else ""
-        return f"{place}: R²_geom {self.r2_geom} from {self.features} features{cost}"
+        columns = f"{self.features} feature{'' if self.features == 1 else 's'}"
+        return f"{place}: R²_geom {self.r2_geom} from {columns}{cost}"
 
 
 def installed() -> tuple[str, ...]:
@@ -77,7 +80,7 @@ def installed() -> tuple[str, ...]:
 
 
 def recommend(
-    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int = MOST_RANKED
+    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int | None = MOST_RANKED
 ) -> list[Choice]:
     """Return the channels with the most accessible geometric information, best first.
 
@@ -88,7 +91,7 @@ def recommend(
         tables: results of `cpdjax.sweep`, or a table for each pooling, as `survey` returns and
             `load` reads them. Models without pooling are in the first table only.
         target: a target of the tables.
-        most: the largest number of channels to return.
+        most: the largest number of channels to return; None: all.
 
     Raises:
         UnknownNameError: the tables have no such target.
@@ -105,6 +108,11 @@ def recommend(
                 Choice(model, layer, irrep, pools.get(model, "unknown"), features, score, cost)
             )
     return sorted(choices, key=lambda c: -np.nan_to_num(c.r2_geom.low, nan=-np.inf))[:most]
+
+
+def certain(choices: Sequence[Choice]) -> list[Choice]:
+    """Return the channels whose interval lies above zero: those that can be recommended."""
+    return [choice for choice in choices if choice.r2_geom.low > 0]
 
 
 def advice(choices: Sequence[Choice], target: str) -> str:
@@ -237,8 +245,13 @@ def load(path: str | Path) -> list[xr.Dataset]:
     """Read the tables in a folder of `survey`, `reproduce` or a sweep, or the table of one file.
 
     Raises:
-        FileError: as in `results.load`.
+        FileError: as in `results.load`; where `reproduce` would have written, the error says so.
     """
+    if Path(path) == REPRODUCTION and not (REPRODUCTION / _FILES[0]).exists():
+        raise FileError(
+            f"no results at {path}: run `cpdjax reproduce` first, or name the folder of a sweep, "
+            "or give molecules of your own with --dataset"
+        )
     of_sums = Path(path) / _FILES[1]
     return [results.load(path), *([results.load(of_sums)] if of_sums.exists() else [])]
 

@@ -126,9 +126,9 @@ class Settings(Choices):
     ] = 0
     adjust: Annotated[
         Literal["holm", "bh", "max-t"],
-        "How p-values are adjusted for all channels and targets: holm, bh (Benjamini-Hochberg) or "
-        "max-t.",
-    ] = "holm"
+        "How p-values are adjusted for all channels and targets: max-t (Westfall-Young), holm or "
+        "bh (Benjamini-Hochberg).",
+    ] = "max-t"
     seed: Annotated[
         Annotated[int, _Number, Field(ge=0, le=MOST_SEED)],
         "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",

@@ -120,6 +120,7 @@ def _swept(
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
     kind = KINDS[chosen.probe]
+    significance.check_attainable(chosen, predicted)
     layout = _layout(chosen, predicted)  # before models run, which may take hours
     collected = collect(
         features,
@@ -133,6 +134,7 @@ def _swept(
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
+    significance.check_attainable(chosen, predicted, found)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(chosen, predicted, found)
     with processes.leader_first():
