@@ -44,6 +44,8 @@ def uncertainty_table(table: xr.Dataset) -> Sheet | None:
 def differences_table(found: pd.DataFrame) -> Sheet:
     """Return a table with a row for each difference of `cpdjax.differences`."""
     paired = "bootstrap_low" in found
+    if "layer" not in found:  # differences of a user's own
+        found = found.assign(layer="", reference_layer="")
     # What all rows of a group share stands above them: the reference, or the first of each pair.
     one = found["reference"].nunique() == 1
     ours, theirs = ("name", "group") if one else ("group", "name")

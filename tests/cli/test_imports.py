@@ -36,7 +36,7 @@ def started(*arguments):
     ("arguments", "words", "seconds"),
     [
         (["--help"], "sweep", 1.5),
-        (["models"], "1008x0e", 2.0),
+        (["models", "--layers"], "1008x0e", 2.0),
         (["sweep", "--help"], "--alphas", 1.5),
         (["models", "convert", "--help"], "--head", 1.5),
     ],
