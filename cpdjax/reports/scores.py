@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from cpdjax.reports.sheet import Column, Sheet
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import bounded_text
 from cpdjax.sweeps.table import OWN, present
+
+#: Model, layer and irrep of a channel.
+Names = tuple[str, str, str]
 
 _STAR = "* R² of a fold is below -1: held-out molecules are outside the training range"
 
@@ -68,20 +72,32 @@ def text_table(table: xr.Dataset) -> Sheet:
     """Return a table of R²_geom at the largest size: a row for each channel, the best model first.
 
     Models are in order of their best channel's median over targets, and the channels of a model in
-    the order in which the data pass them. Few channels have their quartiles beside the median.
+    the order in which the data pass them. Few channels have their quartiles beside the median,
+    unless that is too much for a terminal.
     """
     scores = summary(table).isel(size=-1)
-    channels = list(present(table))
-    with_quartiles = len(channels) <= MOST_WITH_QUARTILES
-    targets = targets_of(table)
-    columns = [*channel_columns(channels), *([] if with_quartiles else [Column("features")])]
+    ordered = best_first(list(present(table)), scores)
+    medians = _text_table(table, scores, ordered, with_quartiles=False)
+    if len(ordered) > MOST_WITH_QUARTILES:
+        return medians
+    note = "Quartiles: in a wider terminal, in a pipe, and with --json."
+    whole = _text_table(table, scores, ordered, with_quartiles=True)
+    return replace(whole, brief=replace(medians, notes=(*medians.notes, note)))
+
+
+def _text_table(
+    table: xr.Dataset, scores: xr.Dataset, ordered: Sequence[Names], with_quartiles: bool
+) -> Sheet:
+    """Return the table of channels in order, with or without quartiles."""
+    targets, known = targets_of(table), list(present(table))
+    columns = [*channel_columns(ordered), *([] if with_quartiles else [Column("features")])]
     columns += [Column(target_text(*target)) for target in targets]
     texts = [_texts(scores.isel(target=t), with_quartiles) for t in range(len(targets))]
     composition = [bounded_text(value) for value in scores.r2_comp.values]
     rows = [["composition alone", "R²_comp", "", *[""] * (not with_quartiles), *composition]]
     records = []
-    for channel in best_first(channels, scores):
-        i = channels.index(channel)
+    for channel in ordered:
+        i = known.index(channel)
         counted = [] if with_quartiles else [f"{_count(table, channel):,}"]
         rows.append([*channel, *counted, *(cells[i] for cells in texts)])
         records += [_record(table, scores, channel, i, t) for t in range(len(targets))]
@@ -97,16 +113,14 @@ def targets_of(table: xr.Dataset) -> list[tuple[str, str]]:
     return [(str(t), str(u)) for t, u in zip(table.target.values, units, strict=True)]
 
 
-def channel_columns(channels: Sequence[tuple[str, str, str]]) -> list[Column]:
+def channel_columns(channels: Sequence[Names]) -> list[Column]:
     """Return columns of model, layer and irrep; models with several channels stand above them."""
     several = len({model for model, _, _ in channels}) < len(channels)
     kinds = ("group" if several else "name", "name", "name")
     return [Column(name, kind) for name, kind in zip(OWN, kinds, strict=True)]
 
 
-def best_first(
-    channels: Sequence[tuple[str, str, str]], scores: xr.Dataset
-) -> list[tuple[str, str, str]]:
+def best_first(channels: Sequence[Names], scores: xr.Dataset) -> list[Names]:
     """Return channels in order: models by their best one, those of each model as they are.
 
     Scores are medians over targets of what `summary` returns at one size.
@@ -131,12 +145,12 @@ def _texts(scores: xr.Dataset, with_quartiles: bool) -> list[str]:
     return [cell if cell.endswith("*") or not starred else f"{cell} " for cell in cells]
 
 
-def _count(table: xr.Dataset, channel: tuple[str, str, str]) -> int:
+def _count(table: xr.Dataset, channel: Names) -> int:
     return int(table.n_features.sel(dict(zip(OWN, channel, strict=True))))
 
 
 def _record(
-    table: xr.Dataset, scores: xr.Dataset, channel: tuple[str, str, str], i: int, t: int
+    table: xr.Dataset, scores: xr.Dataset, channel: Names, i: int, t: int
 ) -> dict[str, Any]:
     """Return the numbers of one channel and target."""
     one = scores.isel(channel=i, target=t)

@@ -60,6 +60,8 @@ class Sheet:
     records: Sequence[Mapping[str, Any]]
     """The numbers behind the rows, for JSON."""
     notes: Sequence[str] = ()
+    brief: Sheet | None = None
+    """What a terminal shows in its place where this one would have to be parted."""
     heading: str = ""
     """How the cells of groups make the line above their rows; by default with commas between."""
 
@@ -73,19 +75,22 @@ class Sheet:
         return {"title": self.title, "notes": list(self.notes), "rows": rows}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the title, the parts of the table, and the notes."""
+        """Yield the title, the table or its parts, and the notes."""
+        inset = _INSET if any(column.kind == "group" for column in self.columns) else 0
+        parts = _fitting(self, options.max_width - inset)
+        if options.is_terminal and self.brief and len(parts) != 1:
+            yield self.brief
+            return
         if self.title:
             yield for_terminal(self.title, "bold", MOST_OF_A_SENTENCE)
         if not options.is_terminal:
             yield self._wide()
+        elif not parts:
+            yield from self._stacked()
         else:
-            inset = _INSET if any(column.kind == "group" for column in self.columns) else 0
-            parts = _fitting(self, options.max_width - inset)
             for i, part in enumerate(parts):
                 yield from [Text()] if i else []
                 yield from self._table(part, inset)
-            if not parts:
-                yield from self._stacked()
         for note in self.notes:
             yield for_terminal(note, "dim", MOST_OF_A_SENTENCE)
         yield Text()
@@ -138,7 +143,7 @@ def _fitting(sheet: Sheet, width: int) -> list[_Part]:
     """Return the parts in which a table fits a width; none where no number fits beside the names.
 
     What is tried first is what looks best: all columns, all of them closer together, words wrapped,
-    and numbers parted among several tables.
+    and numbers parted among as few tables as possible.
     """
     columns = sheet.columns
     shown = [i for i, column in enumerate(columns) if column.kind != "group"]
@@ -149,11 +154,8 @@ def _fitting(sheet: Sheet, width: int) -> list[_Part]:
     wrapped = _wrapped(columns, shown, natural, width - 2 * (len(shown) - 1))
     if wrapped:
         return [_Part(shown, wrapped, 2)]
-    for gap in (2, 1):
-        parts = _parted(columns, shown, natural, width, gap)
-        if parts:
-            return parts
-    return []
+    ways = (_parted(columns, shown, natural, width, gap) for gap in (2, 1))
+    return min(filter(None, ways), key=len, default=[])
 
 
 def _wrapped(

@@ -77,7 +77,7 @@ def check_attainable(
 ) -> None:
     """Raise InputError where Holm or Benjamini-Hochberg can give no p-value of 0.05 or less.
 
-    Before there are channels, each target counts once. max-T reaches 1 / (1 + P) whatever is
+    Before features are extracted, each target counts once. max-T reaches 1 / (1 + P) whatever is
     probed, and the table says so.
     """
     if not settings.permutations or settings.adjust == "max-t":
@@ -88,11 +88,12 @@ def check_attainable(
         scores = sum(columns.count(channel.components) for channel in channels)
     least = smallest(settings.adjust, scores, settings.permutations)
     if least > LEVEL:
+        more = " (more with several channels)" if channels is None else ""
         raise InputError(
-            f"{settings.permutations:,} permutations of {scores:,} scores adjusted by "
-            f"{settings.adjust} give p = {least:.2g} at least: take "
-            f"{needed(settings.adjust, scores):,} permutations to reach {LEVEL:g}, or adjust by "
-            f"max-t, which needs {needed('max-t', scores)}"
+            f"{settings.permutations:,} permutations and {scores:,} scores{more} give p-values of "
+            f"{least:.2g} at least when adjusted by {settings.adjust}: to reach {LEVEL:g}, take "
+            f"{needed(settings.adjust, scores):,} permutations{more}, or adjust by max-t, which "
+            f"needs {needed('max-t', scores)}"
         )
 
 
