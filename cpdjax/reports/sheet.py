@@ -151,26 +151,28 @@ def _fitting(sheet: Sheet, width: int) -> list[_Part]:
     for gap in (2, 1):
         if sum(natural[i] + gap for i in shown) - gap <= width:
             return [_Part(shown, [natural[i] for i in shown], gap)]
-    wrapped = _wrapped(columns, shown, natural, width - 2 * (len(shown) - 1))
+    wrapped = _wrapped(sheet, shown, natural, width - 2 * (len(shown) - 1))
     if wrapped:
         return [_Part(shown, wrapped, 2)]
     ways = (_parted(columns, shown, natural, width, gap) for gap in (2, 1))
     return min(filter(None, ways), key=len, default=[])
 
 
-def _wrapped(
-    columns: Sequence[Column], shown: Sequence[int], natural: Sequence[int], room: int
-) -> list[int]:
-    """Return widths at which all fit as words are wrapped; nothing where they would be narrow."""
-    words = sorted((i for i in shown if columns[i].kind == "words"), key=natural.__getitem__)
+def _wrapped(sheet: Sheet, shown: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Return widths at which all fit as words are wrapped; nothing where they would be narrow.
+
+    Columns of words share what the others leave, each by how much there is to read in it.
+    """
+    words = sorted((i for i in shown if sheet.columns[i].kind == "words"), key=natural.__getitem__)
+    amount = {i: 1 + sum(len(row[i]) for row in sheet.rows) for i in words}
     left = room - sum(natural[i] for i in shown if i not in words)
     widths = list(natural)
-    for count, i in zip(range(len(words), 0, -1), words, strict=True):
-        widths[i] = min(natural[i], left // count)
+    for i in words:
+        share = left * amount[i] // sum(amount.values())
+        widths[i] = min(natural[i], max(share, _NARROW))
         left -= widths[i]
-        if widths[i] < min(natural[i], _NARROW):
-            return []
-    return [widths[i] for i in shown] if words else []
+        del amount[i]
+    return [widths[i] for i in shown] if words and left >= 0 else []
 
 
 def _parted(
