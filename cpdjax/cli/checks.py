@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from cpdjax.cli import options
-from cpdjax.cli.terminal import show, show_progress
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import show
+from cpdjax.progress import expect, stage
 
 
 def check(
@@ -35,6 +37,7 @@ def check(
     from cpdjax.checks.suite import DEFAULT_FEATURES, run
     from cpdjax.reports import checks
 
+    expect(1)
     names = [*(features or ()), *(options.listed(models) or ())] or [DEFAULT_FEATURES]
     found = run(
         names,
@@ -48,5 +51,8 @@ def check(
         nonlinear=nonlinear,
         progress=show_progress(),
     )
-    show(checks.table(found), saved=checks.save(found, out))
+    show(checks.table(found))  # before figures are drawn, which takes a while
+    with stage("figures"):
+        saved = checks.save(found, out)
+    show(saved=saved)
     return 0 if found.passed else 1

@@ -14,7 +14,8 @@ import cpdjax
 from cpdjax import models
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import put, show
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
@@ -53,7 +54,7 @@ def convert(
 
 @options.takes_processes
 def extract(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
     n: Annotated[

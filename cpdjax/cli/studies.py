@@ -11,9 +11,11 @@ from rich.table import Table
 
 from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import put, show
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
+from cpdjax.progress import expect, stage
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_RANKED, Settings
 
@@ -37,6 +39,7 @@ def reproduce(
     from cpdjax.reports import findings
     from cpdjax.studies import reproduction
 
+    expect(1)
     found = reproduction.reproduce(
         out,
         options.listed(models),
@@ -50,7 +53,10 @@ def reproduce(
     for line in found.findings:
         cells = (line.name, line.paper, line.ours, line.verdict)
         table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
-    show(table, saved=findings.save(found, out))
+    show(table)
+    with stage("report and figures"):
+        saved = findings.save(found, out)
+    show(saved=saved)
 
 
 def recommend(

@@ -16,6 +16,7 @@ from rich.console import Console
 from cpdjax import checksums
 from cpdjax.characters import printable, stand_in
 from cpdjax.errors import FileError
+from cpdjax.progress import paused
 
 #: Columns of a table that goes to a file or a pipe. Rich would take these for 80 columns wide and
 #: cut the table short.
@@ -39,34 +40,37 @@ def console() -> Console:
     return Console(width=None if _is_terminal(sys.stdout) else PIPE_WIDTH)
 
 
-def show_progress() -> bool:
-    """Return whether somebody watches: standard error is a terminal."""
-    return _is_terminal(sys.stderr)
-
-
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
     """Print tables, then the paths of files that were written; keep their checksums."""
-    for table in tables:
-        if table is not None:
-            console().print(table)
     paths = list(saved)
+    with paused():
+        for table in tables:
+            if table is not None:
+                console().print(table)
+        for path in paths:
+            put(f"saved {path}")
     for folder in dict.fromkeys(path.parent for path in paths):
         try:
             checksums.add(folder, [path for path in paths if path.parent == folder])
         except FileError as error:  # damaged, or somebody else's
             warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
-    for path in paths:
-        put(f"saved {path}")
 
 
 def put(text: str) -> None:
     """Print one line on standard output."""
-    print(printable(text))
+    with paused():
+        print(printable(text))
+
+
+def put_lines(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    for line in text.splitlines():
+        put(line)
 
 
 def say(message: str) -> None:
     """Print one line on standard error, if anybody still reads it."""
-    with suppress(OSError):
+    with paused(), suppress(OSError):
         print(f"cpdjax: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 

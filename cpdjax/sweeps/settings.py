@@ -100,7 +100,7 @@ class Settings(Choices):
     folds: Annotated[Count, Field(ge=2), "Folds of the cross-validation."] = 5
     group_by: Annotated[
         Literal["formula"] | None,
-        "formula: training and held-out molecules share no formula.",
+        "formula: training and held-out molecules share no formula; by default folds are random.",
     ] = None
     alphas: Annotated[
         Several[Alpha] | Literal["loo"],
@@ -116,8 +116,8 @@ class Settings(Choices):
     ] = "residual"
     permute_within: Annotated[
         Literal["formula"] | None,
-        "formula: only molecules of one formula change places. Atoms always change places within "
-        "their molecule and element only.",
+        "formula: only molecules of one formula change places; by default any two do. Atoms "
+        "always change places within their molecule and element only.",
     ] = None
     bootstrap: Annotated[
         Count,
