@@ -20,15 +20,24 @@ def check(
     targets: options.Targets = None,
     n: options.Molecules = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers, separated by commas; by default the last.")
+        str | None,
+        typer.Option(
+            help="Layers, separated by commas; by default the last.", rich_help_panel=options.DATA
+        ),
     ] = None,
     folds: options.Folds = 5,
     alpha: options.Penalty = "1.0",
     seed: options.Seed = 0,
     nonlinear: Annotated[
-        bool, typer.Option(help="Run nonlinear probes as well, which takes minutes.")
+        bool,
+        typer.Option(
+            help="Run nonlinear probes as well, which takes minutes.",
+            rich_help_panel=options.PROBE,
+        ),
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-checks"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the page.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-checks"),
 ) -> int:
     """Check the method four ways on features; without arguments, ANI-2x's AEV on QM9.
 

@@ -124,7 +124,9 @@ def _display(stages: Stages) -> Display:
     from cpdjax.progress.notebook import Cell
     from cpdjax.progress.terminal import Rows
 
-    if Console().is_jupyter:
+    console = Console(stderr=True)
+    if console.is_jupyter:
         return Cell(stages)
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    return Rows(stages) if watched and not Console().is_dumb_terminal else Lines(stages)
+    # Rich may be told to take a pipe for a terminal, so that colours get through.
+    watched = sys.stderr is not None and sys.stderr.isatty() and not console.is_dumb_terminal
+    return Rows(stages, console) if watched else Lines(stages)

@@ -17,9 +17,8 @@ _BAR, _COUNTS = 12, 24  # columns
 class Rows:
     """Draw the whole and the current stage, each with a bar, several times a second."""
 
-    def __init__(self, stages: Stages, console: Console | None = None):
-        self._stages = stages
-        self._console = console or Console(stderr=True)
+    def __init__(self, stages: Stages, console: Console):
+        self._stages, self._console = stages, console
         self._live: Live | None = None
 
     @property
