@@ -181,7 +181,7 @@ def train(
     held_out: Annotated[
         int | None,
         typer.Option(
-            help="Molecules that are held out, to be probed later; by default 4,000.",
+            help="Molecules that are held out, to be probed later; by default 10,000.",
             rich_help_panel=options.DATA,
         ),
     ] = None,
