@@ -105,11 +105,8 @@ def schema_of(model: type) -> dict[str, Any]:
         if field.get("default") is not None:
             told["default"] = field["default"]
         kinds = [{k: v for k, v in kind.items() if k not in ("default", "title")} for kind in kinds]
-        for array in [kind for kind in kinds if kind.get("type") == "array"]:
-            for bound in ("min", "max"):  # Pydantic takes bounds behind a validator for a text's
-                if f"{bound}Length" in array:
-                    array[f"{bound}Items"] = array.pop(f"{bound}Length")
-            kinds.append(array["items"])  # an item stands for a list of one
+        items = [kind["items"] for kind in kinds if kind.get("type") == "array"]
+        kinds += [item for item in items if item not in kinds]  # which stands for a list of one
         found["properties"][name] = {**told, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}
     return {"$schema": "http://json-schema.org/draft-07/schema#", **found}
 

@@ -254,7 +254,7 @@ def test_a_terminal_shows_the_stages_of_nested_calls_and_is_clean_at_the_end(mon
 def test_what_is_written_meanwhile_stands_above_the_rows(monkeypatch):
     terminal = watched(monkeypatch)
     with progress.shown(True), progress.stage("probing"):
-        with progress.paused():
+        with progress.paused(), progress.paused():  # one that calls another
             terminal.write("<a table>")
         showing._now[1]._live.refresh()
     before, after = terminal.getvalue().split("<a table>")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
+from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
@@ -86,6 +88,11 @@ def _shows_progress(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _explained(command: Callable[..., Any]) -> dict[str, Any]:
+    """Return what the help of a command says beside its options; its lines end where they must."""
+    return {"help": re.sub(r"(?<!\n)\n(?!\n)", " ", getdoc(command) or ""), "epilog": _EPILOG}
+
+
 _PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Scores": (sweeps.sweep, sweeps.merge, sweeps.report, sweeps.compare, sweeps.ladder),
     "Findings": (checks.check, studies.reproduce, studies.recommend),
@@ -93,14 +100,14 @@ _PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Files": (verify,),
 }
 _COMPILE_NOTHING = (sweeps.report, sweeps.compare, verify)
-_models = typer.Typer(invoke_without_command=True, epilog=_EPILOG)
+_models = typer.Typer(invoke_without_command=True, **_explained(models.list_models))
 _models.callback()(messages.takes_messages(models.list_models))
-_models.command(epilog=_EPILOG)(messages.takes_messages(models.convert))
+_models.command(**_explained(models.convert))(messages.takes_messages(models.convert))
 for panel, commands in _PANELS.items():
     for command in commands:
         runs = command if command in _COMPILE_NOTHING else _compiles(command)
         runs = messages.takes_messages(_shows_progress(runs))
-        app.command(rich_help_panel=panel, epilog=_EPILOG)(runs)
+        app.command(rich_help_panel=panel, **_explained(command))(runs)
 app.add_typer(_models, name="models", rich_help_panel="Models and features")
 
 

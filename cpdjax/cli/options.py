@@ -121,7 +121,8 @@ Seed = Annotated[
 Targets = Annotated[
     str | None,
     typer.Option(
-        help="Names of targets, separated by commas, or a CSV or Parquet file.",
+        help="Names of targets, separated by commas, or a CSV or Parquet file; by default those of "
+        "the data.",
         rich_help_panel=DATA,
         autocompletion=completion.targets,
     ),

@@ -28,6 +28,7 @@ class Display(Protocol):
 
 _now: tuple[Stages, Display] | None = None
 _pausing = threading.RLock()
+_away = False
 
 
 @contextmanager
@@ -93,15 +94,19 @@ def count(total: int, done: int = 0) -> Stage:
 @contextmanager
 def paused() -> Iterator[None]:
     """Take the display away while the block writes to the same terminal, from any thread."""
+    global _away
     with _pausing:
-        display = _now[1] if _now is not None else None
-        if display is not None:
-            display.pause()
+        display = None if _now is None or _away else _now[1]
+        if display is None:  # nothing is shown, or a caller has taken it away
+            yield
+            return
+        _away = True
+        display.pause()
         try:
             yield
         finally:
-            if display is not None:
-                display.resume()
+            _away = False
+            display.resume()
 
 
 def erased() -> str:
