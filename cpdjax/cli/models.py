@@ -13,14 +13,18 @@ from typer.core import TyperGroup
 import cpdjax
 from cpdjax import models
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
-from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress, takes_json
+from cpdjax.cli import completion, options
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import put, show, takes_json
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
 from cpdjax.models.weights.wheels import INSTALL
 from cpdjax.processes import ALONE, Team
+from cpdjax.progress import expect, stage
 from cpdjax.reports.sheet import Column, Sheet
+
+_TRAINING = "Training"
 
 
 class Models(TyperGroup):
@@ -73,29 +77,61 @@ def convert(
 
 @options.takes_processes
 def extract(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
-    out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
+    out: Annotated[
+        Path, typer.Option(help="The Zarr store to write.", rich_help_panel=options.OUTPUT)
+    ],
     n: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_ROWS, help="Molecules drawn from QM9; by default all."),
+        typer.Option(
+            min=1,
+            max=MOST_ROWS,
+            help="Molecules drawn from QM9; by default all.",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Random seed of the molecules drawn.")
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_SEED,
+            help="Random seed of the molecules drawn.",
+            rich_help_panel=options.DATA,
+        ),
     ] = 0,
     layers: options.Layers = None,
     pool: Annotated[
-        str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
+        str,
+        typer.Option(
+            help="mean or sum over atoms, or atom: a row for each atom.",
+            rich_help_panel=options.PREPARATION,
+            autocompletion=completion.one_of(("mean", "sum", "atom")),
+        ),
     ] = "mean",
     invariants: Annotated[
         str | None,
         typer.Option(
-            help="Make scalars at once: pool-then-norm, norm-then-pool or power-spectrum."
+            help="Make scalars at once: pool-then-norm, norm-then-pool or power-spectrum; by "
+            "default layers keep their irreps.",
+            rich_help_panel=options.PREPARATION,
         ),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float64 or float32; by default float64 wherever the device has it.",
+            rich_help_panel=options.PREPARATION,
+        ),
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_COPIES,
+            help="Molecules in one batch; by default as many as suit the device's memory.",
+            rich_help_panel=options.PREPARATION,
+        ),
     ] = None,
     team: Team = ALONE,
 ) -> None:
@@ -108,7 +144,9 @@ def extract(
     draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": zoo.qm9_probe}.get(dataset)
     if n is not None and draw is None:
         raise InputError("--n draws molecules from QM9; a file is taken whole")
-    structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
+    expect(2)
+    with stage("data"):
+        structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
     seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)
@@ -132,25 +170,69 @@ def train(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file of a recipe, or a run's config.json.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="An architecture, such as painn.")] = None,
-    target: Annotated[str | None, typer.Option(help="A target, such as gap or energy.")] = None,
-    dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
-    train: Annotated[int | None, typer.Option(help="Training molecules.")] = None,
-    validation: Annotated[int | None, typer.Option(help="Validation molecules.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="An architecture, such as painn.", autocompletion=completion.architectures
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="A target, such as gap or energy.",
+            rich_help_panel=options.DATA,
+            autocompletion=completion.targets,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help='"qm9" or a file that ASE reads; by default qm9.', rich_help_panel=options.DATA
+        ),
+    ] = None,
+    train: Annotated[
+        int | None,
+        typer.Option(help="Training molecules; by default 20,000.", rich_help_panel=options.DATA),
+    ] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(help="Validation molecules; by default 2,000.", rich_help_panel=options.DATA),
+    ] = None,
     held_out: Annotated[
-        int | None, typer.Option(help="Molecules that are held out, to be probed later.")
+        int | None,
+        typer.Option(
+            help="Molecules that are held out, to be probed later; by default 10,000.",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     probe: Annotated[
         int | None, typer.Option(help="The former name of --held-out.", hidden=True)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Batch size, in molecules.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs; by default 5.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Batch size, in molecules; by default 32.", rich_help_panel=_TRAINING),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate; by default the architecture's.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed of the weights and of the molecules' order.")
+        int | None,
+        typer.Option(
+            help="Random seed of the weights and of the molecules' order; by default 0.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; by default its name.")
+        Path | None,
+        typer.Option(
+            help="Folder of the run; by default its name.", rich_help_panel=options.OUTPUT
+        ),
     ] = None,
 ) -> None:
     """Train an architecture on one target; the folder is a model's name from then on.
@@ -181,7 +263,9 @@ def train(
         }
     )
     qm9 = chosen.dataset == "qm9"
-    structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
+    expect(2)
+    with stage("data"):
+        structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
     folder = out or Path(chosen.name)
     encoder = training.train(chosen, structures, folder, progress=show_progress())
     for fact, value in zoo.card(folder).items():

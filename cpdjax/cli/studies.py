@@ -8,22 +8,37 @@ from typing import Annotated
 import typer
 
 from cpdjax.bounds import MOST_COPIES
-from cpdjax.cli import options
-from cpdjax.cli.terminal import show, show_progress, takes_json
+from cpdjax.cli import completion, options
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import show, takes_json
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
+from cpdjax.progress import expect, stage
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_RANKED, Settings
 
-_INSTALLED = "Names of models, separated by commas; by default all that are installed."
+_Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of models, separated by commas; by default all that are installed.",
+        rich_help_panel=options.DATA,
+        autocompletion=completion.models,
+    ),
+]
 
 
 @takes_json
 def reproduce(
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
-    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the report.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-reproduction"),
+    models: _Models = None,
     n: options.Molecules = DEFAULT_MOLECULES,
     sizes: Annotated[
-        str | None, typer.Option(help="Numbers of molecules, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Numbers of molecules, separated by commas; by default 50 to 2,000.",
+            rich_help_panel=options.PROBE,
+        ),
     ] = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
@@ -36,6 +51,7 @@ def reproduce(
     from cpdjax.reports.study_tables import findings_table
     from cpdjax.studies import reproduction
 
+    expect(1)
     found = reproduction.reproduce(
         out,
         options.listed(models),
@@ -45,7 +61,10 @@ def reproduce(
         seed=seed,
         progress=show_progress(),
     )
-    show(findings_table(found), saved=findings.save(found, out))
+    show(findings_table(found))
+    with stage("report and figures"):
+        saved = findings.save(found, out)
+    show(saved=saved)
 
 
 @takes_json
@@ -56,19 +75,25 @@ def recommend(
     target: Annotated[str | None, typer.Option(help="The target; by default each.")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help='Molecules of your own, or "qm9", "qm9-probe"; these are swept anew.'),
+        typer.Option(
+            help='Molecules of your own, or "qm9", "qm9-probe"; these are swept anew.',
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     targets: options.Targets = None,
-    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    models: _Models = None,
     n: options.Molecules = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
     most: Annotated[
-        int, typer.Option(min=1, max=MOST_COPIES, help="Rows of the table.")
+        int,
+        typer.Option(
+            min=1, max=MOST_COPIES, help="Rows of the table.", rich_help_panel=options.OUTPUT
+        ),
     ] = MOST_RANKED,
-    out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
-        "cpdjax-recommendation"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of new results.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-recommendation"),
 ) -> None:
     """Say which encoder, layer, irrep and pooling gives the most accessible geometric information.
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from cpdjax import checksums
 from cpdjax.characters import printable, stand_in
 from cpdjax.errors import FileError
+from cpdjax.progress import paused
 
 #: Columns of a file or a pipe, which have no end. Rich would take them for 80 columns wide.
 _ENDLESS = 100_000
@@ -61,7 +62,8 @@ def takes_json(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             status = command(*arguments, **named)
             if found := _shown.get():
-                print(json.dumps(found, indent=1, allow_nan=False))
+                with paused():
+                    print(json.dumps(found, indent=1, allow_nan=False))
             return status
         finally:
             _shown.reset(before)
@@ -73,43 +75,46 @@ def takes_json(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def show_progress() -> bool:
-    """Return whether somebody watches: standard error is a terminal."""
-    return _is_terminal(sys.stderr)
-
-
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
     """Print tables, then the paths of files that were written; keep their checksums."""
     found, paths = _shown.get(), list(saved)
-    _keep_checksums(paths)
-    for table in tables:
-        if table is not None and found is not None:
-            found[table.name] = table.as_json()
-        elif table is not None:
-            Console(width=None if _is_terminal(sys.stdout) else _ENDLESS).print(table)
-    if found is not None and paths:
-        found["saved"] = [*found.get("saved", ()), *map(str, paths)]
-    elif found is None:
-        for path in paths:
-            put(f"saved {path}")
-
-
-def _keep_checksums(paths: list[Path]) -> None:
+    if found is None:
+        _print(tables, paths)
+    else:
+        found |= {table.name: table.as_json() for table in tables if table is not None}
+        found |= {"saved": [*found.get("saved", ()), *map(str, paths)]} if paths else {}
     for folder in dict.fromkeys(path.parent for path in paths):
         try:
             checksums.add(folder, [path for path in paths if path.parent == folder])
         except FileError as error:  # damaged, or somebody else's
-            warnings.warn(f"no checksums are kept: {error}", stacklevel=3)
+            warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
+
+
+def _print(tables: Iterable[Any], paths: Iterable[Path]) -> None:
+    """Print tables and the paths of files."""
+    with paused():
+        for table in tables:
+            if table is not None:
+                Console(width=None if _is_terminal(sys.stdout) else _ENDLESS).print(table)
+        for path in paths:
+            put(f"saved {path}")
 
 
 def put(text: str) -> None:
     """Print one line on standard output."""
-    print(printable(text))
+    with paused():
+        print(printable(text))
+
+
+def put_lines(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    for line in text.splitlines():
+        put(line)
 
 
 def say(message: str) -> None:
     """Print one line on standard error, if anybody still reads it."""
-    with suppress(OSError):
+    with paused(), suppress(OSError):
         print(f"cpdjax: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 

@@ -26,6 +26,7 @@ from cpdjax.files import remove
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
+from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
 from cpdjax.sweeps.settings import DEFAULT_FEATURES, MOST_RANKED, Settings
@@ -169,7 +170,7 @@ def survey(
         most: the number of leading channels of each target whose cost is measured.
         out: a folder to keep the results in, which `load` reads. An interrupted survey continues
             there.
-        progress: whether to show progress bars on standard error.
+        progress: whether standard error shows what is being done, and how far it is.
 
     Returns:
         Results as of `cpdjax.sweep`, one table for mean and one for sum pooling, with
@@ -179,28 +180,32 @@ def survey(
         UnknownNameError: a model does not exist.
         InputError: the data cannot be used, or no model can take the molecules.
     """
-    structures, molecules = inputs.load(
-        dataset, targets, n, checked(Settings, {"seed": seed, "repeats": repeats})
-    )
-    if structures is None:
-        raise InputError("a table of formulas is not enough: give a file of structures")
     sources = _by_name((*installed(), *DEFAULT_FEATURES) if features is None else features)
-    sums = _collect_sums(sources, structures, progress)
-    poolings = {
-        "mean": [as_means(f, structures) for f in sums],
-        "sum": [f for f in sums if f.pool == "sum"],
-    }
+    settings = checked(Settings, {"seed": seed, "repeats": repeats})
     folder = None if out is None else Path(out)
-    tables = [
-        sweep(
-            pooled, dataset=structures, targets=list(molecules.by_name), pool=pool,
-            sizes=[len(structures)], repeats=repeats, seed=seed, out=folder and folder / pool,
-            progress=progress,
-        )
-        for pool, pooled in poolings.items()
-        if pooled
-    ]  # fmt: skip
-    tables = with_measured_costs(tables, sources, structures, most)
+    with shown(progress):
+        expect(4 + 2 * len(sources))
+        with stage("data"):
+            structures, molecules = inputs.load(dataset, targets, n, settings)
+        if structures is None:
+            raise InputError("a table of formulas is not enough: give a file of structures")
+        sums = _collect_sums(sources, structures)
+        poolings = {
+            "mean": [as_means(f, structures) for f in sums],
+            "sum": [f for f in sums if f.pool == "sum"],
+        }
+        tables = []
+        for pool, pooled in poolings.items():
+            with stage(f"{pool}s of all models"):
+                if pooled:
+                    tables.append(
+                        sweep(
+                            pooled, dataset=structures, targets=list(molecules.by_name), pool=pool,
+                            sizes=[len(structures)], repeats=repeats, seed=seed,
+                            out=folder and folder / pool,
+                        )
+                    )  # fmt: skip
+        tables = with_measured_costs(tables, sources, structures, most)
     if folder is not None:
         save(tables, folder)
     return tables
@@ -223,12 +228,13 @@ def with_measured_costs(
         for target in targets
         for choice in recommend(tables, target, most)
     }
-    loaded = {name: _model(sources.get(name)) for name, _ in leading}
-    costs = {
-        (name, layer): milliseconds(model, layer, structures)
-        for name, layer in leading
-        if (model := loaded[name]) is not None
-    }
+    costs = {}
+    with stage("timing the best layers", len(leading)) as timed:
+        loaded = {name: _model(sources.get(name)) for name, _ in leading}
+        for name, layer in leading:
+            if (model := loaded[name]) is not None:
+                costs[name, layer] = milliseconds(model, layer, structures)
+            timed.advance()
     return [with_costs(table, costs) for table in tables]
 
 
@@ -263,14 +269,12 @@ def _by_name(features: Sequence[str | Path] | Mapping[str, Any]) -> dict[str, An
     return {Path(source).name: source for source in features}
 
 
-def _collect_sums(
-    sources: Mapping[str, Any], structures: Structures, progress: bool
-) -> list[Features]:
+def _collect_sums(sources: Mapping[str, Any], structures: Structures) -> list[Features]:
     """Return sums over atoms, from all sources that can take the molecules."""
     collected = []
     for name, source in sources.items():
         try:
-            collected += collect({name: source}, structures, pool="sum", progress=progress)
+            collected += collect({name: source}, structures, pool="sum")
         except UnknownNameError:
             raise
         except InputError as error:
