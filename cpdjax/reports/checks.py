@@ -18,7 +18,7 @@ from cpdjax.files import atomic, write_csv
 from cpdjax.reports import check_figures
 from cpdjax.reports.figures import write
 from cpdjax.reports.page import Section, to_markdown
-from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.sheet import Column, Kind, Sheet
 
 _HEAD = ("features", "check", "quantity", "value", "requirement", "verdict")
 _VERDICTS = {True: "pass", False: "FAIL", None: "reported"}
@@ -27,11 +27,11 @@ _VERDICTS = {True: "pass", False: "FAIL", None: "reported"}
 def table(checks: Checks) -> Sheet:
     """Return a table with one row for each outcome, under its features and check."""
     verdict = "all checks pass" if checks.passed else "A CHECK FAILS"
-    kinds = ("group", "group", "words", "number", "words", "name")
+    kinds: tuple[Kind, ...] = ("group", "group", "words", "number", "words", "name")
     return Sheet(
         "checks",
         f"{checks.dataset}, {checks.molecules:,} molecules: {verdict}",
-        [Column(*column) for column in zip(_HEAD, kinds, strict=True)],
+        [Column(head, kind) for head, kind in zip(_HEAD, kinds, strict=True)],
         [_cells(label, outcome) for label, outcome in checks.outcomes],
         [_row(label, outcome) for label, outcome in checks.outcomes],
     )

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from cpdjax.errors import InputError
-from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import bounded_text
 from cpdjax.sweeps.table import OWN, present
@@ -116,7 +116,7 @@ def targets_of(table: xr.Dataset) -> list[tuple[str, str]]:
 def channel_columns(channels: Sequence[Names]) -> list[Column]:
     """Return columns of model, layer and irrep; models with several channels stand above them."""
     several = len({model for model, _, _ in channels}) < len(channels)
-    kinds = ("group" if several else "name", "name", "name")
+    kinds: tuple[Kind, ...] = ("group" if several else "name", "name", "name")
     return [Column(name, kind) for name, kind in zip(OWN, kinds, strict=True)]
 
 

@@ -25,6 +25,9 @@ _NARROW = 16  # a column of words is no narrower
 _INSET = 2  # of rows below the heading of their group
 
 
+Kind = Literal["group", "name", "words", "number"]
+
+
 class Column(NamedTuple):
     """Say what a column is called, and what becomes of it where a terminal is too narrow.
 
@@ -33,7 +36,7 @@ class Column(NamedTuple):
     """
 
     head: str
-    kind: Literal["group", "name", "words", "number"] = "number"
+    kind: Kind = "number"
 
 
 class _Part(NamedTuple):
@@ -130,7 +133,7 @@ class Sheet:
         """Yield a line for each column of each row."""
         for row in self.rows:
             for column, cell in zip(self.columns, row, strict=True):
-                yield Text(f"{column.head}: ", overflow="fold").append_text(_cell(column, cell))
+                yield Text.assemble(_cell(column, column.head), ": ", _cell(column, cell))
             yield Text()
 
     def _heading(self, row: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from cpdjax.reports.scores import best_first, channel_columns, summary, targets_of
-from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import bounded_text, p_text
 from cpdjax.sweeps.table import OWN, present
@@ -48,7 +48,8 @@ def differences_table(found: pd.DataFrame) -> Sheet:
         found = found.assign(layer="", reference_layer="")
     # What all rows of a group share stands above them: the reference, or the first of each pair.
     one = found["reference"].nunique() == 1
-    ours, theirs = ("name", "group") if one else ("group", "name")
+    ours: Kind = "name" if one else "group"
+    theirs: Kind = "group" if one else "name"
     columns = [Column("target", "group"), Column("model", ours), Column("layer", ours)]
     columns += [Column("minus", theirs), Column("its layer", theirs)]
     columns += [Column("difference (95 %)"), Column("adjusted p")]
@@ -61,7 +62,7 @@ def differences_table(found: pd.DataFrame) -> Sheet:
         [_difference_cells(record) for record in records],
         records,
         ("95 %: corrected resampled t. p is adjusted for all rows (Holm).",),
-        "{0}: minus {1} ({2})" if one else "{0}: {1} ({2}) minus",
+        heading="{0}: minus {1} ({2})" if one else "{0}: {1} ({2}) minus",
     )
 
 

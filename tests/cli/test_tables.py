@@ -162,7 +162,7 @@ def test_report(joined):
 
 def test_compare(joined):
     shown = on_terminal("compare", "both")
-    assert_whole(shown, LONG, OTHER, "interaction_13", "interaction_0", *TARGETS)
+    assert_whole(shown, f"gap: minus {OTHER} (interaction_0)", LONG, "interaction_13", *TARGETS)
     piped_rows = in_one_line(piped("compare", "both", "--reference", LONG), LONG, OTHER)
     assert [line.split()[0] for line in piped_rows] == list(TARGETS)
     rows = as_json("compare", "both", "--layer", "interaction_0")["differences"]["rows"]
@@ -272,12 +272,15 @@ def test_train(monkeypatch):
 def test_a_real_terminal(arguments, joined):
     master, slave = opened()
     environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | {"TERM": "xterm"}
-    command = [sys.executable, "-m", "cpdjax.cli", *arguments]
-    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment | {
-        "NO_COLOR": "1"})  # fmt: skip
+    command = [sys.executable, "-m", "cpdjax.cli", *arguments, "--quiet"]
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True,
+        env=environment | {"NO_COLOR": "1"},
+    )  # fmt: skip
     os.close(slave)
     text = read(master)
-    assert process.wait() == 0
+    assert process.communicate(timeout=120)[1] == ""
+    assert process.returncode == 0
     plain = text.replace("\x1b[1m", "").replace("\x1b[3m", "")
     plain = plain.replace("\x1b[0m", "").replace("\x1b[2m", "")
     names = cpdjax.models.names() if arguments == ("models",) else (LONG, OTHER, *TARGETS)
@@ -310,6 +313,17 @@ def test_a_part_has_the_names_and_as_many_numbers_as_fit():
     Console(file=text, width=80, force_terminal=True, color_system=None).print(SHEET)
     rows = in_one_line(text.getvalue(), LONG, "interaction_13")
     assert [line.split("interaction_13")[1].count("(") for line in rows] == [2, 2] * 3
+
+
+def test_names_are_obeyed_nowhere():
+    wild = "\x1b[31m[red]{0}:smile:"
+    columns = [Column(wild, "group"), Column(wild, "name"), Column(wild)]
+    sheet = Sheet("x", wild, columns, [[wild, wild, wild]], [], (wild,), heading="{0} of {0}")
+    for width in (8, 40, 300):
+        text = io.StringIO()
+        Console(file=text, width=width, force_terminal=True, color_system=None).print(sheet)
+        assert "\x1b" not in text.getvalue()
+        assert "".join(text.getvalue().split()).count("[red]{0}:smile:") >= 5
 
 
 def test_words_are_wrapped_before_anything_is_parted():
