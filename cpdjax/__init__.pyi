@@ -26,6 +26,8 @@ from .uncertainty.equivariant_resampling import (
 from .uncertainty.multiplicity import adjust, max_t
 from .uncertainty.permutation import PermutationTest, permutation_test
 
+__version__: str
+
 __all__ = [
     "Bootstrap",
     "ConstantTargetWarning",

@@ -7,7 +7,7 @@ import unicodedata
 
 _LOOK_ALIKES = {
     **{"x": "×", "-": "−–—", "~": "≈", "<=": "≤", ">=": "≥", "*": "·•", "/": "⁄"},
-    **{"'": "‘’", '"': "“”"},
+    **{"'": "‘’", '"': "“”", "<": "⟨", ">": "⟩"},
 }
 #: Signs that Unicode neither decomposes into ASCII nor names as letters.
 _SIGNS = {sign: plain for plain, signs in _LOOK_ALIKES.items() for sign in signs}
@@ -58,8 +58,8 @@ def for_csv(value: object) -> object:
 def stand_in(text: str) -> str:
     r"""Return what stands for characters that a terminal's encoding does not have.
 
-    >>> print(stand_in("R² of α, × – Å ½ │ é 分"))
-    R2 of alpha, x - A 1/2 | e \u5206
+    >>> print(stand_in("R² of α, ⟨R²⟩ × – Å ½ │ é 分"))
+    R2 of alpha, <R2> x - A 1/2 | e \u5206
     """
     return "".join(map(_stand_in, text))
 

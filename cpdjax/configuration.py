@@ -1,14 +1,16 @@
-"""Read settings from TOML files and check them, with errors of one line."""
+"""Read settings from TOML files, check them with errors of one line, and write them down."""
 
 from __future__ import annotations
 
+import json
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from cpdjax.errors import FileError, InputError, UnknownNameError
 
@@ -66,6 +68,47 @@ def help_texts(model: Any) -> dict[str, str]:
         for name, field in fields_of(model).items()
     }
     return {name: found[-1] for name, found in texts.items() if found}
+
+
+def in_order(model: type) -> list[str]:
+    """Return the names of the fields of a dataclass: its own first, then those that it inherits."""
+    return [name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ())]
+
+
+def as_toml(settings: Any) -> str:
+    """Return settings as a TOML file, in which comments explain them; it reads as the same.
+
+    What is not set has no value in TOML: it is there as a comment.
+    """
+    kind = type(settings)
+    texts, values = help_texts(kind), TypeAdapter(kind).dump_python(settings, mode="json")
+    parts = []
+    for name in in_order(kind):
+        comment = textwrap.wrap(
+            texts[name], 96, initial_indent="# ", subsequent_indent="# ",
+            break_on_hyphens=False,
+        )  # fmt: skip
+        value = values[name]
+        # JSON writes texts, numbers and lists as TOML does, but for one character.
+        told = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        parts.append("\n".join([*comment, f"# {name} =" if value is None else f"{name} = {told}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def schema_of(model: type) -> dict[str, Any]:
+    """Return the JSON schema of a file of settings, by which editors complete and check it."""
+    found = TypeAdapter(model).json_schema()
+    for name, text in help_texts(model).items():
+        field = found["properties"][name]
+        kinds = [k for k in field.pop("anyOf", [field]) if k.get("type") != "null"]  # not in TOML
+        told = {"description": text}
+        if field.get("default") is not None:
+            told["default"] = field["default"]
+        kinds = [{k: v for k, v in kind.items() if k not in ("default", "title")} for kind in kinds]
+        items = [kind["items"] for kind in kinds if kind.get("type") == "array"]
+        kinds += [item for item in items if item not in kinds]  # which stands for a list of one
+        found["properties"][name] = {**told, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **found}
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ import jax
 import numpy as np
 from ase.build import molecule
 from ase.io import write
+from helpers import without_progress
 
 from cpdjax import files, read_features
 from cpdjax.cli import app
@@ -267,7 +268,8 @@ class Bench:
         """One line and status 2, nothing left over; with room, the command goes on."""
         status, text = run(folder, COMMANDS[name], prepare), said(folder)
         found = [p for p in left_over(folder) if p.name.startswith((files.PREFIX, ".lock"))]
-        lines = [line for line in text.splitlines() if not line.startswith("cpdjax: warning")]
+        told = without_progress(text).splitlines()
+        lines = [line for line in told if not line.startswith("cpdjax: warning")]
         if status == 0:
             self.count(fault, name, "harmless")
         elif status != 2 or "Traceback" in text or len(lines) != 1:
@@ -316,7 +318,8 @@ class Bench:
             child.send_signal(number)
         text = child.communicate()[1]
         took = time.monotonic() - began
-        lines = [line for line in text.splitlines() if not line.startswith("cpdjax: warning")]
+        told = without_progress(text).splitlines()
+        lines = [line for line in told if not line.startswith("cpdjax: warning")]
         fault = "SIGINT" if number is signal.SIGINT else "SIGTERM"
         if child.returncode == 0:
             self.count(fault, name, "harmless")  # it had ended

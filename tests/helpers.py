@@ -16,13 +16,14 @@ from e3nn_jax import Irreps, IrrepsArray
 
 from cpdjax import Structures
 from cpdjax.cli import app
+from cpdjax.progress.lines import Lines
 
 ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "goldens"
 
 
 def call(*arguments):
-    """Exit status, standard output, standard error."""
+    """Exit status, standard output, standard error without the lines of progress."""
     out, err = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -30,11 +31,18 @@ def call(*arguments):
         contextlib.redirect_stderr(err),
     ):
         patch.setattr(sys, "argv", ["cpdjax", *map(str, arguments)])
+        patch.setattr(Lines, "write", lambda *_: None)
         try:
             app.main()
         except SystemExit as stopped:
             return stopped.code, out.getvalue(), err.getvalue()
     pytest.fail("main returns without a status")
+
+
+def without_progress(errors):
+    """What a process of its own said on standard error, without the lines of progress."""
+    doing = ("cpdjax: stage ", "cpdjax: starting", "cpdjax: loading libraries")
+    return "".join(line for line in errors.splitlines(True) if not line.startswith(doing))
 
 
 def _flip(path):

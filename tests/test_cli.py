@@ -1,5 +1,6 @@
 """The command line on real files: what it writes and says, and one line for whatever is wrong."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import xarray as xr
 from ase.build import molecule
 from ase.io import write
-from helpers import call
+from helpers import call, without_progress
 
 import cpdjax
 from cpdjax.cli import models as model_commands
@@ -148,7 +149,9 @@ def test_report_shows_it_again(finished, tmp_path):
         status, again, errors = call("report", path, "--out", figures)
         assert (status, errors) == (0, "")
         assert again.splitlines()[0] in printed
-        assert again.count("│ gap") == printed.count("│ gap") == 1
+        _, head, *rows = again.splitlines()
+        assert head.split() == ["model", "layer", "irrep", "gap", "mu"]
+        assert [row in printed for row in rows[:3]] == [True] * 3
         assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png"]
 
 
@@ -162,30 +165,42 @@ def test_report_draws_into_the_folder_by_default(finished):
 
 
 def listed():
-    """The cells of `cpdjax models` by the model's name."""
-    status, printed, errors = call("models")
+    """The facts of `cpdjax models --json` by the model's name."""
+    status, printed, errors = call("models", "--json")
     assert (status, errors) == (0, "")
-    rows, name = {}, ""
-    for line in printed.splitlines():
-        cells = [cell.strip() for cell in line.split("│")[1:-1]]
-        if len(cells) > 1:  # a long cell goes on in the next lines
-            name = cells[0] or name
-            rows.setdefault(name, []).append(cells)
-    return {
-        name: [" ".join(filter(None, column)) for column in zip(*lines, strict=True)]
-        for name, lines in rows.items()
-    }
+    return {fact["model"]: fact for fact in json.loads(printed)["models"]["rows"]}
 
 
 def test_models_are_listed():
-    rows = listed()
+    facts = listed()
+    lines = call("models")[1].splitlines()
     for name in cpdjax.models.names():
-        row, card = rows[name], card_of(name)
-        assert card.licence in row
-        assert card.data in row
+        fact, card = facts[name], card_of(name)
+        assert (fact["licence"], fact["trained_on"]) == (card.licence, card.data)
+        [line] = (line for line in lines if line.split()[:1] == [name])
+        assert card.family.split()[0] in line
+        assert line.split()[-1] == ("yes" if card.installed else "no")
         absent = f"pip install --no-deps {card.distribution}=="
-        assert "installed" in row if card.installed else any(absent in cell for cell in row)
-    assert any("1008x0e" in cell for cell in rows["ani-2x-aev"])
+        assert fact["weights"] == "installed" if card.installed else absent in fact["weights"]
+    assert facts["ani-2x-aev"]["layers"]["aev"] == "1008x0e"
+    assert "1008x0e" in call("models", "--layers")[1]
+
+
+def test_a_model_is_shown_by_its_name_and_by_its_folder(tmp_path):
+    by_name = call("models", "painn-qm9-gap")
+    assert call("models", "show", "painn-qm9-gap") == by_name
+    assert by_name[0] == 0
+    for word in ("painn", "20,000 molecules of qm9, gap", "87,937", "Apache-2.0", "48x0e+48x1o"):
+        assert word in by_name[1]
+    mine = shutil.copytree(listing.ZOO / "painn-qm9-gap", tmp_path / "mine")
+    status, printed, errors = call("models", "show", mine, "--json")
+    assert (status, errors) == (0, "")
+    shown = json.loads(printed)
+    assert shown["model"]["rows"][0]["parameters"] == 87937
+    assert shown["layers"]["rows"][1]["irreps"] == "48x0e+48x1o"
+    status, printed, errors = call("models", "pain-qm9-gap")
+    assert (status, printed) == (2, "")
+    assert "did you mean" in errors
 
 
 def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch, tmp_path):
@@ -208,9 +223,12 @@ def test_weights_that_are_absent_or_altered_are_said_in_their_row(monkeypatch, t
         model_commands, "INSTALL", "pip install --no-deps sevenn==1 no-such-wheel==0.2.1"
     )
     rows = listed()
-    assert rows["so3lr"][-1] == "pip install --no-deps no-such-wheel==0.2.1"
-    assert "not the file these weights were published in" in rows["coulomb-spectrum"][-1]
-    assert "is damaged: weights.npz" in rows["painn-qm9-gap"][-1]
+    assert rows["so3lr"]["weights"] == "pip install --no-deps no-such-wheel==0.2.1"
+    assert "not the file these weights were published in" in rows["coulomb-spectrum"]["weights"]
+    assert "is damaged: weights.npz" in rows["painn-qm9-gap"]["weights"]
+    printed = call("models")[1]
+    assert [line.split()[-1] for line in printed.splitlines()[1:4]] == ["no", "damaged", "damaged"]
+    assert "so3lr: pip install --no-deps no-such-wheel==0.2.1" in printed
 
 
 @pytest.mark.parametrize("option", ["--probe", "--held-out"])
@@ -245,11 +263,11 @@ def test_a_constant_target_in_a_process_of_its_own(data, tmp_path):
         command, cwd=tmp_path, capture_output=True, encoding="utf8", timeout=300,
         env=os.environ | {"PYTHONIOENCODING": "utf8"},
     )  # fmt: skip
-    [line] = done.stderr.splitlines()
+    [line] = without_progress(done.stderr).splitlines()
     assert line.startswith("cpdjax: warning: R² is undefined (NaN) where")
     assert line.endswith(": mu")
-    [row] = (row for row in done.stdout.splitlines() if "│ mu" in row)
-    assert row.count("undefined") == 2
+    [row] = (row for row in done.stdout.splitlines() if row.startswith("mine"))
+    assert row.split()[-1] == "undefined"
     assert done.returncode == 0
     assert names(tmp_path / "cpdjax-results") == WRITTEN
 

@@ -8,7 +8,7 @@ import warnings
 import jax
 import pytest
 from filelock import FileLock
-from helpers import call
+from helpers import call, without_progress
 from jax._src.lib import xla_client
 
 import cpdjax.models
@@ -46,7 +46,7 @@ def shell(*arguments):
     """Exit status and lines of standard error of the command line in a process of its own."""
     command = [sys.executable, "-m", "cpdjax.cli", *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
-    return done.returncode, done.stderr.splitlines()
+    return done.returncode, without_progress(done.stderr).splitlines()
 
 
 def test_programs_are_kept_beside_the_data_and_the_folder_is_bounded_and_private(folder):

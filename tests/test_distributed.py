@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from ase.build import molecule
-from helpers import call
+from helpers import call, without_progress
 
 from cpdjax.features.store import read_features
 from cpdjax.sweeps import results
@@ -93,7 +93,8 @@ def start(arguments, size, preludes=None, ranks=None):
 def ended(processes):
     """The statuses and what was said."""
     said = [process.communicate(timeout=180) for process in processes]
-    return [p.returncode for p in processes], [out for out, _ in said], [err for _, err in said]
+    errors = [without_progress(err) for _, err in said]
+    return [p.returncode for p in processes], [out for out, _ in said], errors
 
 
 def same_as_one(folder, out, solo="solo"):

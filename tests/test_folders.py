@@ -10,10 +10,10 @@ from helpers import ROOT
 import cpdjax
 
 ROOT_FILES = {
-    *("characters", "errors", "files", "locks", "hashing", "checksums", "progress", "validation"),
+    *("characters", "errors", "files", "locks", "hashing", "checksums", "validation"),
     *("real_arrays", "configuration", "irreps", "bounds", "verification", "compilation"),
     *("provenance", "processes", "presence"),
-    "machine",  # a folder that all but the kernel may import, as they may the files
+    *("machine", "progress"),  # folders that all but the kernel may import, as they may the files
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.

@@ -12,7 +12,6 @@ arrays.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 import ase
 
-from cpdjax.characters import printable
 from cpdjax.checks.compositional import Compositional, check_compositional
 from cpdjax.checks.isomers import Isomers, check_isomers
 from cpdjax.checks.leakage import Leakage, check_leakage
@@ -32,8 +30,9 @@ from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
-from cpdjax.features.sources import collect
+from cpdjax.features.sources import collect, named_sources
 from cpdjax.machine.threads import one_blas_thread
+from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs
 from cpdjax.sweeps.channels import ALL, Channel, channels
 from cpdjax.sweeps.pairing import paired
@@ -112,25 +111,28 @@ def run(
         alpha: one Ridge penalty, or "loo".
         seed: the random seed of the molecules drawn from QM9 and of the folds.
         nonlinear: whether to run nonlinear probes as well (minutes; needs `cpdjax[nonlinear]`).
-        progress: whether to report progress on standard error.
+        progress: whether standard error shows what is being done, and how far it is.
 
     Raises:
         InputError: the data cannot be used, or no two molecules share a formula.
     """
     if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
         targets = DEFAULT_TARGETS
-    structures, molecules = inputs.load(
-        dataset, targets, n, checked(Settings, {"seed": seed, "folds": folds})
-    )
-    sets = collect(features, structures, layers=layers, progress=progress)
-    chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
-    with one_blas_thread():
-        planted = check_planted(molecules.counts, folds=folds, seed=seed)
-        found = {}
-        for channel in chosen:
-            if progress:
-                print(printable(f"checking {channel.label}"), file=sys.stderr)
-            found[channel.label] = _check(channel, molecules, folds, alpha, seed, nonlinear)
+    settings = checked(Settings, {"seed": seed, "folds": folds})
+    with shown(progress), one_blas_thread():
+        sources = len(named_sources(features))
+        expect(3 + 2 * sources)
+        with stage("data"):
+            structures, molecules = inputs.load(dataset, targets, n, settings)
+        sets = collect(features, structures, layers=layers)
+        chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
+        expect(len(chosen) - sources)
+        with stage("planted truth"):
+            planted = check_planted(molecules.counts, folds=folds, seed=seed)
+        found = {
+            channel.label: _check(channel, molecules, folds, alpha, seed, nonlinear)
+            for channel in chosen
+        }
     return Checks(molecules.name, len(molecules), planted, found)
 
 
@@ -157,10 +159,16 @@ def _check(
     names, formulas, elements = tuple(molecules.by_name), molecules.formulas, molecules.elements
     folding: dict[str, Any] = {"folds": folds, "seed": seed}
     linear: dict[str, Any] = {**folding, "alpha": alpha}
-    return ChannelChecks(
-        channel.n_features,
-        check_isomers(X, C, formulas, Y, targets=names, **linear),
-        check_compositional(X, C, formulas, elements, **linear),
-        check_leakage(X, C, Y, targets=names, **linear),
-        check_nonlinear(X, C, formulas, elements, **folding) if nonlinear else None,
-    )
+    with stage(f"checking {channel.label}"):
+        expect(3 + nonlinear)
+        with stage("isomers"):
+            isomers = check_isomers(X, C, formulas, Y, targets=names, **linear)
+        with stage("compositional targets"):
+            compositional = check_compositional(X, C, formulas, elements, **linear)
+        with stage("leakage"):
+            leakage = check_leakage(X, C, Y, targets=names, **linear)
+        found = None
+        if nonlinear:
+            with stage("nonlinear probes"):
+                found = check_nonlinear(X, C, formulas, elements, **folding)
+    return ChannelChecks(channel.n_features, isomers, compositional, leakage, found)

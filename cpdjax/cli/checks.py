@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from cpdjax.cli import options
-from cpdjax.cli.terminal import show, show_progress
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import show, takes_json
+from cpdjax.progress import expect, stage
 
 
+@takes_json
 def check(
     features: options.Features = None,
     models: options.Models = None,
@@ -18,15 +21,24 @@ def check(
     targets: options.Targets = None,
     n: options.Molecules = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers, separated by commas; by default the last.")
+        str | None,
+        typer.Option(
+            help="Layers, separated by commas; by default the last.", rich_help_panel=options.DATA
+        ),
     ] = None,
     folds: options.Folds = 5,
     alpha: options.Penalty = "1.0",
     seed: options.Seed = 0,
     nonlinear: Annotated[
-        bool, typer.Option(help="Run nonlinear probes as well, which takes minutes.")
+        bool,
+        typer.Option(
+            help="Run nonlinear probes as well, which takes minutes.",
+            rich_help_panel=options.PROBE,
+        ),
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-checks"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the page.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-checks"),
 ) -> int:
     """Check the method four ways on features; without arguments, ANI-2x's AEV on QM9.
 
@@ -35,6 +47,7 @@ def check(
     from cpdjax.checks.suite import DEFAULT_FEATURES, run
     from cpdjax.reports import checks
 
+    expect(1)
     names = [*(features or ()), *(options.listed(models) or ())] or [DEFAULT_FEATURES]
     found = run(
         names,
@@ -48,5 +61,8 @@ def check(
         nonlinear=nonlinear,
         progress=show_progress(),
     )
-    show(checks.table(found), saved=checks.save(found, out))
+    show(checks.table(found))  # before figures are drawn, which takes a while
+    with stage("figures"):
+        saved = checks.save(found, out)
+    show(saved=saved)
     return 0 if found.passed else 1

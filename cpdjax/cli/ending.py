@@ -12,9 +12,10 @@ def end(why: str, status: int = 2) -> None:
     try:
         getattr(files, "abandon", lambda: None)()
     finally:
-        # A progress bar hides the cursor.
-        shown = "\r\x1b[2K\x1b[?25h" if os.isatty(2) else ""
+        progress = sys.modules.get("cpdjax.progress")
+        # What shows progress stands in the way and hides the cursor.
+        cleared = progress.erased() if progress and os.isatty(2) else ""
         try:
-            os.write(2, f"{shown}cpdjax: {why}\n".encode())
+            os.write(2, f"{cleared}cpdjax: {why}\n".encode())
         finally:
             os._exit(status)

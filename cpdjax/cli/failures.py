@@ -27,7 +27,18 @@ from cpdjax.cli.terminal import say
 from cpdjax.errors import InputError
 
 USERS, OURS = 2, 1
+INTERRUPTED, TERMINATED = 130, 143  # by a signal: 128 and its number, as shells count
 _NOBODY_READS = 141  # as of a program that a closed pipe ends
+
+STATUSES = {
+    0: "done",
+    OURS: "a check failed, or a fault of cpdjax",
+    USERS: "something that you can correct",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+    _NOBODY_READS: "nobody read the output to its end",
+    TERMINATED: "terminated",
+}
+"""What the exit status of a command says."""
 
 #: The command line cannot be parsed; typer keeps its copy of click, and this name, to itself.
 _UsageError: Any = typer.BadParameter.__base__

@@ -1,37 +1,61 @@
-"""Define the commands about models: `models`, `models convert`, `extract`, `train`."""
+"""Define the commands about models: `models` (`show`, `convert`), `extract`, `train`."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
+from typer.core import TyperGroup
 
 import cpdjax
 from cpdjax import models
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
-from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli import completion, options
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import put, show, takes_json
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
 from cpdjax.models.weights.wheels import INSTALL
 from cpdjax.processes import ALONE, Team
-from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.progress import expect, stage
+from cpdjax.reports.sheet import Column, Sheet
+
+_TRAINING = "Training"
 
 
-def list_models(context: typer.Context) -> None:
-    """List the models that features can come from."""
-    if context.invoked_subcommand is not None:
-        return
-    table = Table("model", "family", "parameters", "layers", "trained on", "licence", "weights")
-    known = listing.listed()
-    for name in models.names():
-        table.add_row(for_terminal(name), *map(_several_lines, _facts(name, known.get(name))))
-    show(table)
+class Models(TyperGroup):
+    """Take the name of a model for `show`, so that `cpdjax models painn-qm9-gap` shows it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command, its name and the arguments that are left."""
+        known = args[0] in self.commands or args[0].startswith("-")
+        return super().resolve_command(ctx, args if known else ["show", *args])
+
+
+@takes_json
+def list_models(
+    context: typer.Context,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show the layers of all models.")
+    ] = False,
+) -> None:
+    """List the models that features can come from, or show one: `cpdjax models show NAME`."""
+    if context.invoked_subcommand is None:
+        facts = [_facts(name) for name in models.names()]
+        show(*([_layers_table(facts)] if layers else [_models_table(facts)]))
+
+
+@takes_json
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model's name, or the folder of a training run.")],
+) -> None:
+    """Show what is known of a model: its data, licence, weights, and the irreps of its layers."""
+    facts = _facts(name) if name in models.names() else _facts_of_folder(name)
+    show(_facts_table(facts), _layers_table([facts]))
 
 
 def convert(
@@ -53,29 +77,61 @@ def convert(
 
 @options.takes_processes
 def extract(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
-    out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
+    out: Annotated[
+        Path, typer.Option(help="The Zarr store to write.", rich_help_panel=options.OUTPUT)
+    ],
     n: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_ROWS, help="Molecules drawn from QM9; by default all."),
+        typer.Option(
+            min=1,
+            max=MOST_ROWS,
+            help="Molecules drawn from QM9; by default all.",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Random seed of the molecules drawn.")
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_SEED,
+            help="Random seed of the molecules drawn.",
+            rich_help_panel=options.DATA,
+        ),
     ] = 0,
     layers: options.Layers = None,
     pool: Annotated[
-        str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
+        str,
+        typer.Option(
+            help="mean or sum over atoms, or atom: a row for each atom.",
+            rich_help_panel=options.PREPARATION,
+            autocompletion=completion.one_of(("mean", "sum", "atom")),
+        ),
     ] = "mean",
     invariants: Annotated[
         str | None,
         typer.Option(
-            help="Make scalars at once: pool-then-norm, norm-then-pool or power-spectrum."
+            help="Make scalars at once: pool-then-norm, norm-then-pool or power-spectrum; by "
+            "default layers keep their irreps.",
+            rich_help_panel=options.PREPARATION,
         ),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float64 or float32; by default float64 wherever the device has it.",
+            rich_help_panel=options.PREPARATION,
+        ),
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=MOST_COPIES, help="Molecules in one batch.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_COPIES,
+            help="Molecules in one batch; by default as many as suit the device's memory.",
+            rich_help_panel=options.PREPARATION,
+        ),
     ] = None,
     team: Team = ALONE,
 ) -> None:
@@ -88,7 +144,9 @@ def extract(
     draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": zoo.qm9_probe}.get(dataset)
     if n is not None and draw is None:
         raise InputError("--n draws molecules from QM9; a file is taken whole")
-    structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
+    expect(2)
+    with stage("data"):
+        structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
     seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)
@@ -112,25 +170,69 @@ def train(
     config: Annotated[
         Path | None, typer.Argument(help="A TOML file of a recipe, or a run's config.json.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="An architecture, such as painn.")] = None,
-    target: Annotated[str | None, typer.Option(help="A target, such as gap or energy.")] = None,
-    dataset: Annotated[str | None, typer.Option(help='"qm9" or a file that ASE reads.')] = None,
-    train: Annotated[int | None, typer.Option(help="Training molecules.")] = None,
-    validation: Annotated[int | None, typer.Option(help="Validation molecules.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="An architecture, such as painn.", autocompletion=completion.architectures
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="A target, such as gap or energy.",
+            rich_help_panel=options.DATA,
+            autocompletion=completion.targets,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help='"qm9" or a file that ASE reads; by default qm9.', rich_help_panel=options.DATA
+        ),
+    ] = None,
+    train: Annotated[
+        int | None,
+        typer.Option(help="Training molecules; by default 20,000.", rich_help_panel=options.DATA),
+    ] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(help="Validation molecules; by default 2,000.", rich_help_panel=options.DATA),
+    ] = None,
     held_out: Annotated[
-        int | None, typer.Option(help="Molecules that are held out, to be probed later.")
+        int | None,
+        typer.Option(
+            help="Molecules that are held out, to be probed later; by default 10,000.",
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     probe: Annotated[
         int | None, typer.Option(help="The former name of --held-out.", hidden=True)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Batch size, in molecules.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs; by default 5.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Batch size, in molecules; by default 32.", rich_help_panel=_TRAINING),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate; by default the architecture's.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed of the weights and of the molecules' order.")
+        int | None,
+        typer.Option(
+            help="Random seed of the weights and of the molecules' order; by default 0.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; by default its name.")
+        Path | None,
+        typer.Option(
+            help="Folder of the run; by default its name.", rich_help_panel=options.OUTPUT
+        ),
     ] = None,
 ) -> None:
     """Train an architecture on one target; the folder is a model's name from then on.
@@ -161,7 +263,9 @@ def train(
         }
     )
     qm9 = chosen.dataset == "qm9"
-    structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
+    expect(2)
+    with stage("data"):
+        structures = cpdjax.datasets.qm9() if qm9 else cpdjax.datasets.read(chosen.dataset)
     folder = out or Path(chosen.name)
     encoder = training.train(chosen, structures, folder, progress=show_progress())
     for fact, value in zoo.card(folder).items():
@@ -169,24 +273,66 @@ def train(
     put(f"saved {folder}, {encoder.parameters:,} parameters")
 
 
-def _facts(name: str, known: listing.Listed | None) -> tuple[str, ...]:
-    """Return the cells of a model's row."""
-    card = known.card if known else card_of(f"{naming.SHIPPED}{name}")
+def _facts(name: str) -> dict[str, Any]:
+    """Return what is known of a model by the name of each fact."""
+    found = listing.listed().get(name)
+    card = found.card if found else card_of(f"{naming.SHIPPED}{name}")
+    facts = {"model": name, "family": card.family, "trained_on": card.data}
+    facts |= {"licence": card.licence, "installed": card.installed, "parameters": None}
     if not card.installed:
-        return card.family, "", "", card.data, card.licence, _install(card.distribution)
+        return facts | {"layers": {}, "weights": _install(card.distribution)}
     try:
-        model = known or listing.loaded(name)
-        model.check()
+        known = found or listing.loaded(name)
+        known.check()
     except FileError as error:  # the wheel is of another version, or altered
-        return card.family, "", "", card.data, card.licence, str(error)
-    layers = "\n".join(f"{layer} {irreps}" for layer, irreps in model.layers.items())
-    return card.family, f"{model.parameters:,}", layers, card.data, card.licence, "installed"
+        return facts | {"layers": {}, "weights": f"damaged: {error}"}
+    of_model = {"parameters": known.parameters, "layers": dict(known.layers)}
+    return facts | of_model | {"weights": "installed"}
 
 
-def _several_lines(text: str) -> Text:
-    """Return a cell whose line breaks are ours, and whose names are shown as they are."""
-    lines = (for_terminal(line, most=MOST_OF_A_SENTENCE) for line in text.split("\n"))
-    return Text("\n").join(lines)
+def _facts_of_folder(path: str) -> dict[str, Any]:
+    """Return what is known of the model in a folder."""
+    model = models.load(path)
+    named = naming.find(path)
+    card = card_of(path) if named and named.run else None
+    known = {"family": card.family, "trained_on": card.data} if card else {}
+    layers = {layer: str(irreps) for layer, irreps in model.irreps.items()}
+    return {"model": path, **known, "parameters": model.parameters, "layers": layers}
+
+
+def _models_table(facts: Sequence[Mapping[str, Any]]) -> Sheet:
+    """Return a line for each model; what stands before a colon or a bracket is enough of a fact."""
+    columns = [Column("model", "name"), Column("family", "name"), Column("trained on", "name")]
+    rows, missing = [], []
+    for fact in facts:
+        state = {"installed": "yes"}.get(fact["weights"], "damaged" if fact["installed"] else "no")
+        short = fact["family"].partition(" (")[0], fact["trained_on"].partition(":")[0]
+        rows.append((fact["model"], *short, state))
+        if state != "yes":
+            missing.append(f"{fact['model']}: {fact['weights']}")
+    notes = [
+        *missing,
+        "More of one: cpdjax models show NAME. Layers of all: cpdjax models --layers",
+    ]
+    return Sheet("models", "", [*columns, Column("installed", "name")], rows, facts, notes)
+
+
+def _layers_table(facts: Sequence[Mapping[str, Any]]) -> Sheet:
+    columns = [Column("model", "group"), Column("layer", "name"), Column("irreps", "name")]
+    records = [
+        {"model": fact["model"], "layer": layer, "irreps": irreps}
+        for fact in facts
+        for layer, irreps in fact["layers"].items()
+    ]
+    return Sheet("layers", "", columns, [tuple(record.values()) for record in records], records)
+
+
+def _facts_table(facts: Mapping[str, Any]) -> Sheet:
+    """Return a line for each fact but the layers."""
+    shown = {k: v for k, v in facts.items() if k not in ("layers", "installed") and v is not None}
+    texts = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in shown.items()}
+    rows = [(name.replace("_", " "), text) for name, text in texts.items()]
+    return Sheet("model", "", [Column("fact", "name"), Column("value", "words")], rows, [facts])
 
 
 def _install(distribution: str | None) -> str:

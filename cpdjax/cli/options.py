@@ -7,35 +7,106 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from rich.markup import escape
 
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
+from cpdjax.cli import completion
 from cpdjax.cli.ending import end
-from cpdjax.configuration import fields_of, help_texts
+from cpdjax.configuration import fields_of, help_texts, in_order
 from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet
 from cpdjax.sweeps import target_names
-from cpdjax.sweeps.settings import MOST_ALPHA
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_ALPHA
+
+DATA, PREPARATION, PROBE = "Data", "Preparation of features", "Probe"
+UNCERTAINTY, OUTPUT, PROCESSES = "Uncertainty", "Output", "Several processes"
+"""Headings of the help, under which options stand."""
+_HEADINGS = (None, DATA, PREPARATION, PROBE, UNCERTAINTY, OUTPUT)
 
 Dataset = Annotated[
     str | None,
-    typer.Option(help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.'),
+    typer.Option(
+        help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.',
+        rich_help_panel=DATA,
+        autocompletion=completion.one_of(("qm9", "qm9-probe")),
+    ),
 ]
 Features = Annotated[
     list[str] | None,
-    typer.Option(help="A model's name, or a file of features; may be given several times."),
+    typer.Option(
+        help="A model's name, or a file of features; may be given several times.",
+        rich_help_panel=DATA,
+        autocompletion=completion.models,
+    ),
 ]
-Folds = Annotated[int, typer.Option(min=2, max=MOST_COPIES, help="Folds of the cross-validation.")]
-Layers = Annotated[str | None, typer.Option(help="Layers, separated by commas.")]
-Models = Annotated[str | None, typer.Option(help="Names of models, separated by commas.")]
+Folds = Annotated[
+    int,
+    typer.Option(
+        min=2, max=MOST_COPIES, help="Folds of the cross-validation.", rich_help_panel=PROBE
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Layers, separated by commas; by default all.", rich_help_panel=DATA),
+]
+Model = Annotated[
+    str,
+    typer.Argument(help="A model's name; see `cpdjax models`.", autocompletion=completion.models),
+]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of models, separated by commas.",
+        rich_help_panel=DATA,
+        autocompletion=completion.models,
+    ),
+]
 Molecules = Annotated[
-    int | None, typer.Option("--n", min=2, max=MOST_ROWS, help="Molecules drawn from QM9.")
+    int | None,
+    typer.Option(
+        "--n",
+        min=2,
+        max=MOST_ROWS,
+        help=f"Molecules drawn from QM9; by default {DEFAULT_MOLECULES:,}.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
 ]
-Penalty = Annotated[str, typer.Option(help='Ridge penalty α, or "loo": by leave-one-out.')]
+Penalty = Annotated[
+    str,
+    typer.Option(
+        help='Ridge penalty α, or "loo": by leave-one-out.',
+        rich_help_panel=PROBE,
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        help="Print the settings in force as a TOML file, and exit.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+PrintSchema = Annotated[
+    bool,
+    typer.Option(
+        "--print-schema",
+        help="Print the JSON schema of that file, for editors, and exit.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Repeats = Annotated[
-    int, typer.Option(min=1, max=MOST_COPIES, help="How often the molecules are shuffled anew.")
+    int,
+    typer.Option(
+        min=1,
+        max=MOST_COPIES,
+        help="How often the molecules are shuffled anew.",
+        rich_help_panel=PROBE,
+    ),
 ]
 Results = Annotated[Path, typer.Argument(help="A sweep's folder, a .zarr or a .nc.")]
 Seed = Annotated[
@@ -44,12 +115,28 @@ Seed = Annotated[
         min=0,
         max=MOST_SEED,
         help="Random seed of the molecules drawn, of the shuffles and of the folds.",
+        rich_help_panel=PROBE,
     ),
 ]
 Targets = Annotated[
     str | None,
-    typer.Option(help="Names of targets, separated by commas, or a CSV or Parquet file."),
+    typer.Option(
+        help="Names of targets, separated by commas, or a CSV or Parquet file; by default those of "
+        "the data.",
+        rich_help_panel=DATA,
+        autocompletion=completion.targets,
+    ),
 ]
+
+#: Where the settings of a sweep stand; those that are not listed stand under `PROBE`.
+_PANELS = {
+    DATA: ("features", "dataset", "targets", "n"),
+    PREPARATION: ("pool", "invariants", "standardize", "projection"),
+    UNCERTAINTY: ("permutations", "scheme", "permute_within", "bootstrap", "adjust"),
+    OUTPUT: ("out", "format"),
+}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+_COMPLETIONS = {"features": completion.models, "targets": completion.targets}
 
 
 #: What several processes are told; see `takes_processes`.
@@ -102,9 +189,7 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
     that were given, lists as lists.
     """
     texts, known = help_texts(model), fields_of(model)
-    # The fields of the class itself come first in the help, then those that it inherits.
-    order = [name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ())]
-    added = [_option(name, known[name], texts[name]) for name in order]
+    added = [_option(name, known[name], texts[name]) for name in in_order(model)]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = Signature.from_callable(command, eval_str=True)
@@ -115,12 +200,20 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
             given = {k: v for k, v in named.items() if v is not None}
             return command(*arguments, **{k: _parsed(model, k, v) for k, v in given.items()})
 
+        parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *added)]
+        parameters.sort(key=lambda p: _HEADINGS.index(_panel(p)))
         shown: Any = run
-        shown.__signature__ = Signature([*own, *added])
-        shown.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+        shown.__signature__ = Signature(parameters)
+        shown.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
     return decorate
+
+
+def _panel(parameter: Parameter) -> str | None:
+    """Return the heading of a command's parameter."""
+    beside = get_args(parameter.annotation)[1:]
+    return next((getattr(info, "rich_help_panel", None) for info in beside), None)
 
 
 def takes_processes(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +225,9 @@ def takes_processes(command: Callable[..., Any]) -> Callable[..., Any]:
             name,
             Parameter.KEYWORD_ONLY,
             default=default,
-            annotation=Annotated[kind, typer.Option(f"--{name}", help=text, **bounds)],
+            annotation=Annotated[
+                kind, typer.Option(f"--{name}", help=text, rich_help_panel=PROCESSES, **bounds)
+            ],
         )
         for name, (kind, default, text, bounds) in _PROCESSES.items()
     ]
@@ -163,9 +258,16 @@ def _option(name: str, field: Any, text: str) -> Parameter:
     """Return the option of one field; its default is shown, but given by the settings class."""
     kind: Any = str
     for candidate in (bool, int, Path):
-        if candidate in (field.annotation, *get_args(field.annotation)):
+        if candidate in _kinds(field.annotation):
             kind = candidate
-    option = typer.Option(help=text, show_default=_as_text(field.default))
+    words, default = _literals(field.annotation), _as_text(field.default)
+    option: Any = typer.Option(
+        # Typer puts a default that is a text into parentheses, within the brackets.
+        help=text if default is None else f"{text} {escape(f'[default: {default}]')}",
+        show_default=False,
+        rich_help_panel=_PANEL_OF.get(name, PROBE),
+        autocompletion=_COMPLETIONS.get(name) or (completion.one_of(words) if words else None),
+    )
     if name == "features":  # file names may hold commas
         kind = list[str]
     return Parameter(
@@ -173,11 +275,13 @@ def _option(name: str, field: Any, text: str) -> Parameter:
     )
 
 
-def _as_text(default: Any) -> str | Literal[False]:
-    """Return a default as it would be typed, or False where there is none to show."""
+def _as_text(default: Any) -> str | None:
+    """Return a default as it would be typed, or None where the help text tells it."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     if isinstance(default, tuple):
         return ",".join(map(str, default))
-    return str(default) if isinstance(default, str | int | float | Path) else False
+    return str(default) if isinstance(default, str | int | float | Path) else None
 
 
 def _parsed(model: type, name: str, value: Any) -> Any:
@@ -188,6 +292,15 @@ def _parsed(model: type, name: str, value: Any) -> Any:
     if name == "targets":  # names, or a table: `target_names` tells
         return value
     return listed(value) if _holds_tuple(field.annotation) else value
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the types that a single value may have."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(kind for part in get_args(annotation) for kind in _kinds(part))
+    return (annotation,)
 
 
 def _holds_tuple(annotation: Any) -> bool:

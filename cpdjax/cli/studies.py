@@ -6,26 +6,39 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from cpdjax.bounds import MOST_COPIES
-from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli import completion, options
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import show, takes_json
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
-from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.progress import expect, stage
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_RANKED, Settings
 
-_INSTALLED = "Names of models, separated by commas; by default all that are installed."
+_Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of models, separated by commas; by default all that are installed.",
+        rich_help_panel=options.DATA,
+        autocompletion=completion.models,
+    ),
+]
 
 
+@takes_json
 def reproduce(
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("cpdjax-reproduction"),
-    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the report.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-reproduction"),
+    models: _Models = None,
     n: options.Molecules = DEFAULT_MOLECULES,
     sizes: Annotated[
-        str | None, typer.Option(help="Numbers of molecules, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Numbers of molecules, separated by commas; by default 50 to 2,000.",
+            rich_help_panel=options.PROBE,
+        ),
     ] = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
@@ -35,8 +48,10 @@ def reproduce(
     Interrupted and started again, it goes on where it stopped.
     """
     from cpdjax.reports import findings
+    from cpdjax.reports.study_tables import findings_table
     from cpdjax.studies import reproduction
 
+    expect(1)
     found = reproduction.reproduce(
         out,
         options.listed(models),
@@ -46,13 +61,13 @@ def reproduce(
         seed=seed,
         progress=show_progress(),
     )
-    table = Table("finding", "paper", "ours", "verdict", box=SIMPLE_HEAD)
-    for line in found.findings:
-        cells = (line.name, line.paper, line.ours, line.verdict)
-        table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
-    show(table, saved=findings.save(found, out))
+    show(findings_table(found))
+    with stage("report and figures"):
+        saved = findings.save(found, out)
+    show(saved=saved)
 
 
+@takes_json
 def recommend(
     path: Annotated[
         Path | None, typer.Argument(help="Results of a sweep, of `reproduce` or of this command.")
@@ -60,19 +75,25 @@ def recommend(
     target: Annotated[str | None, typer.Option(help="The target; by default each.")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help='Molecules of your own, or "qm9", "qm9-probe"; these are swept anew.'),
+        typer.Option(
+            help='Molecules of your own, or "qm9", "qm9-probe"; these are swept anew.',
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     targets: options.Targets = None,
-    models: Annotated[str | None, typer.Option(help=_INSTALLED)] = None,
+    models: _Models = None,
     n: options.Molecules = None,
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
     most: Annotated[
-        int, typer.Option(min=1, max=MOST_COPIES, help="Rows of the table.")
+        int,
+        typer.Option(
+            min=1, max=MOST_COPIES, help="Rows of the table.", rich_help_panel=options.OUTPUT
+        ),
     ] = MOST_RANKED,
-    out: Annotated[Path, typer.Option(help="Folder of new results.")] = Path(
-        "cpdjax-recommendation"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of new results.", rich_help_panel=options.OUTPUT)
+    ] = Path("cpdjax-recommendation"),
 ) -> None:
     """Say which encoder, layer, irrep and pooling gives the most accessible geometric information.
 
@@ -80,10 +101,11 @@ def recommend(
     new sweeps with mean and sum pooling. Channels are ranked by the lower end of the 95 % interval
     of R²_geom.
     """
+    from cpdjax.reports.study_tables import recommendation_table
     from cpdjax.studies import recommendation
 
     if dataset is None:
-        tables = recommendation.load(path or Path("cpdjax-reproduction"))
+        tables = recommendation.load(path or recommendation.REPRODUCTION)
     elif path is not None:
         raise InputError("saved results or --dataset: give one of them")
     else:
@@ -99,10 +121,4 @@ def recommend(
             progress=show_progress(),
         )
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
-    for name in names:
-        choices = recommendation.recommend(tables, name, most)
-        table = Table(*recommendation.HEAD, title=for_terminal(name), box=SIMPLE_HEAD)
-        for choice in choices:
-            table.add_row(*map(for_terminal, choice.cells))
-        show(table)
-        put(recommendation.advice(choices, name))
+    show(recommendation_table(tables, names, most))

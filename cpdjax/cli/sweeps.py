@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,20 +10,25 @@ import typer
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.terminal import console, folder_of, show, show_progress
-from cpdjax.configuration import checked, read_toml
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.terminal import folder_of, put_lines, show, takes_json
+from cpdjax.configuration import as_toml, checked, read_toml, schema_of
 from cpdjax.processes import ALONE, Team
+from cpdjax.progress import expect, stage
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+@takes_json
 @options.takes_processes
 @options.takes_settings(Config)
 def sweep(
     config: Annotated[Path | None, typer.Argument(help="A TOML file of settings.")] = None,
     models: options.Models = None,
+    print_config: options.PrintConfig = False,
+    print_schema: options.PrintSchema = False,
     team: Team = ALONE,
     **given: Any,
 ) -> None:
@@ -30,10 +36,16 @@ def sweep(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    if print_schema:
+        put_lines(json.dumps(schema_of(Config), indent=2, ensure_ascii=False))
+        return
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
-
+    if print_config:
+        put_lines(as_toml(chosen))
+        return
+    expect(2)  # of `_saved`
     table = cpdjax.sweep(
         chosen.features,
         dataset=chosen.dataset,
@@ -49,6 +61,7 @@ def sweep(
         show(saved=_saved(table, chosen.out, chosen.format))
 
 
+@takes_json
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps of different features.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
@@ -60,6 +73,7 @@ def merge(
     from cpdjax import checksums
     from cpdjax.sweeps.merging import merged
 
+    expect(2)  # of `_saved`
     kind = "netcdf" if (folders[0] / "results.nc").exists() else "zarr"
     with merged(folders, out) as (table, folder):
         saved = _saved(table, folder, kind)
@@ -68,6 +82,7 @@ def merge(
     show(saved=[out / path.name for path in saved])
 
 
+@takes_json
 def report(
     path: options.Results,
     out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
@@ -78,9 +93,12 @@ def report(
 
     table = results.load(path)
     _show(table)
-    show(saved=score_figures.save_figures(table, out or folder_of(path)))
+    with stage("figures"):
+        saved = score_figures.save_figures(table, out or folder_of(path))
+    show(saved=saved)
 
 
+@takes_json
 def compare(
     path: options.Results,
     target: Annotated[
@@ -107,8 +125,9 @@ def compare(
     show(significance.differences_table(found), saved=saved)
 
 
+@takes_json
 def ladder(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[
         str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
     ] = "qm9",
@@ -128,26 +147,31 @@ def ladder(
     from cpdjax.sweeps.targets import Targets
 
     penalty, read = options.penalty(alpha), cpdjax.datasets.read
-    structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
-    rungs = {
-        "bonds and rings": cpdjax.bond_counts(structures)[0],
-        "functional groups": cpdjax.group_counts(structures)[0],
-    }
+    expect(5)
+    with stage("data"):
+        structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
+    with stage("counting bonds and groups"):
+        rungs = {
+            "bonds and rings": cpdjax.bond_counts(structures)[0],
+            "functional groups": cpdjax.group_counts(structures)[0],
+        }
     predicted = Targets.from_structures(structures, options.listed(targets))
     [features] = collect(model, structures, layers=None if layer is None else [layer])
     features = paired(features, predicted)
     last = list(features)[-1]
-    found = cpdjax.ladder(
-        features.scalars(last),
-        predicted.counts,
-        predicted.y,
-        {name: counts for name, counts in rungs.items() if counts.size},
-        folds=folds,
-        alpha=penalty,
-        seed=seed,
-    )
+    with stage("probing"):
+        found = cpdjax.ladder(
+            features.scalars(last),
+            predicted.counts,
+            predicted.y,
+            {name: counts for name, counts in rungs.items() if counts.size},
+            folds=folds,
+            alpha=penalty,
+            seed=seed,
+        )
     title = f"{features.model} / {last}, {len(structures):,} molecules"
-    show(text_table(found, list(predicted.by_name), title))
+    units = [predicted.units[name] for name in predicted.by_name]
+    show(text_table(found, list(predicted.by_name), title, units))
 
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
@@ -156,16 +180,17 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
     from cpdjax.sweeps import results
 
     suffix = ".zarr" if kind == "zarr" else ".nc"
-    return [
-        results.save(table, folder / f"results{suffix}"),
-        results.save(table, folder / "results.csv"),
-        *score_figures.save_figures(table, folder),
-    ]
+    with stage("writing results"):
+        saved = [
+            results.save(table, folder / f"results{suffix}"),
+            results.save(table, folder / "results.csv"),
+        ]
+    with stage("figures"):
+        return [*saved, *score_figures.save_figures(table, folder)]
 
 
 def _show(table: xr.Dataset) -> None:
     """Print the table of scores, and that of their uncertainty."""
     from cpdjax.reports import scores, significance
 
-    width = console().width
-    show(scores.text_table(table, width), significance.uncertainty_table(table, width))
+    show(scores.text_table(table), significance.uncertainty_table(table))

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import wraps
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
+import typer
 from rich.console import Console
 
 from cpdjax import checksums
 from cpdjax.characters import printable, stand_in
 from cpdjax.errors import FileError
+from cpdjax.progress import paused
 
-#: Columns of a table that goes to a file or a pipe. Rich would take these for 80 columns wide and
-#: cut the table short.
-PIPE_WIDTH = 200
+#: Columns of a file or a pipe, which have no end. Rich would take them for 80 columns wide.
+_ENDLESS = 100_000
 _STAND_INS = "cpdjax.stand-ins"
+#: What a command with --json has shown so far; None: it shows tables.
+_shown: ContextVar[dict[str, Any] | None] = ContextVar("shown", default=None)
 
 
 def show_all_characters() -> None:
@@ -34,39 +41,80 @@ def show_all_characters() -> None:
             stream.reconfigure(errors=_STAND_INS)
 
 
-def console() -> Console:
-    """Return the console that tables are printed on."""
-    return Console(width=None if _is_terminal(sys.stdout) else PIPE_WIDTH)
+def takes_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that shows tables: `--json` makes one JSON object of all that it shows.
 
+    Each table is there under its name, with its title, notes and rows, and `saved` lists the files
+    that were written. Nothing else goes to standard output.
+    """
+    signature = Signature.from_callable(command, eval_str=True)
+    text = "Print JSON on standard output in place of tables."
+    added = Parameter(
+        "as_json",
+        Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--json", help=text)],
+    )
 
-def show_progress() -> bool:
-    """Return whether somebody watches: standard error is a terminal."""
-    return _is_terminal(sys.stderr)
+    @wraps(command)
+    def run(*arguments: Any, as_json: bool = False, **named: Any) -> Any:
+        before = _shown.set({} if as_json else None)
+        try:
+            status = command(*arguments, **named)
+            if found := _shown.get():
+                with paused():
+                    print(json.dumps(found, indent=1, allow_nan=False))
+            return status
+        finally:
+            _shown.reset(before)
+
+    shown: Any = run
+    parameters = [*signature.parameters.values(), added]
+    shown.__signature__ = signature.replace(parameters=parameters)
+    shown.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
     """Print tables, then the paths of files that were written; keep their checksums."""
-    for table in tables:
-        if table is not None:
-            console().print(table)
-    paths = list(saved)
+    found, paths = _shown.get(), list(saved)
+    if found is None:
+        _print(tables, paths)
+    else:
+        found |= {table.name: table.as_json() for table in tables if table is not None}
+        found |= {"saved": [*found.get("saved", ()), *map(str, paths)]} if paths else {}
     for folder in dict.fromkeys(path.parent for path in paths):
         try:
             checksums.add(folder, [path for path in paths if path.parent == folder])
         except FileError as error:  # damaged, or somebody else's
             warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
-    for path in paths:
-        put(f"saved {path}")
+
+
+def _print(tables: Iterable[Any], paths: Iterable[Path]) -> None:
+    """Print tables and the paths of files."""
+    with paused():
+        for table in tables:
+            if table is not None:
+                Console(width=None if _is_terminal(sys.stdout) else _ENDLESS).print(table)
+        for path in paths:
+            put(f"saved {path}")
 
 
 def put(text: str) -> None:
     """Print one line on standard output."""
-    print(printable(text))
+    with paused():
+        print(printable(text))
+
+
+def put_lines(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    for line in text.splitlines():
+        put(line)
 
 
 def say(message: str) -> None:
     """Print one line on standard error, if anybody still reads it."""
-    with suppress(OSError):
+    with paused(), suppress(OSError):
         print(f"cpdjax: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 

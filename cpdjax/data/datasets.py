@@ -6,6 +6,7 @@ of its source, so that nothing outdated is ever read.
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from cpdjax.data.structures import Structures
 from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import cache_folder
+from cpdjax.progress import stage
 
 __all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]
 
+_log = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache file: raise it whenever `cache.save` or the parse changes
 
 
@@ -53,9 +56,12 @@ def qm9(
     """
     folder = wheel_folder() if source is None else Path(source)
     path = cache_folder(cache) / f"qm9-{_FORMAT}-{fingerprint(folder)}.npz"
-    structures = load(path, "qm9")
+    _log.debug("the parsed form of QM9 is kept in %s", path)
+    with stage("reading QM9"):
+        structures = load(path, "qm9")
     if structures is None:
-        structures = parse_qm9(folder)
+        with stage("parsing QM9, once for all"):
+            structures = parse_qm9(folder)
         if source is None and len(structures) != MOLECULES:
             raise FileError(
                 f"{folder} holds {len(structures)} molecules, expected {MOLECULES}; "
@@ -88,7 +94,8 @@ def read(
         InputError: if rows and structures disagree, or `Structures` refuses the arrays.
     """
     path, index = located(path, index)
-    frames = read_frames(path, index)
+    with stage(f"reading {path.name}"):
+        frames = read_frames(path, index)
     return Structures.from_atoms(frames, path.stem if name is None else name, targets, units)
 
 

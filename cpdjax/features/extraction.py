@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,7 +33,9 @@ from cpdjax.machine.precision import float_dtype
 from cpdjax.machine.threads import cores
 from cpdjax.models import load
 from cpdjax.models.interface import Model
-from cpdjax.progress import progress_bar
+from cpdjax.progress import count, shown, stage
+
+_log = logging.getLogger(__name__)
 
 # The bytes of a batch's intermediate results. On a CPU they should fit in its caches, since larger
 # batches are slower; on an accelerator they fill it with work in a small part of its memory.
@@ -69,7 +72,7 @@ def extract(
         batch_size: the molecules in one call; by default as many as suit the device's memory.
         dtype: float32 or float64; by default float64 wherever the backend has it. The caller's
             JAX flags have no influence and are not changed.
-        progress: whether a progress bar is shown on standard error.
+        progress: whether standard error shows how far the extraction is.
 
     Raises:
         UnknownNameError: if the model, a layer, the pooling or the way of making scalars is
@@ -83,9 +86,8 @@ def extract(
     Features('coulomb-spectrum', molecules=2, pool='none', layers={'spectrum': '29x0e'})
     """
     run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
-    with progress_bar(progress) as shown:
-        task = shown.add_task(run.model.name, total=len(structures))
-        return run.features(run.rows(np.arange(len(structures)), lambda n: shown.advance(task, n)))
+    with shown(progress), stage(f"features of {run.model.name}"):
+        return run.all_features()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,11 @@ class Extraction:
             return {layer: self.model.irreps[layer] for layer in self.layers}
         counts = {layer: sum(n for _, n in found) for layer, found in self.origins.items()}
         return {layer: Irreps(f"{n}x0e") for layer, n in counts.items()}
+
+    def all_features(self) -> Features:
+        """Compute the features of all structures; the open stage counts them."""
+        everything = np.arange(len(self.structures))
+        return self.features(self.rows(everything, count(len(everything)).advance))
 
     def features(self, arrays: Mapping[str, np.ndarray]) -> Features:
         """Return the results of all structures as `Features`."""
@@ -250,7 +257,10 @@ class Extraction:
         bounds = bucket_sizes(sizes, self._memory, _COMPILED, most)
         counts = np.bincount(np.searchsorted(bounds, sizes), minlength=len(bounds))
         shapes = zip(bounds.tolist(), counts.tolist(), strict=True)
-        return [Bucket(atoms, self._per_call(atoms, count)) for atoms, count in shapes]
+        found = [Bucket(atoms, self._per_call(atoms, count)) for atoms, count in shapes]
+        batches = ", ".join(f"{bucket.molecules} of up to {bucket.atoms} atoms" for bucket in found)
+        _log.debug("%s computes molecules in batches of %s", self.model.name, batches)
+        return found
 
     def _memory(self, atoms: int) -> int:
         """Return about how many numbers the model keeps at once for one molecule."""

@@ -15,13 +15,14 @@ import xarray as xr
 from cpdjax import models
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features.extraction import Extraction, extract
+from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import naming, zoo
 from cpdjax.models.interface import Model
 from cpdjax.processes import ALONE, Team
+from cpdjax.progress import stage
 
 
 def collect(
@@ -32,7 +33,6 @@ def collect(
     layers: Sequence[str] | None = None,
     invariants: str | None = None,
     keep: Path | None = None,
-    progress: bool = False,
     processes: Team = ALONE,
 ) -> list[Features]:
     """Return the features of one source, of a sequence of sources, or of named sources.
@@ -58,14 +58,10 @@ def collect(
     >>> f
     Features('mine', molecules=4, pool='none', layers={'features': '3x0e'})
     """
-    if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
-        named = [(str(name), source) for name, source in sources.items()]
-    elif isinstance(sources, list | tuple):
-        named = [(_name(source, i), source) for i, source in enumerate(sources)]
-    else:
-        named = [(_name(sources, 0), sources)]
-    # All sources are opened before any model runs, so that mistakes show at once.
-    opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
+    named = named_sources(sources)
+    with stage("opening models and files"):
+        # All sources are opened before any model runs, so that mistakes show at once.
+        opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
     for name, source in named:
         seen = zoo.split(source) if isinstance(source, str | Path) else None
         if seen is not None and structures is not None:
@@ -79,14 +75,23 @@ def collect(
     found = []
     for name, source in opened:
         kept = [layer for layer in _layer_names(source) if layers is None or layer in layers]
-        if kept:
-            features = _computed(
-                source, structures, pool, kept, invariants, keep, progress, processes
-            )
+        with stage(f"features of {name}"):
+            if not kept:
+                continue
+            features = _computed(source, structures, pool, kept, invariants, keep, processes)
             own = {layer: features[layer] for layer in kept}
             origins = {k: v for k, v in features.origins.items() if k in own}
             found.append(replace(features, layers=own, model=name, origins=origins))
     return found
+
+
+def named_sources(sources: Any) -> list[tuple[str, Any]]:
+    """Return every source that `collect` takes, with the name that results have for it."""
+    if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
+        return [(str(name), source) for name, source in sources.items()]
+    if isinstance(sources, list | tuple):
+        return [(_name(source, i), source) for i, source in enumerate(sources)]
+    return [(_name(sources, 0), sources)]
 
 
 def _name(source: Any, position: int) -> str:
@@ -125,7 +130,6 @@ def _computed(
     layers: Sequence[str],
     invariants: str | None,
     keep: Path | None,
-    progress: bool,
     processes: Team,
 ) -> Features:
     """Return the features themselves, or those that a model computes of the structures."""
@@ -139,12 +143,8 @@ def _computed(
         )
     pool = pool or "mean"
     before = "norm-then-pool" if invariants == "norm-then-pool" else None
-    if keep is None:
-        return extract(
-            source, structures, pool=pool, layers=layers, invariants=before, progress=progress
-        )
     run = Extraction.of(source, structures, layers, pool, before)
-    return kept_features(keep, run, progress, processes)
+    return run.all_features() if keep is None else kept_features(keep, run, processes)
 
 
 def _check_pooling(features: Features, pool: str | None) -> None:

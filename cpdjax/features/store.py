@@ -8,6 +8,7 @@ model, structures and options the features come from.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -35,9 +36,10 @@ from cpdjax.irreps import Blocks
 from cpdjax.locks import sole_writer
 from cpdjax.models.interface import Model
 from cpdjax.processes import ALONE, Team
-from cpdjax.progress import progress_bar
+from cpdjax.progress import count, shown, stage
 from cpdjax.provenance import decisive, differences, listed, software
 
+_log = logging.getLogger(__name__)
 PART = 4096
 """Limit the molecules that are computed before they are written, and about so where rows are atoms:
 memory holds them all, and an interruption loses them."""
@@ -77,14 +79,13 @@ def extract_to(
         raise FileError(f"a feature store is a folder NAME.zarr, got {path.name!r}")
     run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
     place = _Place.of(path)
-    with processes.writing(place.path, place.lock):
-        _extract(place, run, progress, processes)
+    writing = processes.writing(place.path, place.lock)
+    with writing, shown(progress), stage(f"features of {run.model.name}"):
+        _extract(place, run, processes)
     return path
 
 
-def kept_features(
-    folder: Path, run: Extraction, progress: bool, processes: Team = ALONE
-) -> Features:
+def kept_features(folder: Path, run: Extraction, processes: Team = ALONE) -> Features:
     """Return the features of a run from a store in `folder`, which is written where there is none.
 
     A store is named after all that decides its content. A damaged one is made anew.
@@ -98,7 +99,7 @@ def kept_features(
     with alone:
         if processes.leads and place.path.exists():
             _discard_damaged(place.path)
-        _extract(place, run, progress, processes)
+        _extract(place, run, processes)
         return read_features(place.path)
 
 
@@ -116,7 +117,7 @@ class _Place(NamedTuple):
         return cls(path, growing, growing.with_name(f"{growing.name}.lock"))
 
 
-def _extract(place: _Place, run: Extraction, progress: bool, processes: Team) -> None:
+def _extract(place: _Place, run: Extraction, processes: Team) -> None:
     """Write the features of a run, or the rest of them, unless they are there."""
     facts = _facts(run)
     path, growing, _ = place
@@ -124,9 +125,10 @@ def _extract(place: _Place, run: Extraction, progress: bool, processes: Team) ->
         if processes.leads:
             _prepare(path, growing, run, facts)
     if path.exists():
+        _log.info("features of %s are there from an earlier run: %s", run.model.name, path)
         return
     _check_facts(growing, facts)  # of every process
-    _write_parts(growing, run, progress, processes)
+    _write_parts(growing, run, processes)
     processes.wait_for_all()
     with processes.leader_first():
         if processes.leads:
@@ -134,19 +136,18 @@ def _extract(place: _Place, run: Extraction, progress: bool, processes: Team) ->
             os.replace(growing, path)
 
 
-def _write_parts(growing: Path, run: Extraction, progress: bool, processes: Team) -> None:
+def _write_parts(growing: Path, run: Extraction, processes: Team) -> None:
     """Write the parts that are left to this process."""
     root: Any = zarr.open_group(growing, mode="r+")
     parts = Parts(run, PART)
     left = processes.share(_parts_left(growing, parts))
-    with progress_bar(progress) as shown:
-        task = shown.add_task(run.model.name, total=sum(len(parts.molecules(i)) for i in left))
-        for part in left:
-            arrays = run.rows(parts.molecules(part), lambda n: shown.advance(task, n))
-            for layer, array in arrays.items():
-                for kind, values in _by_irrep(run, layer, array[parts.own(part)]).items():
-                    root[f"{layer}/{kind}"][parts.rows(part)] = values
-            checksums.add(growing, parts.chunks(growing, part), processes.rank)
+    computed = count(sum(len(parts.molecules(i)) for i in left))
+    for part in left:
+        arrays = run.rows(parts.molecules(part), computed.advance)
+        for layer, array in arrays.items():
+            for kind, values in _by_irrep(run, layer, array[parts.own(part)]).items():
+                root[f"{layer}/{kind}"][parts.rows(part)] = values
+        checksums.add(growing, parts.chunks(growing, part), processes.rank)
 
 
 def weights_hash(model: Model) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 from cpdjax.checks.compositional import FOLD_KINDS
 from cpdjax.checks.nonlinear import PAPER_TREES_R2, Nonlinear
@@ -19,39 +18,23 @@ from cpdjax.files import atomic, write_csv
 from cpdjax.reports import check_figures
 from cpdjax.reports.figures import write
 from cpdjax.reports.page import Section, to_markdown
-from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.reports.sheet import Column, Kind, Sheet
 
 _HEAD = ("features", "check", "quantity", "value", "requirement", "verdict")
 _VERDICTS = {True: "pass", False: "FAIL", None: "reported"}
-_COLOURS = {True: "green", False: "bold red", None: "dim"}
 
 
-def table(checks: Checks) -> Table:
-    """Return a table with one row for each outcome; features and check are named once."""
+def table(checks: Checks) -> Sheet:
+    """Return a table with one row for each outcome, under its features and check."""
     verdict = "all checks pass" if checks.passed else "A CHECK FAILS"
-    shown = Table(
-        title=for_terminal(f"{checks.dataset}, {checks.molecules:,} molecules: {verdict}")
+    kinds: tuple[Kind, ...] = ("group", "group", "words", "number", "words", "name")
+    return Sheet(
+        "checks",
+        f"{checks.dataset}, {checks.molecules:,} molecules: {verdict}",
+        [Column(head, kind) for head, kind in zip(_HEAD, kinds, strict=True)],
+        [_cells(label, outcome) for label, outcome in checks.outcomes],
+        [_row(label, outcome) for label, outcome in checks.outcomes],
     )
-    for name in _HEAD:
-        is_value = name == "value"
-        shown.add_column(
-            name,
-            justify="right" if is_value else "left",
-            no_wrap=is_value or name == "verdict",
-            overflow="fold",
-        )
-    before: tuple[str, str] | None = None
-    for label, outcome in checks.outcomes:
-        named = (label, outcome.check) != before
-        if named and before is not None:
-            shown.add_section()
-        before = (label, outcome.check)
-        features, check, *cells, verdict = _cells(label, outcome)
-        start = (features, check) if named else ("", "")
-        colour = _COLOURS[outcome.passed]
-        texts = (for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in (*start, *cells))
-        shown.add_row(*texts, for_terminal(verdict, colour))
-    return shown
 
 
 def save(checks: Checks, folder: str | Path) -> list[Path]:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from cpdjax.probes.ladder import Ladder
-from cpdjax.reports.text import for_terminal
+from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.symbols import target_text
+
+_NOTE = (
+    "R²: median over folds. Added: less the R² of the rung above. Beyond: R²_geom of the features "
+    "when all up to this rung is taken out of them."
+)
 
 
-def text_table(found: Ladder, targets: Sequence[str], title: str = "") -> Table:
-    """Return a table with a row for every target and rung; scores are medians over folds."""
-    shown = Table(
-        title=for_terminal(title) if title else None, caption="medians over folds", pad_edge=False
-    )
-    shown.add_column("target", no_wrap=True)
-    shown.add_column("rung", no_wrap=True)
-    for name in ("columns", "R²", "R² added", "R²_geom beyond"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    r2, added = np.median(found.r2, axis=1), np.median(found.added, axis=1)
-    beyond = np.median(found.r2_geom, axis=1)
-    for t, target in enumerate(targets):
+def text_table(
+    found: Ladder, targets: Sequence[str], title: str = "", units: Sequence[str] | None = None
+) -> Sheet:
+    """Return a table with a row for every target and rung.
+
+    What a rung adds is the difference of the medians that stand beside it, as they are printed; the
+    median of the folds' own differences is another number.
+    """
+    units = [""] * len(targets) if units is None else units
+    columns = [Column("target", "group"), Column("rung", "name"), Column("columns")]
+    columns += [Column(name) for name in ("R²", "added", "beyond")]
+    rows, records = [], []
+    for t, (target, unit) in enumerate(zip(targets, units, strict=True)):
+        r2 = np.median(found.r2[..., t], axis=1)
+        beyond = [*np.median(found.r2_geom[..., t], axis=1), np.nan]
+        printed = np.diff(r2.round(3), prepend=0)
         for i, rung in enumerate(found.rungs):
-            last = i == len(beyond)
-            scores = [f"{r2[i, t]:.3f}", f"{added[i, t]:+.3f}"]
-            scores.append("" if last else f"{beyond[i, t]:.3f}")
-            of_target = for_terminal("" if i else target)
-            shown.add_row(
-                of_target, for_terminal(rung), str(found.columns[i]), *scores, end_section=last
-            )
-    return shown
+            record: dict[str, Any] = {"target": target, "unit": unit, "rung": rung}
+            record |= {"columns": found.columns[i], "r2": r2[i]}
+            record |= {"r2_added": r2[i] - (r2[i - 1] if i else 0), "r2_geom_beyond": beyond[i]}
+            records.append(record)
+            cells = [target_text(target, unit), rung, f"{found.columns[i]:,}"]
+            cells += [f"{r2[i]:.3f}", f"{printed[i]:+.3f}"]
+            rows.append([*cells, "" if np.isnan(beyond[i]) else f"{beyond[i]:.3f}"])
+    return Sheet("ladder", title, columns, rows, records, (_NOTE,))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
 from cpdjax.errors import InputError
-from cpdjax.reports.text import for_terminal, left_out_text, score_text
-from cpdjax.sweeps.table import present
+from cpdjax.reports.sheet import Column, Kind, Sheet
+from cpdjax.reports.symbols import target_text
+from cpdjax.reports.text import bounded_text
+from cpdjax.sweeps.table import OWN, present
+
+#: Model, layer and irrep of a channel.
+Names = tuple[str, str, str]
 
 _STAR = "* R² of a fold is below -1: held-out molecules are outside the training range"
 
-#: What a table or figure holds: the best of more channels, the first of more targets.
+#: What a figure holds: the best of more channels, the first of more targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 24
+#: The number of channels of a table that has their quartiles too.
+MOST_WITH_QUARTILES = 16
 
 
 def summary(table: xr.Dataset) -> xr.Dataset:
@@ -61,67 +68,101 @@ def summary(table: xr.Dataset) -> xr.Dataset:
     return scores
 
 
-def text_table(table: xr.Dataset, width: int = 200) -> Table:
-    """Return a table of R²_geom of every channel and target at the largest size.
+def text_table(table: xr.Dataset) -> Sheet:
+    """Return a table of R²_geom at the largest size: a row for each channel, the best model first.
 
-    Few channels have a column each, with median and quartiles. Many channels have a row each, with
-    the median of as many targets as `width` characters hold.
+    Models are in order of their best channel's median over targets, and the channels of a model in
+    the order in which the data pass them. Few channels have their quartiles beside the median,
+    unless that is too much for a terminal.
     """
     scores = summary(table).isel(size=-1)
-    if scores.sizes["channel"] > MOST_CHANNELS:
-        return _channel_rows(table, scores, width)
-    shown = Table(
-        title=f"R²_geom at N = {int(scores['size']):,}: median (quartiles) over folds and repeats",
-        caption=_STAR,
-    )
-    shown.add_column("target", no_wrap=True)
-    shown.add_column("R²_comp", justify="right", no_wrap=True)
-    for label in scores.channel.values:
-        lines = map(for_terminal, str(label).split(" / "))
-        shown.add_column(Text("\n").join(lines), justify="right", no_wrap=True)
-    for target in scores.target.values:
-        row = scores.sel(target=target)
-        unit = str(row.unit.item())
-        name = f"{target} ({unit})" if unit else str(target)
-        cells = [_cell(row.isel(channel=i)) for i in range(scores.sizes["channel"])]
-        shown.add_row(for_terminal(name), score_text(row.r2_comp.item(), 3), *cells)
-    return shown
+    ordered = best_first(list(present(table)), scores)
+    medians = _text_table(table, scores, ordered, with_quartiles=False)
+    if len(ordered) > MOST_WITH_QUARTILES:
+        return medians
+    note = "Quartiles: in a wider terminal, in a pipe, and with --json."
+    whole = _text_table(table, scores, ordered, with_quartiles=True)
+    return replace(whole, brief=replace(medians, notes=(*medians.notes, note)))
 
 
-def _channel_rows(table: xr.Dataset, scores: xr.Dataset, width: int) -> Table:
-    fitting = max((width - 52) // 9, 1)
-    targets = scores.target.values[:fitting]
-    left_out = left_out_text(targets=scores.sizes["target"] - len(targets))
-    shown = Table(
-        title=f"R²_geom at N = {int(scores['size']):,}: median over folds and repeats",
-        caption=f"{_STAR}\n{left_out}" if left_out else _STAR,
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for name in ("model", "layer", "irrep"):
-        shown.add_column(name, no_wrap=True)
-    for name in ("features", *map(str, targets)):
-        shown.add_column(for_terminal(name), justify="right", overflow="fold")
-    composition = [score_text(scores.r2_comp.sel(target=t).item()) + " " for t in targets]
-    shown.add_row("R²_comp", "", "", "", *composition, end_section=True)
-    before = None
-    for i, (model, layer, irrep) in enumerate(present(table)):
-        row = scores.isel(channel=i)
-        count = table.n_features.sel(model=model, layer=layer, irrep=irrep).item()
-        cells = [_median(row.sel(target=t)) for t in targets]
-        names = map(for_terminal, ("" if model == before else model, layer, irrep))
-        shown.add_row(*names, str(count), *cells)
-        before = model
-    return shown
+def _text_table(
+    table: xr.Dataset, scores: xr.Dataset, ordered: Sequence[Names], with_quartiles: bool
+) -> Sheet:
+    """Return the table of channels in order, with or without quartiles."""
+    targets, known = targets_of(table), list(present(table))
+    columns = [*channel_columns(ordered), *([] if with_quartiles else [Column("features")])]
+    columns += [Column(target_text(*target)) for target in targets]
+    texts = [_texts(scores.isel(target=t), with_quartiles) for t in range(len(targets))]
+    composition = [bounded_text(value) for value in scores.r2_comp.values]
+    rows = [["composition alone", "R²_comp", "", *[""] * (not with_quartiles), *composition]]
+    records = []
+    for channel in ordered:
+        i = known.index(channel)
+        counted = [] if with_quartiles else [f"{_count(table, channel):,}"]
+        rows.append([*channel, *counted, *(cells[i] for cells in texts)])
+        records += [_record(table, scores, channel, i, t) for t in range(len(targets))]
+    shown = "median (quartiles)" if with_quartiles else "median"
+    title = f"R²_geom at N = {int(scores['size']):,}: {shown} over folds and repeats, best first"
+    starred = any(cell.endswith("*") for row in rows for cell in row)
+    return Sheet("scores", title, columns, rows, records, (_STAR,) if starred else ())
 
 
-def _cell(score: xr.Dataset) -> str:
-    median, low, high, worst = (score[k].item() for k in ("median", "lower", "upper", "worst"))
-    if not np.isfinite(median):
-        return score_text(median)
-    star = "*" if worst < -1 else " "
-    return f"{score_text(median)} ({score_text(low)}, {score_text(high)}){star}"
+def targets_of(table: xr.Dataset) -> list[tuple[str, str]]:
+    """Return the names and units of targets."""
+    units = table.unit.values if "unit" in table.coords else [""] * table.sizes["target"]
+    return [(str(t), str(u)) for t, u in zip(table.target.values, units, strict=True)]
 
 
-def _median(score: xr.Dataset) -> str:
-    return score_text(score["median"].item()) + ("*" if score["worst"] < -1 else " ")
+def channel_columns(channels: Sequence[Names]) -> list[Column]:
+    """Return columns of model, layer and irrep; models with several channels stand above them."""
+    several = len({model for model, _, _ in channels}) < len(channels)
+    kinds: tuple[Kind, ...] = ("group" if several else "name", "name", "name")
+    return [Column(name, kind) for name, kind in zip(OWN, kinds, strict=True)]
+
+
+def best_first(channels: Sequence[Names], scores: xr.Dataset) -> list[Names]:
+    """Return channels in order: models by their best one, those of each model as they are.
+
+    Scores are medians over targets of what `summary` returns at one size.
+    """
+    medians = scores["median"].clip(min=-1).median("target").fillna(-np.inf).to_numpy()
+    best: dict[str, float] = {}
+    for (model, _, _), value in zip(channels, medians, strict=True):
+        best[model] = max(value, best.get(model, -np.inf))
+    return sorted(channels, key=lambda channel: -best[channel[0]])
+
+
+def _texts(scores: xr.Dataset, with_quartiles: bool) -> list[str]:
+    """Return the cells of one target, channel by channel, digits below digits."""
+    cells = []
+    for i in range(scores.sizes["channel"]):
+        one = {k: scores[k].values[i] for k in ("median", "lower", "upper", "worst")}
+        text = bounded_text(one["median"])
+        if with_quartiles and np.isfinite(one["median"]):
+            text += f" ({bounded_text(one['lower'])}, {bounded_text(one['upper'])})"
+        cells.append(text + ("*" if one["worst"] < -1 else ""))
+    starred = any(cell.endswith("*") for cell in cells)
+    return [cell if cell.endswith("*") or not starred else f"{cell} " for cell in cells]
+
+
+def _count(table: xr.Dataset, channel: Names) -> int:
+    return int(table.n_features.sel(dict(zip(OWN, channel, strict=True))))
+
+
+def _record(
+    table: xr.Dataset, scores: xr.Dataset, channel: Names, i: int, t: int
+) -> dict[str, Any]:
+    """Return the numbers of one channel and target."""
+    one = scores.isel(channel=i, target=t)
+    return {
+        **dict(zip(OWN, channel, strict=True)),
+        "features": _count(table, channel),
+        "target": str(one.target.item()),
+        "unit": targets_of(table)[t][1],
+        "size": int(one["size"]),
+        "r2_geom": one["median"].item(),
+        "lower_quartile": one["lower"].item(),
+        "upper_quartile": one["upper"].item(),
+        "worst_fold": one["worst"].item(),
+        "r2_comp": one.r2_comp.item(),
+    }

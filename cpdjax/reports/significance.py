@@ -1,60 +1,79 @@
-"""The uncertainty of scores: tables of intervals and p-values."""
+"""The uncertainty of scores: tables of intervals and adjusted p-values."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from cpdjax.reports.text import for_terminal, left_out_text, p_text
-from cpdjax.sweeps.table import present
+from cpdjax.reports.scores import best_first, channel_columns, summary, targets_of
+from cpdjax.reports.sheet import Column, Kind, Sheet
+from cpdjax.reports.symbols import target_text
+from cpdjax.reports.text import bounded_text, p_text
+from cpdjax.sweeps.table import OWN, present
+from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
 
 _METHODS = {"holm": "Holm", "bh": "Benjamini–Hochberg", "max-t": "max-T"}
+_UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_adjusted", "p_value", "selectivity")
 
 
-def uncertainty_table(table: xr.Dataset, width: int = 200) -> Table | None:
-    """Return a table of intervals and adjusted p-values; None where the results hold neither."""
+def uncertainty_table(table: xr.Dataset) -> Sheet | None:
+    """Return a table of intervals and adjusted p-values; None where the results hold neither.
+
+    Its rows are in the order of the table of scores.
+    """
     if "r2_geom_low" not in table and "p_adjusted" not in table:
         return None
-    fitting = max((width - 40) // 24, 1)
-    targets = [str(t) for t in table.target.values[:fitting]]
-    made = Table(
-        title=_title(table),
-        caption=left_out_text(targets=table.sizes["target"] - len(targets)) or None,
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for name in ("model", "layer", "irrep"):
-        made.add_column(name, no_wrap=True)
-    for target in targets:
-        made.add_column(for_terminal(target), justify="right", no_wrap=True)
-    first = table.isel(alpha=0)
-    for model, layer, irrep in present(table):
-        own = first.sel(model=model, layer=layer, irrep=irrep)
-        cells = [_cell(own.sel(target=t)) for t in targets]
-        made.add_row(*map(for_terminal, (model, layer, irrep)), *cells)
-    return made
+    channels = best_first(list(present(table)), summary(table).isel(size=-1))
+    targets = targets_of(table)
+    rows, records = [], []
+    for names in channels:
+        channel = dict(zip(OWN, names, strict=True))
+        own = table.isel(alpha=0).sel(channel)
+        each = [own.sel(target=target) for target, _ in targets]
+        rows.append([*names, *map(_cell, each)])
+        records += [channel | {"target": str(one.target.item())} | _numbers(one) for one in each]
+    columns = [*channel_columns(channels), *(Column(target_text(*t)) for t in targets)]
+    return Sheet("uncertainty", _title(table), columns, rows, records, _notes(table))
 
 
-def differences_table(found: pd.DataFrame) -> Table:
+def differences_table(found: pd.DataFrame) -> Sheet:
     """Return a table with a row for each difference of `cpdjax.differences`."""
     paired = "bootstrap_low" in found
-    names = ["target", "model", "against", "difference of R²_geom (95 %)", "p", "adjusted p"]
-    made = Table(
-        *names, *(["bootstrap (95 %)"] if paired else []),
-        caption="corrected resampled t; p is adjusted for all rows (Holm)", box=SIMPLE_HEAD,
-    )  # fmt: skip
-    for row in found.itertuples():
-        cells = [f"{row.difference:+.3f} ({row.low:+.3f}, {row.high:+.3f})"]
-        cells += [p_text(row.p_value), p_text(row.p_adjusted)]
-        if paired:
-            cells.append(f"({row.bootstrap_low:+.3f}, {row.bootstrap_high:+.3f})")
-        made.add_row(*map(for_terminal, (row.target, row.model, row.reference)), *cells)
-    return made
+    if "layer" not in found:  # differences of a user's own
+        found = found.assign(layer="", reference_layer="")
+    # What all rows of a group share stands above them: the reference, or the first of each pair.
+    one = found["reference"].nunique() == 1
+    ours: Kind = "name" if one else "group"
+    theirs: Kind = "group" if one else "name"
+    columns = [Column("target", "group"), Column("model", ours), Column("layer", ours)]
+    columns += [Column("minus", theirs), Column("its layer", theirs)]
+    columns += [Column("difference (95 %)"), Column("adjusted p")]
+    columns += [Column("bootstrap (95 %)")] * paired
+    records = found.to_dict("records")
+    return Sheet(
+        "differences",
+        "Differences of R²_geom",
+        columns,
+        [_difference_cells(record) for record in records],
+        records,
+        ("95 %: corrected resampled t. p is adjusted for all rows (Holm).",),
+        heading="{0}: minus {1} ({2})" if one else "{0}: {1} ({2}) minus",
+    )
+
+
+def _difference_cells(record: Mapping[Hashable, Any]) -> list[str]:
+    names = ("target", "model", "layer", "reference", "reference_layer")
+    cells = [str(record[name]) for name in names]
+    cells.append(f"{record['difference']:+.3f} ({record['low']:+.3f}, {record['high']:+.3f})")
+    cells.append(p_text(record["p_adjusted"]))
+    if "bootstrap_low" in record:
+        cells.append(f"({record['bootstrap_low']:+.3f}, {record['bootstrap_high']:+.3f})")
+    return cells
 
 
 def _title(table: xr.Dataset) -> str:
@@ -64,10 +83,34 @@ def _title(table: xr.Dataset) -> str:
     if "r2_geom_low" in table:
         said.append(f"95 % interval of {table.sizes['replicate']} bootstrap replicates")
     if "p_adjusted" in table:
-        method = _METHODS[json.loads(table.attrs["settings"])["adjust"]]
-        family = int(table.p_adjusted.isel(alpha=0).notnull().sum())
-        said.append(f"p of {table.sizes['permutation']} permutations, {method} for {family} scores")
+        method, family, count = _family(table)
+        said.append(
+            f"p of {count} permutations, adjusted by {_METHODS[method]} for {family} scores, "
+            f"{p_text(smallest(method, family, count))} the smallest possible"
+        )
     return f"R²_geom at N = {int(table['size'][-1]):,}, α = {chosen}: {'; '.join(said)}"
+
+
+def _notes(table: xr.Dataset) -> tuple[str, ...]:
+    """Return a warning where no p-value can be small enough."""
+    if "p_adjusted" not in table or smallest(*_family(table)) <= LEVEL:
+        return ()
+    method, family, _ = _family(table)
+    return (
+        f"No p can reach {LEVEL:g} here: it takes {needed(method, family):,} permutations"
+        + ("." if method == "max-t" else f", or {needed('max-t', family)} with --adjust max-t."),
+    )
+
+
+def _family(table: xr.Dataset) -> tuple[Any, int, int]:
+    """Return how p-values are adjusted, for how many scores, and from how many permutations."""
+    method = json.loads(table.attrs["settings"])["adjust"]
+    family = int(table.p_adjusted.isel(alpha=0).notnull().sum())
+    return method, family, table.sizes["permutation"]
+
+
+def _numbers(own: xr.Dataset) -> dict[str, float]:
+    return {name: own[name].item() for name in _UNCERTAIN if name in own}
 
 
 def _cell(own: xr.Dataset) -> str:
@@ -77,7 +120,8 @@ def _cell(own: xr.Dataset) -> str:
         return "undefined"
     said = []
     if "r2_geom_low" in values:
-        said.append(f"{values['r2_geom_low']:.2f} to {values['r2_geom_high']:.2f}")
+        low, high = (bounded_text(values[name]) for name in names[:2])
+        said.append(f"{low} to {high}")
     if "p_adjusted" in values:
         said.append(f"p {p_text(values['p_adjusted'])}")
     return ", ".join(said)

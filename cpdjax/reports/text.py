@@ -76,6 +76,17 @@ def score_text(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if value > -10 else f"{value:.0e}"
 
 
+def bounded_text(value: float) -> str:
+    """Return a score with two digits; below −1, where a probe has failed, that it is.
+
+    >>> bounded_text(0.5), bounded_text(-12345.0), bounded_text(math.nan)
+    ('0.50', '<-1', 'undefined')
+    """
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{round(value, 2) + 0.0:.2f}" if value >= -1 else "<-1"  # and no -0.00
+
+
 def p_text(value: float) -> str:
     """Return a p-value with two significant digits.
 

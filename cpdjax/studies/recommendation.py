@@ -19,13 +19,14 @@ import xarray as xr
 from cpdjax import models
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.features import Features, as_means
 from cpdjax.features.sources import collect
 from cpdjax.files import remove
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
+from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
 from cpdjax.sweeps.settings import DEFAULT_FEATURES, MOST_RANKED, Settings
@@ -36,6 +37,8 @@ from cpdjax.uncertainty.comparison import Estimate
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
 HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms per molecule")
 
+#: Where the command `reproduce` writes by default, and `recommend` reads.
+REPRODUCTION = Path("cpdjax-reproduction")
 _FILES = ("results.zarr", "sum.zarr")
 
 
@@ -65,7 +68,8 @@ class Choice:
         place = ", ".join((self.model, self.layer, self.irrep, self.pool))
         measured = np.isfinite(self.milliseconds)
         cost = f", {self.milliseconds:.3g} ms per molecule" if measured else ""
-        return f"{place}: R²_geom {self.r2_geom} from {self.features} features{cost}"
+        columns = f"{self.features} feature{'' if self.features == 1 else 's'}"
+        return f"{place}: R²_geom {self.r2_geom} from {columns}{cost}"
 
 
 def installed() -> tuple[str, ...]:
@@ -77,7 +81,7 @@ def installed() -> tuple[str, ...]:
 
 
 def recommend(
-    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int = MOST_RANKED
+    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int | None = MOST_RANKED
 ) -> list[Choice]:
     """Return the channels with the most accessible geometric information, best first.
 
@@ -88,7 +92,7 @@ def recommend(
         tables: results of `cpdjax.sweep`, or a table for each pooling, as `survey` returns and
             `load` reads them. Models without pooling are in the first table only.
         target: a target of the tables.
-        most: the largest number of channels to return.
+        most: the largest number of channels to return; None: all.
 
     Raises:
         UnknownNameError: the tables have no such target.
@@ -105,6 +109,11 @@ def recommend(
                 Choice(model, layer, irrep, pools.get(model, "unknown"), features, score, cost)
             )
     return sorted(choices, key=lambda c: -np.nan_to_num(c.r2_geom.low, nan=-np.inf))[:most]
+
+
+def certain(choices: Sequence[Choice]) -> list[Choice]:
+    """Return the channels whose interval lies above zero: those that can be recommended."""
+    return [choice for choice in choices if choice.r2_geom.low > 0]
 
 
 def advice(choices: Sequence[Choice], target: str) -> str:
@@ -161,7 +170,7 @@ def survey(
         most: the number of leading channels of each target whose cost is measured.
         out: a folder to keep the results in, which `load` reads. An interrupted survey continues
             there.
-        progress: whether to show progress bars on standard error.
+        progress: whether standard error shows what is being done, and how far it is.
 
     Returns:
         Results as of `cpdjax.sweep`, one table for mean and one for sum pooling, with
@@ -171,28 +180,32 @@ def survey(
         UnknownNameError: a model does not exist.
         InputError: the data cannot be used, or no model can take the molecules.
     """
-    structures, molecules = inputs.load(
-        dataset, targets, n, checked(Settings, {"seed": seed, "repeats": repeats})
-    )
-    if structures is None:
-        raise InputError("a table of formulas is not enough: give a file of structures")
     sources = _by_name((*installed(), *DEFAULT_FEATURES) if features is None else features)
-    sums = _collect_sums(sources, structures, progress)
-    poolings = {
-        "mean": [as_means(f, structures) for f in sums],
-        "sum": [f for f in sums if f.pool == "sum"],
-    }
+    settings = checked(Settings, {"seed": seed, "repeats": repeats})
     folder = None if out is None else Path(out)
-    tables = [
-        sweep(
-            pooled, dataset=structures, targets=list(molecules.by_name), pool=pool,
-            sizes=[len(structures)], repeats=repeats, seed=seed, out=folder and folder / pool,
-            progress=progress,
-        )
-        for pool, pooled in poolings.items()
-        if pooled
-    ]  # fmt: skip
-    tables = with_measured_costs(tables, sources, structures, most)
+    with shown(progress):
+        expect(4 + 2 * len(sources))
+        with stage("data"):
+            structures, molecules = inputs.load(dataset, targets, n, settings)
+        if structures is None:
+            raise InputError("a table of formulas is not enough: give a file of structures")
+        sums = _collect_sums(sources, structures)
+        poolings = {
+            "mean": [as_means(f, structures) for f in sums],
+            "sum": [f for f in sums if f.pool == "sum"],
+        }
+        tables = []
+        for pool, pooled in poolings.items():
+            with stage(f"{pool}s of all models"):
+                if pooled:
+                    tables.append(
+                        sweep(
+                            pooled, dataset=structures, targets=list(molecules.by_name), pool=pool,
+                            sizes=[len(structures)], repeats=repeats, seed=seed,
+                            out=folder and folder / pool,
+                        )
+                    )  # fmt: skip
+        tables = with_measured_costs(tables, sources, structures, most)
     if folder is not None:
         save(tables, folder)
     return tables
@@ -215,12 +228,13 @@ def with_measured_costs(
         for target in targets
         for choice in recommend(tables, target, most)
     }
-    loaded = {name: _model(sources.get(name)) for name, _ in leading}
-    costs = {
-        (name, layer): milliseconds(model, layer, structures)
-        for name, layer in leading
-        if (model := loaded[name]) is not None
-    }
+    costs = {}
+    with stage("timing the best layers", len(leading)) as timed:
+        loaded = {name: _model(sources.get(name)) for name, _ in leading}
+        for name, layer in leading:
+            if (model := loaded[name]) is not None:
+                costs[name, layer] = milliseconds(model, layer, structures)
+            timed.advance()
     return [with_costs(table, costs) for table in tables]
 
 
@@ -237,8 +251,13 @@ def load(path: str | Path) -> list[xr.Dataset]:
     """Read the tables in a folder of `survey`, `reproduce` or a sweep, or the table of one file.
 
     Raises:
-        FileError: as in `results.load`.
+        FileError: as in `results.load`; where `reproduce` would have written, the error says so.
     """
+    if Path(path) == REPRODUCTION and not (REPRODUCTION / _FILES[0]).exists():
+        raise FileError(
+            f"no results at {path}: run `cpdjax reproduce` first, or name the folder of a sweep, "
+            "or give molecules of your own with --dataset"
+        )
     of_sums = Path(path) / _FILES[1]
     return [results.load(path), *([results.load(of_sums)] if of_sums.exists() else [])]
 
@@ -250,14 +269,12 @@ def _by_name(features: Sequence[str | Path] | Mapping[str, Any]) -> dict[str, An
     return {Path(source).name: source for source in features}
 
 
-def _collect_sums(
-    sources: Mapping[str, Any], structures: Structures, progress: bool
-) -> list[Features]:
+def _collect_sums(sources: Mapping[str, Any], structures: Structures) -> list[Features]:
     """Return sums over atoms, from all sources that can take the molecules."""
     collected = []
     for name, source in sources.items():
         try:
-            collected += collect({name: source}, structures, pool="sum", progress=progress)
+            collected += collect({name: source}, structures, pool="sum")
         except UnknownNameError:
             raise
         except InputError as error:

@@ -17,6 +17,7 @@ from cpdjax.features.features import Features, as_means
 from cpdjax.features.store import extract_to, read_features
 from cpdjax.irreps import INVARIANTS
 from cpdjax.models import zoo
+from cpdjax.progress import expect, shown, stage
 from cpdjax.studies import findings
 from cpdjax.studies.check_findings import isomer_findings, trees_finding
 from cpdjax.studies.findings import Finding
@@ -66,34 +67,49 @@ def reproduce(
         out: the folder.
         names: the names of models; by default `installed()`.
         n, sizes, repeats, seed: as in `cpdjax.sweep`.
-        progress: whether to show progress bars on standard error.
+        progress: whether standard error shows what is being done, and how far it is.
 
     Raises:
         UnknownNameError, InputError, FileError: as in `cpdjax.sweep`.
     """
-    out, names = Path(out), tuple(names or installed())
-    structures = _known_molecules(names, n, seed)
-    sums = _extract_sums(names, structures, out / "features", progress)
+    with shown(progress):
+        return _reproduced(Path(out), tuple(names or installed()), n, sizes, repeats, seed)
+
+
+def _reproduced(
+    out: Path,
+    names: Sequence[str],
+    n: int,
+    sizes: Sequence[int] | None,
+    repeats: int,
+    seed: int,
+) -> Reproduction:
+    expect(5 + 2 * len(names))
+    with stage("data"):
+        structures = _known_molecules(names, n, seed)
+    sums = _extract_sums(names, structures, out / "features")
     means = {name: as_means(own, structures) for name, own in sums.items()}
-    common: dict[str, Any] = {
-        "dataset": structures, "repeats": repeats, "seed": seed, "progress": progress,
-        "alphas": 1.0,  # the paper's
-    }  # fmt: skip
-    table = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
-    of_models = [
-        _routes(name, means[name], table, out / "routing", {**common, "sizes": [n]})
-        for name in names
-    ]
-    answered = [
-        *findings.gradient(table),
-        *findings.alignment(table),
-        *findings.diversity(table, PRETRAINED),
-        *(routing_finding(of_model) for of_model in of_models if of_model),
-        *findings.efficiency(table),
-        *isomer_findings(table, means, structures, seed),
-        trees_finding(table, means, structures, seed),
-    ]
-    tables = [table, *_sweep_sums(sums, table, out / "sum", common)]
+    common: dict[str, Any] = {"dataset": structures, "repeats": repeats, "seed": seed}
+    common["alphas"] = 1.0  # the paper's
+    with stage("means of all models"):
+        table = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
+    of_models = []
+    for name in names:
+        with stage(f"irreps of {name}"):
+            found = _routes(name, means[name], table, out / "routing", {**common, "sizes": [n]})
+        of_models.append(found)
+    with stage("isomers and trees"):
+        answered = [
+            *findings.gradient(table),
+            *findings.alignment(table),
+            *findings.diversity(table, PRETRAINED),
+            *(routing_finding(of_model) for of_model in of_models if of_model),
+            *findings.efficiency(table),
+            *isomer_findings(table, means, structures, seed),
+            trees_finding(table, means, structures, seed),
+        ]
+    with stage("sums of all models"):
+        tables = [table, *_sweep_sums(sums, table, out / "sum", common)]
     tables = with_measured_costs(tables, names, structures, SHOWN)
     save(tables, out)
     return Reproduction(answered, tables, [route for of_model in of_models for route in of_model])
@@ -104,7 +120,8 @@ def _known_molecules(names: Sequence[str], n: int, seed: int) -> Structures:
     drawn = zoo.qm9_probe(zoo.HELD_OUT, seed)
     known = np.ones(len(drawn.numbers), bool)
     for name in names:
-        own = models.load(name).elements
+        with stage(f"opening {name}"):
+            own = models.load(name).elements
         known &= True if own is None else np.isin(drawn.numbers, own)
     kept = np.flatnonzero(np.logical_and.reduceat(known, drawn.offsets[:-1]))
     if len(kept) < n:
@@ -116,13 +133,11 @@ def _known_molecules(names: Sequence[str], n: int, seed: int) -> Structures:
 
 
 def _extract_sums(
-    names: Sequence[str], structures: Structures, folder: Path, progress: bool
+    names: Sequence[str], structures: Structures, folder: Path
 ) -> dict[str, Features]:
     """Return sums over atoms by model, computed once and kept in a folder."""
     return {
-        name: read_features(
-            extract_to(folder / f"{name}.zarr", name, structures, pool="sum", progress=progress)
-        )
+        name: read_features(extract_to(folder / f"{name}.zarr", name, structures, pool="sum"))
         for name in names
     }
 
@@ -145,17 +160,20 @@ def _routes(
     place = routing_layer(table, name)
     if place is None:
         return []
+    expect(len(INVARIANTS))
     layers = [place[0]]
     ways = {INVARIANTS[0]: table}
     for how in INVARIANTS[1:]:
         # Norms before pooling are of atoms, which stored features no longer have.
         source = name if how == "norm-then-pool" else features
-        ways[how] = sweep(
-            {name: source}, layers=layers, targets=TARGETS[:2], invariants=how,
-            out=out / f"{name}-{how}", **common,
+        with stage(how):
+            ways[how] = sweep(
+                {name: source}, layers=layers, targets=TARGETS[:2], invariants=how,
+                out=out / f"{name}-{how}", **common,
+            )  # fmt: skip
+    with stage("equivariant"):
+        tensors = sweep(
+            {name: features}, layers=layers, targets=TENSORS, probe="equivariant",
+            out=out / f"{name}-equivariant", **{**common, "alphas": "loo"},
         )  # fmt: skip
-    tensors = sweep(
-        {name: features}, layers=layers, targets=TENSORS, probe="equivariant",
-        out=out / f"{name}-equivariant", **{**common, "alphas": "loo"},
-    )  # fmt: skip
     return routes(name, ways, tensors)

@@ -10,25 +10,23 @@ from typing import Any
 import jax
 
 from cpdjax.machine.threads import cores, one_blas_thread
-from cpdjax.progress import progress_bar
+from cpdjax.progress import stage
 
 
-def each(
-    work: Callable[[Any], Any], units: Sequence[Any], progress: bool, doing: str
-) -> Iterator[tuple[Any, Any]]:
+def each(work: Callable[[Any], Any], units: Sequence[Any], doing: str) -> Iterator[tuple[Any, Any]]:
     """Run `work` on units side by side, and return units and results as they finish."""
-    if not units:
-        return
-    with parallel() as pool, progress_bar(progress) as bar:
-        task = bar.add_task(doing, total=len(units))
-        futures = {pool.submit(work, unit): unit for unit in units}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-                bar.advance(task)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # units that have begun still finish, and are kept
-            raise
+    with stage(doing, len(units)) as shown:
+        if not units:
+            return
+        with parallel() as pool:
+            futures = {pool.submit(work, unit): unit for unit in units}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+                    shown.advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # units that have begun finish, and are kept
+                raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
@@ -23,6 +24,8 @@ from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.units import Batch, Unit, batches
 from cpdjax.sweeps.work import Work
+
+_log = logging.getLogger(__name__)
 
 
 class _Shared(NamedTuple):
@@ -54,13 +57,15 @@ class _Shared(NamedTuple):
         return cls(mesh, options, alphas, beside)
 
 
-def probe_units(work: Work, wanted: Sequence[Unit], progress: bool) -> dict[Unit, Scores]:
+def probe_units(work: Work, wanted: Sequence[Unit]) -> dict[Unit, Scores]:
     """Return the scores of units, each without its repeat axis."""
     kept = {unit: work.checkpoint.load(unit.name(work.channels)) for unit in wanted}
     found = {unit: Scores(**arrays) for unit, arrays in kept.items() if arrays is not None}
+    if found:
+        _log.info("%d of %d units are there from an earlier run", len(found), len(wanted))
     shared = _Shared.of(work)
     left = batches(work, wanted, found.keys(), shared.mesh)
-    for _, scores in each(partial(_probe_batch, work, shared), left, progress, "probing"):
+    for _, scores in each(partial(_probe_batch, work, shared), left, "probing"):
         found |= scores
     return found
 

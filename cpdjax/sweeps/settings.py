@@ -57,13 +57,14 @@ def _dtype() -> Any:
 #: The kinds of probe, each of them an object of `probe_kinds.KINDS`.
 Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
+# Bounds stand before the validators: behind them they are not in the JSON schema.
 _Number = BeforeValidator(_no_flag)
 Several = Annotated[
-    tuple[Item, ...], BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_ITEMS)
+    tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS), BeforeValidator(_listed)
 ]
-Count = Annotated[int, _Number, Field(ge=0, le=MOST_COPIES)]
-Molecules = Annotated[int, _Number, Field(ge=2, le=MOST_ROWS)]
-Alpha = Annotated[float, _Number, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MOST_COPIES), _Number]
+Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), _Number]
+Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), _Number]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -96,11 +97,16 @@ class Settings(Choices):
         Several[Molecules] | None,
         "Increasing numbers of molecules; by default 50 to 2,000, as far as the data go.",
     ] = None
-    repeats: Annotated[Count, Field(ge=1), "How often the molecules are shuffled anew."] = 5
-    folds: Annotated[Count, Field(ge=2), "Folds of the cross-validation."] = 5
+    repeats: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_COPIES), _Number],
+        "How often the molecules are shuffled anew.",
+    ] = 5
+    folds: Annotated[
+        Annotated[int, Field(ge=2, le=MOST_COPIES), _Number], "Folds of the cross-validation."
+    ] = 5
     group_by: Annotated[
         Literal["formula"] | None,
-        "formula: training and held-out molecules share no formula.",
+        "formula: training and held-out molecules share no formula; by default folds are random.",
     ] = None
     alphas: Annotated[
         Several[Alpha] | Literal["loo"],
@@ -117,8 +123,8 @@ class Settings(Choices):
     ] = "residual"
     permute_within: Annotated[
         Literal["formula"] | None,
-        "formula: only molecules of one formula change places. Atoms always change places within "
-        "their molecule and element only.",
+        "formula: only molecules of one formula change places; by default any two do. Atoms "
+        "always change places within their molecule and element only.",
     ] = None
     bootstrap: Annotated[
         Count,
@@ -127,11 +133,11 @@ class Settings(Choices):
     ] = 0
     adjust: Annotated[
         Literal["holm", "bh", "max-t"],
-        "How p-values are adjusted for all channels and targets: holm, bh (Benjamini-Hochberg) or "
-        "max-t.",
-    ] = "holm"
+        "How p-values are adjusted for all channels and targets: max-t (Westfall-Young), holm or "
+        "bh (Benjamini-Hochberg).",
+    ] = "max-t"
     seed: Annotated[
-        Annotated[int, _Number, Field(ge=0, le=MOST_SEED)],
+        Annotated[int, Field(ge=0, le=MOST_SEED), _Number],
         "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",
     ] = 0
     dtype: Annotated[

@@ -3,6 +3,11 @@
 All are made at the largest size, on the molecules and folds of the first repeat. Every channel sees
 the same permutations and the same replicates, so that channels can be compared draw by draw.
 
+p-values are adjusted by max-T unless the settings say otherwise. Its assumption, that one
+permutation is the same for all scores of a family, holds for channels and targets alike: every unit
+permutes the same rows by the same random seed, whichever process computes it, and `merging` joins
+sweeps of the same rows, settings and seed only.
+
 Where rows are atoms, their molecules are what is independent: atoms change places within their
 molecule and element only, and the bootstrap draws whole molecules. Where folds keep formulas whole,
 it draws whole formulas.
@@ -22,9 +27,10 @@ from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.probe_kinds import KINDS, ProbeKind
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import OWN
+from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.work import Work
 from cpdjax.uncertainty.bootstrap import Bootstrap
-from cpdjax.uncertainty.multiplicity import adjust, max_t
+from cpdjax.uncertainty.multiplicity import LEVEL, adjust, max_t, needed, smallest
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import p_values
 
@@ -64,6 +70,31 @@ def check(settings: Settings) -> None:
             "bootstrap needs alphas of its own, got 'loo': leave-one-out sees copies of the "
             "molecule that it leaves out; name one, such as 1 (--alphas 1); permutations work with "
             "'loo'"
+        )
+
+
+def check_attainable(
+    settings: Settings, targets: Targets, channels: Sequence[Channel] | None = None
+) -> None:
+    """Raise InputError where Holm or Benjamini-Hochberg can give no p-value of 0.05 or less.
+
+    Before features are extracted, each target counts once. max-T reaches 1 / (1 + P) whatever is
+    probed, and the table says so.
+    """
+    if not settings.permutations or settings.adjust == "max-t":
+        return
+    scores = len(targets.by_name)
+    if channels is not None:
+        columns = [y.shape[1] if y.ndim == 2 else 1 for y in targets.by_name.values()]
+        scores = sum(columns.count(channel.components) for channel in channels)
+    least = smallest(settings.adjust, scores, settings.permutations)
+    if least > LEVEL:
+        more = " (more with several channels)" if channels is None else ""
+        raise InputError(
+            f"{settings.permutations:,} permutations and {scores:,} scores{more} give p-values of "
+            f"{least:.2g} at least when adjusted by {settings.adjust}: to reach {LEVEL:g}, take "
+            f"{needed(settings.adjust, scores):,} permutations{more}, or adjust by max-t, which "
+            f"needs {needed('max-t', scores)}"
         )
 
 

@@ -21,9 +21,10 @@ import xarray as xr
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.features.sources import collect
+from cpdjax.features.sources import collect, named_sources
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.processes import ALONE, Team
+from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs, significance
 from cpdjax.sweeps.checkpoint import Checkpoint
 from cpdjax.sweeps.pairing import paired
@@ -62,7 +63,7 @@ def sweep(
         n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
-        progress: show a progress bar on standard error.
+        progress: show on standard error what is being done, and how far it is.
         processes: what `cpdjax.processes.meet` returns, where several processes call this with the
             same arguments: each computes a share, all in the folder `out`, and all get the table.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
@@ -98,15 +99,20 @@ def sweep(
     kind = KINDS[chosen.probe]
     kind.check(chosen)
     significance.check(chosen)
-    loaded = inputs.load(dataset, targets, n, chosen)
-    check_names("target", loaded[1].by_name)
-    if out is None:
-        if processes is not ALONE:
-            raise InputError("several processes need a folder that all of them see: give out")
-        return _swept(features, *loaded, chosen, None, progress, ALONE)
-    folder = Path(out)
-    with processes.writing(folder, folder / ".lock"):
-        return _swept(features, *loaded, chosen, folder, progress, processes)
+    with shown(progress):
+        rounds = 1 if processes is ALONE else 2  # own units, then those of all
+        drawing = bool(chosen.permutations or chosen.bootstrap)
+        expect(2 + len(named_sources(features)) + rounds * (1 + drawing))
+        with stage("data"):
+            loaded = inputs.load(dataset, targets, n, chosen)
+        check_names("target", loaded[1].by_name)
+        if out is None:
+            if processes is not ALONE:
+                raise InputError("several processes need a folder that all of them see: give out")
+            return _swept(features, *loaded, chosen, None, ALONE)
+        folder = Path(out)
+        with processes.writing(folder, folder / ".lock"):
+            return _swept(features, *loaded, chosen, folder, processes)
 
 
 def _swept(
@@ -115,11 +121,11 @@ def _swept(
     predicted: Targets,
     chosen: Settings,
     folder: Path | None,
-    progress: bool,
     processes: Team,
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
     kind = KINDS[chosen.probe]
+    significance.check_attainable(chosen, predicted)
     layout = _layout(chosen, predicted)  # before models run, which may take hours
     collected = collect(
         features,
@@ -128,33 +134,36 @@ def _swept(
         layers=chosen.layers,
         invariants=kind.invariants(chosen),
         keep=None if folder is None else folder / "features",
-        progress=progress,
         processes=processes,
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
+    significance.check_attainable(chosen, predicted, found)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(chosen, predicted, found)
     with processes.leader_first():
         checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
     if processes is not ALONE:  # what follows finds all units kept
-        probe_units(work, processes.share(units(work)), progress)
-        _draws(work, processes.share(significance.units(work)), progress)
+        probe_units(work, processes.share(units(work)))
+        _draws(work, processes.share(significance.units(work)))
         processes.wait_for_all()
-    scores = probe_units(work, units(work), progress)
+    scores = probe_units(work, units(work))
     table = assemble(work, scores, facts)
-    drawn = _draws(work, significance.units(work), progress)
+    drawn = _draws(work, significance.units(work))
     table = significance.attach(table, found, chosen, drawn)
     _warn_undefined(table)
     return table
 
 
 def _draws(
-    work: Work, wanted: Sequence[significance.Draws], progress: bool
+    work: Work, wanted: Sequence[significance.Draws]
 ) -> dict[significance.Draws, dict[str, Any]]:
     """Return the scores of permutations and replicates, computed or kept."""
-    return dict(each(partial(significance.resample, work), wanted, progress, "drawing"))
+    if not wanted:
+        return {}
+    kinds = " and ".join(f"{kind}s" for kind in dict.fromkeys(unit.kind for unit in wanted))
+    return dict(each(partial(significance.resample, work), wanted, f"drawing {kinds}"))
 
 
 def _layout(settings: Settings, targets: Targets) -> Layout:

@@ -541,7 +541,7 @@ CARDS = {
     "so3lr": Card(
         "SO3krates",
         "MIT",
-        "organic molecules and fragments with non-covalent interactions, PBE0+MBD",
+        "organic molecules and fragments: non-covalent interactions, PBE0+MBD",
         "so3krates-torch",
     )
 }

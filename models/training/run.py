@@ -20,8 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
-from rich.progress import Progress
 
 from cpdjax import checksums, models
 from cpdjax.data.splits import Split
@@ -40,6 +38,7 @@ from cpdjax.models.training.recipes import Recipe, renamed
 from cpdjax.models.training.standardized import Standardized, fit
 from cpdjax.models.weights import saved_models
 from cpdjax.models.weights.translate import example
+from cpdjax.progress import count, shown, stage
 
 _LOG, _FIGURE, _CHECKPOINTS, _LOCK = "log.csv", "loss.png", "checkpoints", ".lock"
 _EVALUATED = 128  # Molecules that are evaluated in one call.
@@ -75,7 +74,7 @@ def train(
     Args:
         recipe: the settings of the run.
         structures: the molecules, with the recipe's target.
-        progress: whether to show a progress bar on standard error.
+        progress: whether standard error shows how far the training is.
         checkpoint_seconds: seconds between checkpoints; an interruption loses as much work.
 
     Returns:
@@ -89,11 +88,11 @@ def train(
     """
     out = Path(out)
     run = Run.of(recipe, structures)
-    with sole_writer(out, out / _LOCK):
-        return _trained(run, out, progress, checkpoint_seconds)
+    with sole_writer(out, out / _LOCK), shown(progress), stage(f"training {recipe.name}"):
+        return _trained(run, out, checkpoint_seconds)
 
 
-def _trained(run: Run, out: Path, progress: bool, checkpoint_seconds: float) -> Encoder:
+def _trained(run: Run, out: Path, checkpoint_seconds: float) -> Encoder:
     """Train what is not trained yet, in a folder that no other process writes to."""
     _claim(out, run)
     if (out / CARD).exists():  # an earlier call has finished it
@@ -101,15 +100,14 @@ def _trained(run: Run, out: Path, progress: bool, checkpoint_seconds: float) -> 
         return trained
     folder = out / _CHECKPOINTS
     with (
-        Progress(console=Console(stderr=True), disable=not progress) as bar,
         jax.enable_x64(False),
         jax.numpy_dtype_promotion("standard"),  # Optax needs it
         jax.default_matmul_precision("highest"),
     ):
         state = checkpoints.restore(folder, run.first())
         log = Log(out / _LOG, int(state.step))
-        task = bar.add_task(run.recipe.name, total=run.steps, completed=int(state.step))
-        state = _loop(run, state, folder, log, lambda: bar.advance(task), checkpoint_seconds)
+        steps = count(run.steps, int(state.step))
+        state = _loop(run, state, folder, log, steps.advance, checkpoint_seconds)
         encoder = replace(run.encoder(state.ema), name=out.resolve().name)
         _finish(out, run, encoder, log)
     return encoder

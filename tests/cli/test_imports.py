@@ -36,9 +36,10 @@ def started(*arguments):
     ("arguments", "words", "seconds"),
     [
         (["--help"], "sweep", 1.5),
-        (["models"], "1008x0e", 2.0),
+        (["models", "--layers"], "1008x0e", 2.0),
         (["sweep", "--help"], "--alphas", 1.5),
-        (["models", "convert", "--help"], "--head", 1.5),
+        (["models", "convert", "-h"], "--head", 1.5),
+        (["--version"], "cpdjax ", 1.5),
     ],
 )
 def test_nothing_heavy_is_imported(arguments, words, seconds):
@@ -70,6 +71,8 @@ assert not {HEAVY!r} & set(sys.modules), sorted(sys.modules)
 def test_python_imports_what_it_uses():
     code = """
 import sys, cpdjax
+assert cpdjax.__version__[0].isdigit()
+assert "jax" not in sys.modules
 cpdjax.cpd, cpdjax.learning_curve
 assert not {"e3nn_jax", "flax", "pandas", "scipy", "xarray", "matplotlib"} & set(sys.modules)
 cpdjax.models.load("cpdjax:painn-qm9-gap")

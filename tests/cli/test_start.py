@@ -1,5 +1,6 @@
 """A signal ends the command at once, with one line, whatever it is doing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,6 +47,37 @@ def test_signals_while_busy(tmp_path, number, word, times):
     assert process.stdout.readline() == "busy\n"
     assert ended(process, number, times) == (128 + number, f"cpdjax: {word}; {GO_ON}\n")
     assert not list(tmp_path.iterdir())
+
+
+SHOWN = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["cpdjax", "sweep"]
+from cpdjax.cli import start
+from cpdjax.progress import expect, shown, stage
+start.end_on_signals()
+with shown(True), stage("probing"):
+    expect(2)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_takes_progress_away_and_gives_the_cursor_back():
+    ours, theirs = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", SHOWN], stdin=theirs, stdout=theirs,
+                               stderr=theirs, env=os.environ | {"TERM": "xterm"})  # fmt: skip
+    os.close(theirs)
+    text = b""
+    while b"probing" not in text:
+        text += os.read(ours, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    with contextlib.suppress(OSError):  # of a terminal that nobody writes to any more
+        while found := os.read(ours, 4096):
+            text += found
+    os.close(ours)
+    assert f"\x1b[?25hcpdjax: interrupted; {GO_ON}\r\n" in text.decode()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

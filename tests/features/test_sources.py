@@ -128,7 +128,9 @@ def test_layers_are_chosen_over_all_sources():
 
 
 def test_a_slip_is_told_before_a_model_runs(monkeypatch):
-    monkeypatch.setattr("cpdjax.features.sources.extract", lambda *_, **__: pytest.fail("ran"))
+    monkeypatch.setattr(
+        "cpdjax.features.sources.Extraction.rows", lambda *_, **__: pytest.fail("ran")
+    )
     for sources, layers in ([("coulomb-spectrum", "mine.npz"), None], ["coulomb-spectrum", ["x"]]):
         with pytest.raises(UnknownNameError):
             collect(sources, water(), layers=layers)

@@ -83,8 +83,21 @@ def test_what_is_added_sums_to_the_whole(found):
 
 def test_table(found):
     table = text_table(found, ["gap", "mu"], "mine")
-    assert [c.header for c in table.columns][:2] == ["target", "rung"]
-    assert table.row_count == 8
+    assert [c.head for c in table.columns][:2] == ["target", "rung"]
+    assert len(table.rows) == 8
+
+
+def test_what_is_added_is_the_difference_of_the_column_beside_it(found):
+    for sheet in (text_table(found, ["gap", "mu"]), text_table(found, ["gap", "mu"], "mine")):
+        for target in range(2):
+            rows = sheet.rows[4 * target : 4 * target + 4]
+            shown = [float(row[3]) for row in rows]
+            added = [float(row[4]) for row in rows]
+            np.testing.assert_allclose(added, np.diff(shown, prepend=0), atol=1e-12)
+            assert shown == [float(f"{x:.3f}") for x in np.median(found.r2[..., target], axis=1)]
+    records = sheet.as_json()["rows"]
+    assert sum(record["r2_added"] for record in records[:4]) == pytest.approx(records[3]["r2"])
+    assert records[3]["r2_geom_beyond"] is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.uncertainty.multiplicity import adjust, max_t
+from cpdjax.uncertainty.multiplicity import adjust, max_t, needed, smallest
 from cpdjax.uncertainty.permutation import permutation_test
 from cpdjax.uncertainty.resampling import p_values
 
@@ -92,6 +92,26 @@ def test_max_t_without_scatter_or_score():
     assert np.isnan(max_t(np.array([np.nan]), null[:, 2:])).all()
     with pytest.raises(InputError, match="permutation axis over scores of shape"):
         max_t(np.zeros(2), null)
+
+
+@pytest.mark.parametrize("scores", [1, 4, 20, 468])
+def test_the_smallest_p_is_reached_and_no_fewer_permutations_reach_a_twentieth(scores):
+    for method in ("holm", "bh", "max-t"):
+        count = needed(method, scores)
+        assert smallest(method, scores, count) <= 0.05 < smallest(method, scores, count - 1)
+    p = np.full(scores, 1 / 1000)
+    assert adjust(p).min() == pytest.approx(smallest("holm", scores, 999))
+    assert adjust(p, "bh").min() == pytest.approx(smallest("bh", scores, 999))
+    null = RNG.normal(size=(99, scores))
+    assert max_t(np.full(scores, 1e3), null).min() == smallest("max-t", scores, 99)
+
+
+def test_one_wide_null_takes_no_power_from_the_others():
+    null = RNG.normal(size=(199, 3))
+    null[:, 2] = -np.abs(1000 * RNG.standard_cauchy(199))  # a probe that fails in some folds
+    alone = max_t(np.array([8.0, 8.0]), null[:, :2])
+    assert (alone == 0.005).all()
+    np.testing.assert_array_equal(max_t(np.array([8.0, 8.0, -500]), null)[:2], alone)
 
 
 @pytest.mark.slow

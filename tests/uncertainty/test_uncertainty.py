@@ -8,7 +8,7 @@ import oracle
 import pandas as pd
 import pytest
 import xarray as xr
-from helpers import call, png_size
+from helpers import call, one_line, png_size
 from matplotlib.figure import Figure
 
 import cpdjax
@@ -22,6 +22,7 @@ from cpdjax.sweeps import probe_kinds, probing, results, significance
 from cpdjax.sweeps import sweep as sweep_module
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
+from cpdjax.sweeps.targets import Targets
 from cpdjax.uncertainty import bootstrap as bootstrap_module
 from cpdjax.uncertainty.bootstrap import Bootstrap, _mean_scores, bootstrap, mirrored, redrawn
 from cpdjax.uncertainty.multiplicity import adjust, max_t
@@ -228,7 +229,7 @@ def test_dimensions_and_descriptions(table):
         np.testing.assert_array_equal(absent, table.n_features == 0)
     settings = json.loads(table.attrs["settings"])
     assert {k: settings[k] for k in ASKED} == ASKED
-    assert (settings["adjust"], settings["scheme"]) == ("holm", "residual")
+    assert (settings["adjust"], settings["scheme"]) == ("max-t", "residual")
 
 
 @pytest.mark.parametrize("method", ["holm", "bh", "max-t"])
@@ -334,6 +335,42 @@ def test_bad_settings_are_one_clear_line(change, words, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "permutations", "features", "words"),
+    [
+        ("holm", 19, FEATURES, ("2 scores (more with several channels)", "0.1 at", "max-t")),
+        ("holm", 39, FEATURES, ("39 permutations and 4 scores give", "0.1 at", "take 79 perm")),
+        ("bh", 9, FEATURES, ("0.1 at least when adjusted by bh", "take 19 permutations")),
+    ],
+)
+def test_too_few_permutations_are_refused_before_any_probe(
+    method, permutations, features, words, monkeypatch
+):
+    monkeypatch.setattr(probing, "_probe_batch", lambda *_: pytest.fail("probed"))
+    with pytest.raises(InputError) as caught:
+        sweep(features=features, adjust=method, permutations=permutations, bootstrap=0)
+    one_line(caught, *words)
+
+
+@pytest.mark.parametrize(("method", "permutations"), [("holm", 79), ("bh", 19), ("max-t", 9)])
+def test_enough_permutations_are_not_refused(method, permutations):
+    found = [Channel(m, "a", "0e", X, 16) for m in ("good", "worse")]
+    chosen = Settings(permutations=permutations, adjust=method)
+    targets = Targets.from_table(TABLE)
+    significance.check_attainable(chosen, targets)
+    significance.check_attainable(chosen, targets, found)
+
+
+def test_the_table_says_the_smallest_p_and_where_it_is_too_large(table):
+    assert "max-T for 4 scores, 0.05 the smallest possible" in uncertainty_table(table).title
+    assert uncertainty_table(table).notes == ()
+    settings = json.loads(table.attrs["settings"]) | {"adjust": "holm"}
+    holm = table.assign_attrs(settings=json.dumps(settings))
+    assert "Holm for 4 scores, 0.2 the smallest possible" in uncertainty_table(holm).title
+    [note] = uncertainty_table(holm).notes
+    assert "No p can reach 0.05 here: it takes 79 permutations" in note
+
+
 # Shown
 
 
@@ -359,7 +396,7 @@ def test_an_undefined_target_is_shown_as_such(table):
     for name in ("r2_geom", "r2_comp", *significance._DESCRIPTIONS):
         spoiled[name].loc[{"target": "mu"}] = np.nan
     assert plot_null(spoiled).axes[1].get_title().endswith("undefined")
-    assert uncertainty_table(spoiled).columns[-1]._cells == ["undefined"] * 2
+    assert [row[-1] for row in uncertainty_table(spoiled).rows] == ["undefined"] * 2
     found = cpdjax.differences(spoiled)
     assert found["p_adjusted"].isna().tolist() == [False, True]
     assert len(plot_differences(found).axes) == 2
@@ -381,7 +418,7 @@ def test_the_command_line(table, tmp_path, monkeypatch):
     assert (status, errors) == (0, "")
     said = " ".join(printed.split())
     assert "N = 60, α = 1: 95 % interval of 40 bootstrap replicates; p of 19 permutations" in said
-    assert "max-T for 4 scores" in said
+    assert "max-T for 4 scores, 0.05 the smallest possible" in said
     where = {"model": "good", "layer": "first", "irrep": "0e", "target": "gap"}
     own = results.load(out).sel(where)
     low, high, p = (own[k].item() for k in ("r2_geom_low", "r2_geom_high", "p_adjusted"))

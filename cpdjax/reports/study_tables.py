@@ -1,0 +1,67 @@
+"""Tables of the paper's findings, and of what to use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import xarray as xr
+
+from cpdjax.reports.scores import targets_of
+from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.symbols import target_text
+from cpdjax.studies.recommendation import Choice, advice, certain, recommend
+from cpdjax.studies.reproduction import Reproduction
+
+
+def findings_table(found: Reproduction) -> Sheet:
+    """Return a table with a row for every finding of the paper."""
+    columns = [Column("finding", "group"), Column("paper", "words"), Column("ours", "words")]
+    return Sheet(
+        "findings",
+        "The paper's findings, and ours",
+        [*columns, Column("verdict", "name")],
+        [(line.name, line.paper, line.ours, line.verdict) for line in found.findings],
+        [asdict(line) for line in found.findings],
+    )
+
+
+def recommendation_table(tables: Sequence[xr.Dataset], targets: Sequence[str], most: int) -> Sheet:
+    """Return a table of the channels to use for each target, best first, and what to take.
+
+    Channels whose interval does not lie above zero are counted in a note and shown in no row.
+    """
+    columns = [Column("target", "group")]
+    columns += [Column(name, "name") for name in ("model", "layer", "irrep", "pool")]
+    columns += [Column(name) for name in ("features", "R²_geom (95 %)", "ms")]
+    rows, records, notes = [], [], []
+    units = dict(targets_of(tables[0]))
+    for target in targets:
+        ranked = recommend(tables, target, None)
+        chosen = certain(ranked)
+        rows += [[target_text(target, units[target]), *_cells(c)] for c in chosen[:most]]
+        records += [_record(choice, target) for choice in chosen[:most]]
+        notes.append(advice(chosen[:most] or ranked[:1], target))
+        if chosen and len(chosen) < len(ranked):
+            notes[-1] += (
+                f" {len(ranked) - len(chosen)} of {len(ranked)} channels are left out: their "
+                "intervals are not above zero."
+            )
+    title = "Best channels by the lower end of the interval; ms: cost per molecule"
+    return Sheet("recommendation", title, columns, rows, records, notes)
+
+
+def _cells(choice: Choice) -> list[str]:
+    score = choice.r2_geom
+    *place, features, _, cost = choice.cells
+    return [*place, features, f"{score.value:.2f} ({score.low:.2f}, {score.high:.2f})", cost]
+
+
+def _record(choice: Choice, target: str) -> dict[str, object]:
+    names = ("model", "layer", "irrep", "pool", "features", "milliseconds")
+    score = choice.r2_geom
+    return {
+        "target": target,
+        **{name: getattr(choice, name) for name in names},
+        **{"r2_geom": score.value, "low": score.low, "high": score.high},
+    }
