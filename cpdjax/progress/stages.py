@@ -73,7 +73,7 @@ class Stages:
 
     def __init__(self, doing: str, clock: Clock = time.monotonic):
         self.clock, self.thread = clock, get_ident()
-        self._path = (Stage(doing, clock=clock),)
+        self._path: tuple[Stage, ...] = (Stage(doing, clock=clock),)
         self._last = self._path
 
     @property
