@@ -40,8 +40,8 @@ def shown(progress: bool, doing: str = "starting") -> Iterator[None]:
         return
     stages = Stages(doing)
     display = _display(stages)
-    _now = stages, display
     display.start()
+    _now = stages, display
     try:
         yield
     finally:
