@@ -94,6 +94,7 @@ def ended(processes):
     """The statuses and what was said."""
     said = [process.communicate(timeout=180) for process in processes]
     errors = [without_progress(err) for _, err in said]
+    assert errors[1:] == [err for _, err in said[1:]]  # one of them shows progress
     return [p.returncode for p in processes], [out for out, _ in said], errors
 
 

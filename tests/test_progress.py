@@ -306,7 +306,7 @@ def test_a_notebook_has_one_line_that_is_written_anew(monkeypatch):
         "starting",
         "stage 1 of 2: features of <mine> compiling",
         "stage 1 of 2: features of <mine> 2/4",
-        "0 s in all",
+        "ended after 0 s",
     ]
     assert 'value="0.250"' in shown[2]["text/html"]
     assert "&lt;mine&gt;" in shown[2]["text/html"]

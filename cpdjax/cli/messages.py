@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from inspect import Parameter, Signature
+from inspect import Parameter
 from typing import Annotated, Any
 
 import typer
 
+from cpdjax.cli.signatures import parameters_of, signed
 from cpdjax.cli.terminal import say
 from cpdjax.errors import InputError
 
@@ -85,7 +86,6 @@ def show_progress() -> bool:
 
 def takes_messages(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with `-q` and `-v`, which may stand before the command as well."""
-    signature = Signature.from_callable(command, eval_str=True)
     added = [
         Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=Quiet),
         Parameter("verbose", Parameter.KEYWORD_ONLY, default=0, annotation=Verbose),
@@ -96,8 +96,4 @@ def takes_messages(command: Callable[..., Any]) -> Callable[..., Any]:
         ask_for(quiet, verbose)
         return command(*arguments, **named)
 
-    shown: Any = run
-    parameters = [*signature.parameters.values(), *added]
-    shown.__signature__ = Signature(parameters)
-    shown.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+    return signed(run, [*parameters_of(command), *added])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
-from inspect import Parameter, Signature
+from inspect import Parameter
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,9 +16,12 @@ from rich.markup import escape
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.cli import completion
 from cpdjax.cli.ending import end
+from cpdjax.cli.messages import show_progress
+from cpdjax.cli.signatures import parameters_of, signed
 from cpdjax.configuration import fields_of, help_texts, in_order
 from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet
+from cpdjax.progress import shown
 from cpdjax.sweeps import target_names
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_ALPHA
 
@@ -192,8 +195,7 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
     added = [_option(name, known[name], texts[name]) for name in in_order(model)]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        signature = Signature.from_callable(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        own = [p for p in parameters_of(command) if p.kind is not p.VAR_KEYWORD]
 
         @wraps(command)
         def run(*arguments: Any, **named: Any) -> Any:
@@ -202,10 +204,7 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
 
         parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *added)]
         parameters.sort(key=lambda p: _HEADINGS.index(_panel(p)))
-        shown: Any = run
-        shown.__signature__ = Signature(parameters)
-        shown.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
+        return signed(run, parameters)
 
     return decorate
 
@@ -218,8 +217,7 @@ def _panel(parameter: Parameter) -> str | None:
 
 def takes_processes(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command that takes `team`: the processes that do its work, from four options."""
-    signature = Signature.from_callable(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name != "team"]
+    own = [p for p in parameters_of(command) if p.name != "team"]
     added = [
         Parameter(
             name,
@@ -235,12 +233,11 @@ def takes_processes(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(*arguments: Any, **named: Any) -> Any:
         team = _team(**{name: named.pop(name) for name in _PROCESSES})
-        return command(*arguments, team=team, **named)
+        # One that works alone has shown its progress from the start.
+        with shown(team.leads and show_progress()):
+            return command(*arguments, team=team, **named)
 
-    shown: Any = run
-    shown.__signature__ = Signature([*own, *added])
-    shown.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
-    return run
+    return signed(run, [*own, *added])
 
 
 def _team(

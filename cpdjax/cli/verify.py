@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cpdjax import verification
+from cpdjax.progress import paused, stage
 
 
 def verify(
@@ -21,8 +22,10 @@ def verify(
     There is a line for each file. The exit status is 2 where one is damaged or missing, else 0.
     Nothing can be said of files of version 0.1.0, which kept no checksums.
     """
-    found = verification.verify(path)
-    for item in found:
-        reason = f": {item.reason}" if item.reason else ""
-        print(f"{item.verdict:8s} {item.path}{reason}")
+    with stage(f"reading {path}"):
+        found = verification.verify(path)
+    with paused():
+        for item in found:
+            reason = f": {item.reason}" if item.reason else ""
+            print(f"{item.verdict:8s} {item.path}{reason}")
     return 2 if any(item.verdict == "damaged" for item in found) else 0

@@ -47,10 +47,10 @@ class Cell:
     resume = pause
 
     def stop(self) -> None:
-        """Leave how long it took."""
+        """Leave how long it took, whether all was done or not."""
         self._over.set()
         self._thread.join()
-        said = f"{duration(self._stages.whole.seconds)} in all"
+        said = f"ended after {duration(self._stages.whole.seconds)}"
         self._handle.update({"text/plain": said, "text/html": escape(said)}, raw=True)
 
     def _watch(self) -> None:

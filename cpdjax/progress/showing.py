@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 class Display(Protocol):
     """Describe what shows stages: rows of a terminal, plain lines, a notebook's cell."""
 
-    height: int
-
+    @property
+    def height(self) -> int: ...
     def start(self) -> None: ...
     def changed(self) -> None: ...
     def pause(self) -> None: ...
@@ -40,8 +40,8 @@ def shown(progress: bool, doing: str = "starting") -> Iterator[None]:
         return
     stages = Stages(doing)
     display = _display(stages)
-    _now = stages, display
     display.start()
+    _now = stages, display
     try:
         yield
     finally:

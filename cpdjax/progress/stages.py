@@ -73,8 +73,8 @@ class Stages:
 
     def __init__(self, doing: str, clock: Clock = time.monotonic):
         self.clock, self.thread = clock, get_ident()
-        self._path = (Stage(doing, clock=clock),)
-        self._last = self._path
+        self._path: tuple[Stage, ...] = (Stage(doing, clock=clock),)
+        self._last: tuple[Stage, ...] = self._path
 
     @property
     def whole(self) -> Stage:
