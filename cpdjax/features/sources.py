@@ -65,7 +65,8 @@ def collect(
     else:
         named = [(_name(sources, 0), sources)]
     # All sources are opened before any model runs, so that mistakes show at once.
-    opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
+    before = "norm-then-pool" if invariants == "norm-then-pool" else None
+    opened = [(name, _opened(name, source, pool or "mean", before)) for name, source in named]
     for name, source in named:
         seen = zoo.split(source) if isinstance(source, str | Path) else None
         if seen is not None and structures is not None:
@@ -80,9 +81,7 @@ def collect(
     for name, source in opened:
         kept = [layer for layer in _layer_names(source) if layers is None or layer in layers]
         if kept:
-            features = _computed(
-                source, structures, pool, kept, invariants, keep, progress, processes
-            )
+            features = _computed(source, structures, pool, kept, before, keep, progress, processes)
             own = {layer: features[layer] for layer in kept}
             origins = {k: v for k, v in features.origins.items() if k in own}
             found.append(replace(features, layers=own, model=name, origins=origins))
@@ -100,7 +99,7 @@ def _name(source: Any, position: int) -> str:
     return f"features_{position}"
 
 
-def _opened(name: str, source: Any, pool: str) -> Model | Features:
+def _opened(name: str, source: Any, pool: str, before: str | None) -> Model | Features:
     """Return the model or the features that a source stands for; no model runs yet."""
     if isinstance(source, Features):
         return source
@@ -110,7 +109,7 @@ def _opened(name: str, source: Any, pool: str) -> Model | Features:
         return read_features(source)
     if callable(getattr(source, "features", None)):  # a table may have a column of that name
         return source
-    return read_layers(name, source, pool)
+    return read_layers(name, source, pool, before)
 
 
 def _layer_names(source: Model | Features) -> list[str]:
@@ -123,7 +122,7 @@ def _computed(
     structures: Structures | None,
     pool: str | None,
     layers: Sequence[str],
-    invariants: str | None,
+    before: str | None,
     keep: Path | None,
     progress: bool,
     processes: Team,
@@ -138,7 +137,6 @@ def _computed(
             'only: give dataset="qm9" or a structure file'
         )
     pool = pool or "mean"
-    before = "norm-then-pool" if invariants == "norm-then-pool" else None
     if keep is None:
         return extract(
             source, structures, pool=pool, layers=layers, invariants=before, progress=progress
