@@ -113,12 +113,7 @@ class Encoder:
 
     def _apply(self, batch: Batch) -> tuple[Layers, Float[Array, " atom"]]:
         graph = Graph.of(batch, self.architecture.cutoff)
-
-        def cast(leaf: Array) -> Array:
-            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-            return jnp.asarray(leaf, graph.dtype if floating else None)
-
-        return self.architecture.apply(jax.tree.map(cast, self.variables), graph)
+        return self.architecture.apply(graph.cast(self.variables), graph)
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, parameters={self.parameters:,})"

@@ -35,6 +35,9 @@ MAY_IMPORT["cli"] = {*MAY_IMPORT["reports"], "reports"}
 MODELS_MAY_IMPORT = {
     "graph": set(),
     "interface": {"graph"},
+    "conformance": {"interface"},
+    "wrapped": {"graph", "interface"},
+    "objects": {"conformance", "interface", "naming"},
     "encoder": {"graph", "interface"},
     "blocks": {"graph", "hyperparameters", "interface"},
     "weights": {

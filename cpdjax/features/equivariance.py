@@ -17,6 +17,7 @@ from cpdjax.features.extraction import padded
 from cpdjax.features.limits import check_structures
 from cpdjax.machine.precision import float_dtype
 from cpdjax.models import load
+from cpdjax.models.conformance import check_model
 from cpdjax.models.interface import Model
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
@@ -54,7 +55,7 @@ def assert_equivariant(
     >>> from ase.build import molecule
     >>> assert_equivariant("ani-2x-aev", Structures.from_atoms([molecule("H2O")]))
     """
-    encoder = load(model) if isinstance(model, str) else model
+    encoder = load(model) if isinstance(model, str) else check_model(model)
     check_structures(encoder, structures)
     dtype = float_dtype(dtype)
     limit = TOLERANCE[dtype.name] if tolerance is None else tolerance

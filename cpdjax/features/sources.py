@@ -20,7 +20,9 @@ from cpdjax.features.features import Features
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import naming, zoo
+from cpdjax.models.conformance import check_model, is_model
 from cpdjax.models.interface import Model
+from cpdjax.models.objects import is_place
 from cpdjax.processes import ALONE, Team
 
 
@@ -58,6 +60,7 @@ def collect(
     >>> f
     Features('mine', molecules=4, pool='none', layers={'features': '3x0e'})
     """
+    sources = _imported(sources)
     if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
         named = [(str(name), source) for name, source in sources.items()]
     elif isinstance(sources, list | tuple):
@@ -88,6 +91,15 @@ def collect(
     return found
 
 
+def _imported(sources: Any) -> Any:
+    """Return sources with the models in place of "package.module:object"."""
+    if isinstance(sources, list | tuple):
+        return [_imported(source) for source in sources]
+    if type(sources) is dict:
+        return {name: _imported(source) for name, source in sources.items()}
+    return models.load(sources) if is_place(sources) else sources
+
+
 def _name(source: Any, position: int) -> str:
     """Return what a source without a given name is called."""
     if isinstance(source, str | Path):
@@ -107,8 +119,8 @@ def _opened(name: str, source: Any, pool: str, before: str | None) -> Model | Fe
         return models.load(source)
     if isinstance(source, str | Path) and Path(source).suffix == ".zarr" and is_store(Path(source)):
         return read_features(source)
-    if callable(getattr(source, "features", None)):  # a table may have a column of that name
-        return source
+    if is_model(source):
+        return check_model(source)
     return read_layers(name, source, pool, before)
 
 

@@ -75,7 +75,7 @@ def extract_to(
     path = Path(path)
     if path.suffix != ".zarr":
         raise FileError(f"a feature store is a folder NAME.zarr, got {path.name!r}")
-    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
+    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype).stamped()
     place = _Place.of(path)
     with processes.writing(place.path, place.lock):
         _extract(place, run, progress, processes)
@@ -92,6 +92,7 @@ def kept_features(
     Raises:
         InputError: as `extract_to`.
     """
+    run = run.stamped()
     facts = json.dumps(decisive(_facts(run)), sort_keys=True)
     place = _Place.of(folder / f"{hash_arrays((), facts=facts)[:16]}.zarr")
     alone = sole_writer(place.path, place.lock) if processes.leads else nullcontext()
@@ -160,6 +161,7 @@ def _facts(run: Extraction) -> dict[str, Any]:
     return {
         "model": run.model.name,
         "weights_hash": weights_hash(run.model),
+        **({"program": run.stamp} if run.stamp else {}),
         "irreps": {layer: str(run.model.irreps[layer]) for layer in run.layers},
         "parity": run.model.parity,
         "pool": run.pool if run.model.level == "atom" else "none",
