@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,11 @@ def load(name: str | Path, **options: Any) -> Model:
 
     if found.run:
         runs.check_model(found.run)
-    return saved_models.load(found.weights())
+    encoder = saved_models.load(found.weights())
+    if not found.run:
+        return encoder
+    card = runs.card(found.run)
+    return replace(encoder, target=card.target, unit=card.unit)
 
 
 def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:

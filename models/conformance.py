@@ -20,7 +20,6 @@ _CURES = {
     "memory": "def memory(self, atoms, neighbours): return 100 * atoms * (1 + neighbours)",
     "features": 'def features(self, batch): return {"layer": e3nn_jax.IrrepsArray(...)}',
 }
-_METHODS = ("memory", "features")
 
 
 def is_model(value: Any) -> bool:
@@ -32,28 +31,33 @@ def is_model(value: Any) -> bool:
     )
 
 
-def check_model(model: Any) -> Model:
+def check_model(model: Any, *, compiled: bool = True) -> Model:
     """Return a model, or refuse an object that lacks something of `interface.Model`.
+
+    Args:
+        compiled: whether it is passed through `jax.jit`, in batches that suit its memory.
 
     Raises:
         InputError: an attribute is missing or of another kind, or the object is no pytree of JAX;
             the error gives the line that adds it.
     """
     what = f"the model {getattr(model, 'name', type(model).__name__)!r}"
-    missing = [name for name in _CURES if not hasattr(model, name)]
+    needed = [name for name in _CURES if compiled or name != "memory"]
+    missing = [name for name in needed if not hasattr(model, name)]
     if missing:
         more = f", nor {', '.join(missing[1:])}" if missing[1:] else ""
         raise InputError(
             f"{what} has no {missing[0]}{more}: add `{_CURES[missing[0]]}`, or make the model with "
             "cpdjax.models.wrap, which has a default for all but the irreps"
         )
-    for name in _METHODS:
-        if not callable(getattr(model, name)):
+    for name in ("memory", "features"):
+        if name in needed and not callable(getattr(model, name)):
             raise InputError(f"{what}: {name} must be a method: `{_CURES[name]}`")
     if model.level not in ("atom", "molecule"):
         raise InputError(f'{what}: level must be "atom" or "molecule", got {model.level!r}')
     _check_irreps(what, model.irreps)
-    _check_pytree(what, model)
+    if compiled:
+        _check_pytree(what, model)
     checked: Model = model
     return checked
 

@@ -16,6 +16,7 @@ from cpdjax.data.batch import Batch, Edges
 from cpdjax.errors import InputError
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Layers
+from cpdjax.models.prediction import PredictsNothing
 
 if TYPE_CHECKING:
     from jaxtyping import Array
@@ -43,7 +44,7 @@ class Function:
     ],
 )
 @dataclass(frozen=True, eq=False, repr=False)
-class Wrapped:
+class Wrapped(PredictsNothing):
     """Hold a function and its weights as a `Model`: a pytree whose leaves are the weights."""
 
     name: str

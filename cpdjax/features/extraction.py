@@ -17,14 +17,12 @@ from e3nn_jax import Irreps, IrrepsArray
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from cpdjax.data.batch import Batch
 from cpdjax.data.composition import formulas
-from cpdjax.data.neighbours import most_neighbours, with_edges, with_neighbours
+from cpdjax.data.neighbours import most_neighbours
 from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
-from cpdjax.features.limits import check_features, check_structures
 from cpdjax.features.programs import Program, Wanted, program, stamp
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.machine.devices import local_mesh, put_whole
@@ -33,6 +31,8 @@ from cpdjax.machine.threads import cores
 from cpdjax.models import load
 from cpdjax.models.conformance import check_model
 from cpdjax.models.interface import Model
+from cpdjax.models.limits import check_features, check_structures
+from cpdjax.models.prediction import padded
 from cpdjax.progress import progress_bar
 
 # The bytes of a batch's intermediate results. On a CPU they should fit in its caches, since larger
@@ -305,18 +305,6 @@ class Bucket:
     molecules: int
     program: Program | None = None
     lock: AbstractContextManager[Any] = field(default_factory=threading.Lock)
-
-
-def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
-    """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff.
-
-    Models that say `finds_pairs` get no list of the neighbours in small molecules.
-    """
-    batch = structures.pad(indices, atoms)
-    if model.cutoff is None:
-        return batch
-    prepare = with_neighbours if getattr(model, "finds_pairs", False) else with_edges
-    return prepare(batch, structures, indices, model.cutoff)
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
