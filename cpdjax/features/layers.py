@@ -71,6 +71,8 @@ def layers_of(where: str, arrays: Any, irreps: Any = None) -> dict[str, IrrepsAr
         given = irreps.get(name) if isinstance(irreps, Mapping) else irreps
         if tag is not None and given is not None and irreps_of(where, given) != tag:
             raise InputError(f"{where}: {key!r} is tagged {tag}, but given as {given}")
+        if tag is not None and given is not None and irreps_of(where, given) != tag:
+            raise InputError(f"{where}: {key!r} is tagged {tag}, but given as {given}")
         known = tag if given is None else given
         if known is None and not isinstance(values, IrrepsArray | Mapping):
             raise InputError(

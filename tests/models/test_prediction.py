@@ -55,5 +55,5 @@ def test_a_representation_alone_has_the_same_layers_but_the_readout(prefix):
         model.predict(structures)
     one_line(caught, "alone was made without a readout")
     del state[next(iter(state))]
-    with pytest.raises(InputError, match="lacks|embedding"):
+    with pytest.raises(InputError, match=r"lacks|embedding"):
         models.from_state_dict("painn", config, state)

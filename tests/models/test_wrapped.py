@@ -1,4 +1,6 @@
-"""Functions and objects of one's own as models: what they give, what they lack, when they change."""
+"""Functions and objects of one's own as models: what they give, lack, and when they change."""
+
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ def vectors(graph):
 def expected():
     """The same by a loop over pairs of atoms."""
     rows = []
-    for start, stop in zip(DS.offsets, DS.offsets[1:], strict=False):
+    for start, stop in pairwise(DS.offsets):
         x = DS.positions[start:stop]
         between = x[None] - x[:, None]
         r = np.sqrt((between**2).sum(2))
@@ -81,9 +83,7 @@ def test_a_function_of_whole_molecules_and_of_positions_alone():
 
     model = models.wrap(size, irreps="0e", level="molecule")
     found = extract(model, DS)["features"].array[:, 0]
-    sums = [
-        (DS.positions[a:b] ** 2).sum() for a, b in zip(DS.offsets, DS.offsets[1:], strict=False)
-    ]
+    sums = [(DS.positions[a:b] ** 2).sum() for a, b in pairwise(DS.offsets)]
     np.testing.assert_allclose(found, sums)
     with pytest.raises(InputError, match="predicts nothing"):
         model.predict(DS)
