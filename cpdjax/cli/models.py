@@ -53,7 +53,7 @@ def convert(
 
 @options.takes_processes
 def extract(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
     out: Annotated[Path, typer.Option(help="The Zarr store to write.")],
     n: Annotated[

@@ -29,7 +29,19 @@ Features = Annotated[
 ]
 Folds = Annotated[int, typer.Option(min=2, max=MOST_COPIES, help="Folds of the cross-validation.")]
 Layers = Annotated[str | None, typer.Option(help="Layers, separated by commas.")]
-Models = Annotated[str | None, typer.Option(help="Names of models, separated by commas.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A model's name; see `cpdjax models`. Or package.module:object, whose code is run."
+    ),
+]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of models, separated by commas; or package.module:object, whose code is run, "
+        "from this folder or the environment."
+    ),
+]
 Molecules = Annotated[
     int | None, typer.Option("--n", min=2, max=MOST_ROWS, help="Molecules drawn from QM9.")
 ]

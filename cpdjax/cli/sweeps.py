@@ -108,7 +108,7 @@ def compare(
 
 
 def ladder(
-    model: Annotated[str, typer.Argument(help="A model's name; see `cpdjax models`.")],
+    model: options.Model,
     dataset: Annotated[
         str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
     ] = "qm9",

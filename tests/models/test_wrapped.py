@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import molecule
-from helpers import Toy, one_line
+from helpers import Toy, call, one_line
 
 import cpdjax
 from cpdjax import InputError, Structures, UnknownNameError, assert_equivariant, extract, models
@@ -221,6 +222,16 @@ def test_models_by_module_and_object(here):
         assert extract(place, DS) == extract(model, DS)
     [named] = collect({"mine": f"{here}:make"}, DS)
     assert named.model == "mine"
+
+
+def test_the_shell_takes_places_as_names(here, tmp_path):
+    ase.io.write(tmp_path / "x.extxyz", [DS.atoms(i) for i in range(len(DS))])
+    status, _, errors = call("extract", f"{here}:make", "x.extxyz", "--out", "out.zarr")
+    assert status == 0, errors
+    assert cpdjax.read_features(tmp_path / "out.zarr").model == "charges"
+    status, _, errors = call("extract", "none_of_mine:x", "x.extxyz", "--out", "no.zarr")
+    assert (status, len(errors.strip().splitlines())) == (2, 1)
+    assert "no module 'none_of_mine'" in errors
 
 
 def test_what_is_no_place_or_no_model(here, tmp_path):
