@@ -108,7 +108,9 @@ def _batches(
     bucket_of = np.searchsorted(bounds, structures.sizes)
     for bucket, atoms in enumerate(bounds.tolist()):
         members = np.flatnonzero(bucket_of == bucket)
-        neighbours = most_neighbours(structures, atoms, model.cutoff)
+        neighbours = 0
+        if model.cutoff is not None:
+            neighbours = most_neighbours(structures, atoms, model.cutoff)
         each = model.memory(atoms, neighbours) * precision.itemsize
         size = min(batch_size or max(_BYTES // each, 1), len(members))
         for start in range(0, len(members), size):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
 
-from cpdjax.data.batch import Batch, Edges
+from cpdjax.data.batch import AllPairs, Batch, Edges
 from cpdjax.errors import InputError
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Layers
@@ -135,8 +135,8 @@ def wrap(
         max_atoms: the atoms of the largest molecule that the function takes; None: any.
 
     Raises:
-        InputError: JAX cannot trace the function, or it returns other layers or columns than
-            `irreps` say.
+        InputError: JAX cannot trace the function, it returns other layers or columns than `irreps`
+            say, or what it returns of atoms depends on the padding beside them.
 
     >>> def charges(graph):
     ...     return graph.numbers[:, None]
@@ -161,6 +161,7 @@ def wrap(
         max_atoms,
     )
     _try(made)
+    _check_padding(made)
     return made
 
 
@@ -189,6 +190,32 @@ def _graph(batch: Batch, cutoff: float | None) -> Graph:
         return Graph.of(batch, cutoff)
     none = np.zeros((*batch.mask.shape, 0), np.int32)
     return Graph.of(batch._replace(edges=Edges(none, None, none.astype(bool), none)), 0.0)
+
+
+def _check_padding(model: Wrapped) -> None:
+    """Refuse a function that computes something else of two atoms if padding stands beside them."""
+    whole, beside = (
+        {layer: np.asarray(x) for layer, x in model.computed(_pair(model, atoms)).items()}
+        for atoms in (2, 5)
+    )
+    for layer, irreps in model.layers:
+        rows = 2 if model.level == "atom" else 1
+        expected, got = whole[layer][:rows], beside[layer][:rows]
+        size = max(np.abs(expected).max(), 1e-30)
+        if np.isfinite(expected).all() and not np.abs(expected - got).max() <= 1e-3 * size:
+            raise InputError(
+                f"{model.name}, layer {layer!r} ({irreps}): rows of padding change what two atoms "
+                "have; weigh sums over neighbours by graph.edge_mask, and sum atoms by graph.sum"
+            )
+
+
+def _pair(model: Wrapped, atoms: int) -> Batch:
+    """Return one molecule of two atoms within the cutoff, padded to so many."""
+    numbers, positions = np.zeros((1, atoms), np.int32), np.zeros((1, atoms, 3), np.float32)
+    numbers[0, :2] = [model.elements[0], model.elements[-1]] if model.elements else [8, 1]
+    positions[0, 1] = np.array([1, 2, 2]) / 3 * min(1.0, (model.cutoff or 2.0) / 2)
+    edges = None if model.cutoff is None else AllPairs()
+    return Batch(numbers, positions, np.arange(atoms)[None] < 2, edges)
 
 
 def _try(model: Wrapped) -> None:

@@ -151,8 +151,12 @@ class Features(Mapping[str, IrrepsArray]):
                     f"features {self.model!r}, layer {layer!r}, have {array.shape[0]} rows, but "
                     f"the structures have {rows}: give a row for each, in their order"
                 )
-        remembered = {"ids": structures.ids, "formulas": formulas(structures)}
-        return replace(self, structures_hash=structures.geometry_hash, **remembered)
+        return replace(
+            self,
+            structures_hash=structures.geometry_hash,
+            ids=structures.ids,
+            formulas=formulas(structures),
+        )
 
     def __getitem__(self, layer: str) -> IrrepsArray:
         if layer not in self.layers:

@@ -110,9 +110,12 @@ def _trained(run: Run, out: Path, progress: bool, checkpoint_seconds: float) -> 
         log = Log(out / _LOG, int(state.step))
         task = bar.add_task(run.recipe.name, total=run.steps, completed=int(state.step))
         state = _loop(run, state, folder, log, lambda: bar.advance(task), checkpoint_seconds)
-        unit = run.structures.units[run.recipe.target]
-        said = {"target": run.recipe.target, "unit": unit}
-        encoder = replace(run.encoder(state.ema), name=out.resolve().name, **said)
+        encoder = replace(
+            run.encoder(state.ema),
+            name=out.resolve().name,
+            target=run.recipe.target,
+            unit=run.structures.units[run.recipe.target],
+        )
         _finish(out, run, encoder, log)
     return encoder
 

@@ -99,6 +99,12 @@ def test_a_function_of_whole_molecules_and_of_positions_alone():
         (vectors, {"irreps": {"both": "four"}}, "expected irreps such as"),
         (vectors, {"irreps": {"both": "4x0e"}, "level": "bond"}, "level must be"),
         ("vectors", {"irreps": "4x0e"}, "expected a function"),
+        (lambda graph: graph.distances.sum(1)[:, None], {"irreps": "0e"}, "graph.edge_mask"),
+        (
+            lambda graph: graph.numbers.reshape(graph.mask.shape).shape[1] + graph.numbers[:, None],
+            {"irreps": "0e", "cutoff": None},
+            "rows of padding change",
+        ),
         (lambda graph: np.asarray(graph.positions), {"irreps": "1o"}, "cannot be traced by JAX"),
     ],
 )
