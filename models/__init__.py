@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import lazy_loader
 # Before the function of the same name is defined: importing the folder later would replace it.
 import cpdjax.models.architectures  # noqa: F401
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.models import naming, registry
+from cpdjax.models import naming, objects, registry
 from cpdjax.models.interface import Model
 from cpdjax.models.registry import register
 
@@ -25,14 +26,23 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cpdjax.models.encoder import Encoder
+    from cpdjax.models.graph import Graph
     from cpdjax.models.weights.saved_models import save
+    from cpdjax.models.wrapped import wrap
 
 __getattr__ = lazy_loader.attach(
-    __name__, submod_attrs={"encoder": ["Encoder"], "weights.saved_models": ["save"]}
+    __name__,
+    submod_attrs={
+        "encoder": ["Encoder"],
+        "graph": ["Graph"],
+        "weights.saved_models": ["save"],
+        "wrapped": ["wrap"],
+    },
 )[0]
 
 __all__ = [
     "Encoder",
+    "Graph",
     "Model",
     "architectures",
     "convert",
@@ -42,6 +52,7 @@ __all__ = [
     "names",
     "register",
     "save",
+    "wrap",
 ]
 
 
@@ -55,11 +66,14 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str | Path, **options: Any) -> Model:
-    """Return the model of this name, or of the folder that `save`, `convert` or `train` wrote.
+    """Return the model of this name, of a folder that `save` or `train` wrote, or of your own code.
 
     A path, that is a `Path` or a text with a separator, is always a folder. A name without one is a
     model of `names()` or a folder where the program runs; where it is both, it is refused: write
     "./NAME" for the folder and "cpdjax:NAME" for the model of cpdjax.
+
+    "package.module:object" imports a model of your own, or calls what makes one without arguments.
+    That runs the code of the module, which is looked for in the folder where the program runs, too.
 
     Args:
         options: choices of a pretrained model that its own code leaves to the caller. SO3LR has
@@ -68,12 +82,17 @@ def load(name: str | Path, **options: Any) -> Model:
 
     Raises:
         UnknownNameError: there is no model of this name, or it has no such option.
-        InputError: the name is both that of a model of cpdjax and that of a folder here.
+        InputError: the name is both that of a model of cpdjax and that of a folder here; or the
+            object of your own cannot be imported or is no model.
         FileError: the weights are not installed, or they are not the published or saved ones.
 
     >>> load("ani-2x-aev").irreps["aev"]
     1008x0e
     """
+    if objects.is_place(name):
+        if options:
+            raise InputError(f"{name} takes no options, got {', '.join(options)}")
+        return objects.load(str(name))
     found = naming.find(name)
     if found is None:
         raise _nothing(name)
@@ -87,7 +106,11 @@ def load(name: str | Path, **options: Any) -> Model:
 
     if found.run:
         runs.check_model(found.run)
-    return saved_models.load(found.weights())
+    encoder = saved_models.load(found.weights())
+    if not found.run:
+        return encoder
+    card = runs.card(found.run)
+    return replace(encoder, target=card.target, unit=card.unit)
 
 
 def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:

@@ -12,17 +12,21 @@ import jax.numpy as jnp
 from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Float
 
+from cpdjax.errors import InputError
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Architecture, Layers
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from cpdjax.data.batch import Batch
+    from cpdjax.data.structures import Structures
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["variables"],
-    meta_fields=["name", "architecture", "aggregate"],
+    meta_fields=["name", "architecture", "aggregate", "target", "unit"],
 )
 @dataclass(frozen=True, eq=False, repr=False)
 class Encoder:
@@ -37,6 +41,10 @@ class Encoder:
     """The Flax variables, such as {"params": ...}."""
     aggregate: Literal["sum", "mean"] = "sum"
     """Whether the output is the sum or the mean of the atoms' parts."""
+    target: str = ""
+    """What the output is, such as "gap" or "energy"; "" where nobody has said."""
+    unit: str = ""
+    """The unit of the output; "" where nobody has said."""
 
     @property
     def level(self) -> Literal["atom", "molecule"]:
@@ -83,6 +91,34 @@ class Encoder:
         """Return the number of weights, constants left out."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
+    def predict(
+        self,
+        structures: Structures,
+        *,
+        batch_size: int | None = None,
+        dtype: Any = None,
+    ) -> xr.DataArray:
+        """Return what the model was made to predict, of every structure and in its unit.
+
+        Args:
+            structures: the molecules or crystals.
+            batch_size: the molecules in one call; by default as many as suit the device's memory.
+            dtype: float32 or float64; by default float64 wherever the backend has it.
+
+        Returns:
+            The outputs, (molecule,), called as the target is, with its unit in the attribute
+            `units`; molecules are called by their ids.
+
+        Raises:
+            InputError: the model cannot take a structure, gives no finite number, or has no
+                readout.
+        """
+        from cpdjax.models.prediction import predicted
+
+        if not getattr(self.architecture, "has_readout", True):
+            raise InputError(f"{self.name} was made without a readout, so it predicts nothing")
+        return predicted(self, structures, batch_size, dtype)
+
     def memory(self, atoms: int, neighbours: int) -> int:
         """Return about how many numbers one structure keeps in memory at once."""
         return self.architecture.memory(atoms, neighbours)
@@ -113,12 +149,7 @@ class Encoder:
 
     def _apply(self, batch: Batch) -> tuple[Layers, Float[Array, " atom"]]:
         graph = Graph.of(batch, self.architecture.cutoff)
-
-        def cast(leaf: Array) -> Array:
-            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-            return jnp.asarray(leaf, graph.dtype if floating else None)
-
-        return self.architecture.apply(jax.tree.map(cast, self.variables), graph)
+        return self.architecture.apply(graph.cast(self.variables), graph)
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, parameters={self.parameters:,})"

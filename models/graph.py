@@ -9,7 +9,7 @@ a graph is made from positions alone, and reading neighbours is no more than a b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +91,15 @@ class Graph:
     def dtype(self) -> jnp.dtype:
         """Return the precision of everything that is computed from this graph."""
         return self.vectors.dtype
+
+    def cast(self, weights: Any) -> Any:
+        """Return a pytree of weights, its floating numbers in the precision of this graph."""
+
+        def one(leaf: Any) -> Array:
+            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+            return jnp.asarray(leaf, self.dtype if floating else None)
+
+        return jax.tree.map(one, weights)
 
     def gather(
         self, atoms: Float[Array, "atom *channel"]

@@ -35,13 +35,18 @@ MAY_IMPORT["cli"] = {*MAY_IMPORT["reports"], "reports"}
 MODELS_MAY_IMPORT = {
     "graph": set(),
     "interface": {"graph"},
-    "encoder": {"graph", "interface"},
+    "conformance": {"interface"},
+    "limits": {"interface"},
+    "prediction": {"interface", "limits"},
+    "wrapped": {"graph", "interface", "prediction"},
+    "objects": {"conformance", "interface", "naming"},
+    "encoder": {"graph", "interface", "prediction"},
     "blocks": {"graph", "hyperparameters", "interface"},
     "weights": {
         *("graph", "hyperparameters", "interface", "encoder", "blocks"),
         *("registry", "naming", "runs"),
     },
-    "descriptors": {"interface"},
+    "descriptors": {"interface", "prediction"},
     "architectures": {
         *("graph", "hyperparameters", "interface", "encoder", "blocks", "weights", "descriptors"),
     },

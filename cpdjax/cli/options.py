@@ -58,12 +58,16 @@ Layers = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Argument(help="A model's name; see `cpdjax models`.", autocompletion=completion.models),
+    typer.Argument(
+        help="A model's name; see `cpdjax models`. Or package.module:object, whose code is run.",
+        autocompletion=completion.models,
+    ),
 ]
 Models = Annotated[
     str | None,
     typer.Option(
-        help="Names of models, separated by commas.",
+        help="Names of models, separated by commas; or package.module:object, whose code is run, "
+        "from this folder or the environment.",
         rich_help_panel=DATA,
         autocompletion=completion.models,
     ),

@@ -12,18 +12,30 @@ import numpy as np
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
+from cpdjax.features.layers import BAR
 from cpdjax.real_arrays import is_real
 
 Layers = tuple[dict[str, Any], dict[str, str]]
 
 
-def why_no_layer(shape: tuple[int, ...], dtype: Any) -> str:
-    """Return why an array is no layer of features, or "" if it is one."""
+def why_no_layer(name: str, shape: tuple[int, ...], dtype: Any, tagged: bool = False) -> str:
+    """Return why an array is no layer of features, or "" if it is one.
+
+    Args:
+        tagged: whether the array says its irreps other than by its name. With irreps it may have
+            the axes (molecule, channel, 2l+1).
+    """
     if dtype.hasobject:
         return "Python objects, which are not read"
     if not is_real(dtype):
         return f"of dtype {dtype}"
-    return "" if len(shape) == 2 else f"of shape {shape}"
+    if len(shape) == 2 or (len(shape) == 3 and (tagged or BAR in name)):
+        return ""
+    if len(shape) == 3 and shape[2] in (3, 5, 7):
+        degree = shape[2] // 2
+        tag = f"{shape[1]}x{degree}{'eo'[degree % 2]}"
+        return f"of shape {shape} (if its axes are molecule, channel, 2l+1: name it '{name}|{tag}')"
+    return f"of shape {shape}"
 
 
 def with_molecules(variables: Mapping[str, Any]) -> Layers:
@@ -31,7 +43,10 @@ def with_molecules(variables: Mapping[str, Any]) -> Layers:
 
     Where some variables have an axis `molecule`, others belong to something else.
     """
-    left_out = {k: why for k, v in variables.items() if (why := why_no_layer(v.shape, v.dtype))}
+    reasons = {
+        k: why_no_layer(k, v.shape, v.dtype, "irreps" in v.attrs) for k, v in variables.items()
+    }
+    left_out = {k: why for k, why in reasons.items() if why}
     layers = {k: v for k, v in variables.items() if k not in left_out}
     if any("molecule" in v.dims for v in layers.values()):
         others = {k: f"of axes {v.dims}" for k, v in layers.items() if "molecule" not in v.dims}
@@ -57,7 +72,7 @@ def read_npy(path: Path) -> Layers:
 
 
 def read_npz(path: Path) -> Layers:
-    """Return the arrays with two axes in an .npz file, and why others are left out.
+    """Return the arrays in an .npz file that are layers, and why others are left out.
 
     Raises:
         FileError: if the file claims more than `bounds` allows, or the arrays less than they are.
@@ -75,7 +90,7 @@ def read_npz(path: Path) -> Layers:
                 except ValueError:
                     left_out[name] = "no array of NumPy"
                     continue
-                reason = why_no_layer(shape, dtype)
+                reason = why_no_layer(name, shape, dtype)
                 if reason:
                     left_out[name] = reason
                     continue

@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from cpdjax.data.batch import Edges
 from cpdjax.data.structures import Structures
-from cpdjax.features.extraction import padded
-from cpdjax.features.limits import check_structures
 from cpdjax.machine.precision import float_dtype
 from cpdjax.models import load
+from cpdjax.models.conformance import check_model
 from cpdjax.models.interface import Model
+from cpdjax.models.limits import check_structures
+from cpdjax.models.prediction import padded
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
 """Hold the largest relative error that passes, by precision."""
@@ -54,7 +55,7 @@ def assert_equivariant(
     >>> from ase.build import molecule
     >>> assert_equivariant("ani-2x-aev", Structures.from_atoms([molecule("H2O")]))
     """
-    encoder = load(model) if isinstance(model, str) else model
+    encoder = load(model) if isinstance(model, str) else check_model(model, compiled=False)
     check_structures(encoder, structures)
     dtype = float_dtype(dtype)
     limit = TOLERANCE[dtype.name] if tolerance is None else tolerance

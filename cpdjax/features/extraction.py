@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -18,21 +18,22 @@ from e3nn_jax import Irreps, IrrepsArray
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from cpdjax.data.batch import Batch
 from cpdjax.data.composition import formulas
-from cpdjax.data.neighbours import most_neighbours, with_edges, with_neighbours
+from cpdjax.data.neighbours import most_neighbours
 from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
-from cpdjax.features.limits import check_features, check_structures
-from cpdjax.features.programs import Program, Wanted, program
+from cpdjax.features.programs import Program, Wanted, program, stamp
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.machine.devices import local_mesh, put_whole
 from cpdjax.machine.precision import float_dtype
 from cpdjax.machine.threads import cores
 from cpdjax.models import load
+from cpdjax.models.conformance import check_model
 from cpdjax.models.interface import Model
+from cpdjax.models.limits import check_features, check_structures
+from cpdjax.models.prediction import padded
 from cpdjax.progress import count, shown, stage
 
 _log = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class Extraction:
     how: str | None
     batch_size: int | None
     dtype: np.dtype
+    stamp: str = ""
+    """What tells apart programs that a model of somebody's own code has compiled over time."""
 
     @classmethod
     def of(
@@ -114,7 +117,7 @@ class Extraction:
         dtype: Any = None,
     ) -> Extraction:
         """Return the run that `extract` describes, after every check that needs no computation."""
-        encoder = load(model) if isinstance(model, str) else model
+        encoder = load(model) if isinstance(model, str) else check_model(model)
         if pool not in POOLS:
             raise UnknownNameError("pooling", pool, POOLS)
         if how is not None and how not in INVARIANTS:
@@ -125,6 +128,13 @@ class Extraction:
         run = cls(encoder, structures, known, pool, how, batch_size, float_dtype(dtype))
         check_structures(encoder, structures)
         return run
+
+    def stamped(self) -> Extraction:
+        """Return the run with the stamp of what its model computes now, if the code is not ours."""
+        first = padded(self.model, self.structures, np.zeros(1, int), int(self.structures.sizes[0]))
+        first = first._replace(positions=first.positions.astype(self.dtype))
+        with self._arithmetic():
+            return replace(self, stamp=stamp(self.model, first))
 
     @property
     def per_atom(self) -> bool:
@@ -215,7 +225,7 @@ class Extraction:
             with bucket.lock:  # the first thread compiles, and the others wait for it
                 if bucket.program is None:
                     wanted = Wanted(self.layers, self.pool, self.how)
-                    bucket.program = program(model, batch, wanted, self._mesh)
+                    bucket.program = program(model, batch, wanted, self._mesh, self.stamp)
             with self._ahead:
                 found = bucket.program.run(model, batch)
         mask = batch.mask[: len(molecules)] if self.per_atom else ...
@@ -305,18 +315,6 @@ class Bucket:
     molecules: int
     program: Program | None = None
     lock: AbstractContextManager[Any] = field(default_factory=threading.Lock)
-
-
-def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
-    """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff.
-
-    Models that say `finds_pairs` get no list of the neighbours in small molecules.
-    """
-    batch = structures.pad(indices, atoms)
-    if model.cutoff is None:
-        return batch
-    prepare = with_neighbours if getattr(model, "finds_pairs", False) else with_edges
-    return prepare(batch, structures, indices, model.cutoff)
 
 
 def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:

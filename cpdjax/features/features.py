@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from e3nn_jax import IrrepsArray
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from cpdjax.data.composition import formulas
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.features.layers import layers_of, of_atoms
 from cpdjax.hashing import hash_arrays
-from cpdjax.irreps import INVARIANTS, Blocks, invariants
+from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,102 @@ class Features(Mapping[str, IrrepsArray]):
             rows |= {name: len(labels) for name, labels in known.items() if labels is not None}
         if len(set(rows.values())) > 1:
             raise InputError(f"layers of {self.model!r} disagree in their molecules: {rows}")
+
+    @classmethod
+    def from_atoms(
+        cls,
+        arrays: Any,
+        offsets: Int[np.ndarray, " offset"] | Structures,
+        irreps: Any = None,
+        *,
+        pool: str = "mean",
+        invariants: str | None = None,
+        model: str = "features",
+        parity: bool = True,
+    ) -> Features:
+        """Return the features of molecules from those of all their atoms, one after another.
+
+        Args:
+            arrays: one array, or a mapping of layer to array: (atom, irreps.dim), or (atom,
+                channel, 2l+1) of one irrep. In place of an array, a mapping of irrep to array.
+            offsets: where the atoms of each molecule start, (molecule + 1,), or the structures,
+                which the features then remember.
+            irreps: the irreps of every layer, or a mapping of layer to irreps. Tagged names
+                ("last|8x0e+4x1o"), `IrrepsArray` and mappings of irrep to array need none.
+            pool: one of `irreps.POOLS`: "mean" or "sum" over atoms, or "atom" for a row per atom.
+            invariants: one of `irreps.INVARIANTS`, to make scalars at once.
+            model: what results call the features.
+            parity: whether the parities of the irreps are true.
+
+        Raises:
+            InputError: if a layer has no irreps or others than its columns, or other rows than the
+                molecules have atoms; UnknownNameError: another pooling or way of making scalars.
+
+        >>> atoms = {"0e": np.ones((5, 2)), "1o": np.ones((5, 4, 3))}
+        >>> Features.from_atoms({"last": atoms}, np.array([0, 3, 5]), model="toy")
+        Features('toy', molecules=2, pool='mean', layers={'last': '2x0e+4x1o'})
+        """
+        known = offsets if isinstance(offsets, Structures) else None
+        starts = np.asarray(offsets if known is None else known.offsets)
+        layers = layers_of(f"features {model!r}", arrays, irreps)
+        made = {
+            name: of_atoms(f"features {model!r}, layer {name!r}", x, starts, pool, invariants)
+            for name, x in layers.items()
+        }
+        origins = {name: blocks(x.irreps, invariants) for name, x in layers.items() if invariants}
+        own = cls(made, model, pool, "", origins, parity, invariants or "")
+        return own if known is None else own._of(known)
+
+    @classmethod
+    def from_molecules(
+        cls,
+        arrays: Any,
+        irreps: Any = None,
+        *,
+        pool: str = "none",
+        structures: Structures | None = None,
+        model: str = "features",
+        parity: bool = True,
+    ) -> Features:
+        """Return features of molecules from arrays that have a row for each.
+
+        Args:
+            arrays: one array, or a mapping of layer to array: (molecule, irreps.dim), or (molecule,
+                channel, 2l+1) of one irrep. In place of an array, a mapping of irrep to array.
+            irreps: as in `from_atoms`.
+            pool: how the rows were pooled, "mean" or "sum"; "none" where they were not.
+            structures: what the features were computed from, if they shall remember it.
+            model: what results call the features.
+            parity: whether the parities of the irreps are true.
+
+        Raises:
+            InputError: if a layer has no irreps or others than its columns, or other rows than
+                there are structures.
+
+        >>> Features.from_molecules(np.ones((6, 4, 3)), "4x1o", pool="sum")
+        Features('features', molecules=6, pool='sum', layers={'features': '4x1o'})
+        """
+        if pool not in (*POOLS[:2], "none"):
+            raise UnknownNameError("pooling", pool, (*POOLS[:2], "none"))
+        layers = layers_of(f"features {model!r}", arrays, irreps)
+        own = cls(layers, model, pool, "", parity=parity)
+        return own if structures is None else own._of(structures)
+
+    def _of(self, structures: Structures) -> Features:
+        """Return the features with what they remember of structures."""
+        rows = len(structures.numbers) if self.pool == "atom" else len(structures)
+        for layer, array in self.items():
+            if array.shape[0] != rows:
+                raise InputError(
+                    f"features {self.model!r}, layer {layer!r}, have {array.shape[0]} rows, but "
+                    f"the structures have {rows}: give a row for each, in their order"
+                )
+        return replace(
+            self,
+            structures_hash=structures.geometry_hash,
+            ids=structures.ids,
+            formulas=formulas(structures),
+        )
 
     def __getitem__(self, layer: str) -> IrrepsArray:
         if layer not in self.layers:
@@ -108,16 +206,16 @@ class Features(Mapping[str, IrrepsArray]):
         """
         array, how = self[layer], self.way(layer, how)
         if layer not in self.origins:
-            if how == "norm-then-pool" and array.irreps.lmax > 0 and self.pool != "none":
+            if how == "norm-then-pool" and set(self.irreps_of(layer)) != {"0e"}:
                 raise InputError(
                     f"{self.model!r}, layer {layer!r}, is pooled already: norm-then-pool needs "
-                    "extract(..., invariants='norm-then-pool')"
+                    "extract(..., invariants='norm-then-pool'), or Features.from_atoms with it"
                 )
             return np.asarray(invariants(array, irrep, how))
-        blocks = self.origins[layer]
-        if irrep is not None and irrep not in dict(blocks):
-            raise UnknownNameError("irrep", irrep, dict(blocks))
-        kept = np.repeat([irrep in (None, kind) for kind, _ in blocks], [n for _, n in blocks])
+        origins = self.origins[layer]
+        if irrep is not None and irrep not in dict(origins):
+            raise UnknownNameError("irrep", irrep, dict(origins))
+        kept = np.repeat([irrep in (None, kind) for kind, _ in origins], [n for _, n in origins])
         return np.asarray(array.array)[:, kept]
 
     def way(self, layer: str, how: str | None = None) -> str:
@@ -136,8 +234,8 @@ class Features(Mapping[str, IrrepsArray]):
 
     def irreps_of(self, layer: str) -> tuple[str, ...]:
         """Return the kinds of irreps in a layer, or from which its scalars were made."""
-        blocks = self.origins.get(layer, [(str(ir), mul) for mul, ir in self[layer].irreps])
-        return tuple(dict.fromkeys(kind for kind, _ in blocks))
+        origins = self.origins.get(layer, [(str(ir), mul) for mul, ir in self[layer].irreps])
+        return tuple(dict.fromkeys(kind for kind, _ in origins))
 
     @cached_property
     def hash(self) -> str:

@@ -20,10 +20,13 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from cpdjax.data.batch import Batch
+from cpdjax.errors import InputError
+from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import invariants, pool
 from cpdjax.machine.devices import shares, spread, whole
 from cpdjax.machine.programs import known
 from cpdjax.models.interface import Model
+from cpdjax.models.wrapped import Wrapped
 
 KEPT = 12
 """Limit the programs that are kept (our choice: two runs of most models)."""
@@ -50,7 +53,7 @@ class Wanted(NamedTuple):
         features = model.features(batch)
         found = {}
         for layer in self.layers:
-            array = features[layer]
+            array = _layer(model, features, layer)
             if self.how == "norm-then-pool":
                 scalars = invariants(array, how=self.how)
                 array = IrrepsArray(Irreps(f"{scalars.shape[-1]}x0e"), scalars)
@@ -61,6 +64,23 @@ class Wanted(NamedTuple):
             else:
                 found[layer] = invariants(array, how=self.how)
         return found
+
+
+def _layer(model: Model, features: Any, layer: str) -> IrrepsArray:
+    """Return a layer of what a model has computed.
+
+    Raises:
+        InputError: it is not there, or of other irreps than the model says.
+    """
+    array = features.get(layer) if isinstance(features, Mapping) else None
+    expected = model.irreps[layer]
+    if not isinstance(array, IrrepsArray) or array.irreps != expected:
+        got = getattr(array, "irreps", type(array).__name__)
+        raise InputError(
+            f"{model.name}: features must return layer {layer!r} as an e3nn_jax.IrrepsArray of "
+            f"{expected}, as its irreps say, got {got}"
+        )
+    return array
 
 
 @dataclass(frozen=True)
@@ -78,10 +98,38 @@ class Program:
         return found
 
 
-def program(model: Model, batch: Batch, wanted: Wanted, mesh: Mesh) -> Program:
-    """Return the program for models and batches of these shapes, compiled unless it is kept."""
+def program(model: Model, batch: Batch, wanted: Wanted, mesh: Mesh, stamp: str = "") -> Program:
+    """Return the program for models and batches of these shapes, compiled unless it is kept.
+
+    Programs of another `stamp` are others, though the models be equal.
+    """
     leaves, structure = jax.tree.flatten((batch, model))
-    return _program(tuple(map(_shape, leaves)), structure, wanted, mesh)
+    return _program(tuple(map(_shape, leaves)), structure, wanted, mesh, stamp)
+
+
+def stamp(model: Model, batch: Batch) -> str:
+    """Return the SHA-256 (hex) of what code of somebody else computes; "" where all is ours.
+
+    Neither the name nor the weights of such a model tell that its code has changed, or an array
+    that a function holds. What JAX makes of it does: the program that is compiled, constants
+    included.
+    """
+    if _is_ours(model):
+        return ""
+
+    def run(batch: Batch, model: Model) -> dict[str, Array]:
+        return {layer: x.array for layer, x in model.features(batch).items()}
+
+    lowered = jax.jit(run).trace(batch, model).lower(lowering_platforms=("cpu",))
+    return hash_arrays((), facts=lowered.as_text())
+
+
+def _is_ours(model: Any) -> bool:
+    """Return whether cpdjax's version stands for all code of a model."""
+    architecture = getattr(model, "architecture", None)
+    parts = (model, architecture, getattr(architecture, "network", None))
+    code = {type(part).__module__ for part in parts if part is not None}
+    return not isinstance(model, Wrapped) and all(name.startswith("cpdjax.") for name in code)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -91,7 +139,11 @@ def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
 
 @lru_cache(maxsize=KEPT)
 def _program(
-    shapes: tuple[jax.ShapeDtypeStruct, ...], structure: Any, wanted: Wanted, mesh: Mesh
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
+    structure: Any,
+    wanted: Wanted,
+    mesh: Mesh,
+    stamp: str,
 ) -> Program:
     """Compile the program in which every device computes its part of the batch, on its own."""
     # Models are free to mix the molecules of a batch in one axis, which XLA alone would not split.

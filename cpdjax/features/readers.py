@@ -20,8 +20,8 @@ from cpdjax.data.tables.table import Source, read_table, say_left_out
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
+from cpdjax.features.layers import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
-from cpdjax.real_arrays import real_array
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
@@ -32,7 +32,7 @@ _QUIET = frozenset(
 )
 
 
-def read_layers(name: str, source: Any, pool: str) -> Features:
+def read_layers(name: str, source: Any, pool: str, before: str | None = None) -> Features:
     """Return the arrays of a source as `Features` of the model `name`.
 
     Args:
@@ -40,31 +40,59 @@ def read_layers(name: str, source: Any, pool: str) -> Features:
         source: an array (molecule, feature), a mapping of layer to array, a pandas or xarray
             object, or a path.
         pool: how the per-atom columns of a structure file are pooled, one of `irreps.POOLS`.
+        before: "norm-then-pool" where scalars are made of them before.
 
     Raises:
         UnknownNameError: if a path does not exist.
         FileError: if a file cannot be read, or claims more than `bounds` allows.
-        InputError: if there is no array of real numbers with these axes.
+        InputError: if there is no array of real numbers with these axes; or if norms before pooling
+            are asked of rows that are molecules already.
 
     Warns:
         LeftOutWarning: if columns or arrays are left out.
+        UserWarning: if what may be a vector is taken as scalars, because it has no irreps.
     """
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not located(path)[0].exists():
         raise UnknownNameError("model or file", str(path), models.names())
+    if path is not None and path.suffix.lower() not in (*_READERS, *_TABLES):
+        return _of_atoms(name, path, pool, before)
+    if before is not None:
+        raise InputError(
+            f"features {name!r} are pooled already, so {before} cannot be made of them: leave "
+            f"`invariants` out, or give the atoms' rows to Features.from_atoms(..., "
+            f"invariants={before!r})"
+        )
     if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in _TABLES):
         return _table_features(name, source)
-    layers, left_out = _arrays_of(source) if path is None else _file_layers(path, pool)
-    _check_masks(name, layers, left_out)
+    found, left_out = _arrays_of(source) if path is None else _file_layers(path)
+    _check_masks(name, found, left_out)
     told = {key: why for key, why in left_out.items() if key.lower() not in _QUIET}
-    tagged = {str(layer): _with_irreps(f"{name}/{layer}", x) for layer, x in layers.items()}
-    if not tagged:
+    if not found:
         listed = ", ".join(f"{key!r} is {why}" for key, why in list(left_out.items())[:20])
         raise InputError(
             f"{name!r} holds no array with axes (molecule, feature){listed and ': ' + listed}"
         )
+    layers = _with_irreps(name, found)
     say_left_out(f"features {name!r}", told)
-    return Features(tagged, model=name, pool="none", structures_hash="")
+    return Features(layers, model=name, pool="none", structures_hash="")
+
+
+def _with_irreps(name: str, found: Mapping[Any, Any]) -> dict[str, IrrepsArray]:
+    """Return arrays as layers; those without irreps are all 0e, with a warning if in doubt."""
+    made, tagged = {}, []
+    for key, values in found.items():
+        plain, tag = untagged(str(key))
+        if plain in made:
+            raise InputError(f"features {name!r} hold two layers {plain!r}: name them apart")
+        made[plain] = layer(f"features '{name}/{plain}'", values, tag)
+        has_own = isinstance(values, IrrepsArray | Mapping) or "irreps" in getattr(
+            values, "attrs", ()
+        )
+        if tag is not None or has_own:
+            tagged.append(plain)
+    warn_of_vectors(name, made, tagged)
+    return made
 
 
 def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) -> None:
@@ -80,27 +108,13 @@ def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) ->
             del layers[key]
 
 
-def _with_irreps(where: str, array: Any) -> IrrepsArray:
-    """Return an array of real numbers in float64; without irreps of its own it is all 0e."""
-    own = array.irreps if isinstance(array, IrrepsArray) else None
-    values = np.asarray(real_array(f"features {where!r}", array if own is None else array.array))
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or not values.size:
-        raise InputError(
-            f"features {where!r} must be real numbers with axes (molecule, feature), "
-            f"got shape {values.shape} and dtype {values.dtype}"
-        )
-    irreps = f"{values.shape[1]}x0e" if own is None else own
-    return IrrepsArray(irreps, values.astype(np.float64, copy=False))
-
-
 def _arrays_of(source: Any) -> Layers:
     """Return the arrays of an object by layer, and why others are left out."""
     if isinstance(source, xr.Dataset):
         return with_molecules({str(key): variable for key, variable in source.items()})
     if isinstance(source, Mapping):
         return dict(source), {}
-    return {"features": source}, {}
+    return {MATRIX: source}, {}
 
 
 def _table_features(name: str, source: Source) -> Features:
@@ -114,7 +128,7 @@ def _table_features(name: str, source: Source) -> Features:
     say_left_out(f"features {name!r}", table.left_out)
     formulas = table.texts.get("formula")
     return Features(
-        {"features": _with_irreps(name, np.column_stack(list(table.numbers.values())))},
+        {MATRIX: layer(name, np.column_stack(list(table.numbers.values())))},
         model=name,
         pool="none",
         structures_hash="",
@@ -123,11 +137,9 @@ def _table_features(name: str, source: Source) -> Features:
     )
 
 
-def _file_layers(path: Path, pool: str) -> Layers:
+def _file_layers(path: Path) -> Layers:
     """Return the layers in a file, whose suffix decides how it is read."""
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        return _pooled_columns(path, pool), {}
+    reader = _READERS[path.suffix.lower()]
     try:
         layers: Layers = reader(path)
         return layers
@@ -143,21 +155,19 @@ def _read_numpy(path: Path) -> Layers:
     return read_npz(path) if zipfile.is_zipfile(path) else read_npy(path)
 
 
-def _pooled_columns(path: Path, pool: str) -> dict[str, Any]:
-    """Return the per-atom feature columns of a structure file, pooled over atoms."""
+def _of_atoms(name: str, path: Path, pool: str, before: str | None) -> Features:
+    """Return the columns of atoms in a structure file, pooled over the atoms of each molecule."""
     structures = read(path)
-    starts, sizes = structures.offsets[:-1], structures.sizes[:, None]
-    layers = {}
-    for name, column in structures.atom_targets.items():
-        if column.ndim == 2 and name not in _PHYSICS:
-            total = column if pool == "atom" else np.add.reduceat(column, starts, axis=0)
-            layers[name] = total / sizes if pool == "mean" else total
-    if not layers:
+    columns = {
+        k: x for k, x in structures.atom_targets.items() if k not in _PHYSICS and x.ndim == 2
+    }
+    if not columns:
         raise InputError(
             f"{path} has no per-atom feature columns with axes (atom, feature); it has "
             f"{list(structures.atom_targets)}"
         )
-    return layers
+    layers = _with_irreps(name, columns)
+    return Features.from_atoms(layers, structures.offsets, pool=pool, invariants=before, model=name)
 
 
 _READERS: dict[str, Any] = {

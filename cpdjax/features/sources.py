@@ -20,7 +20,9 @@ from cpdjax.features.features import Features
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import naming, zoo
+from cpdjax.models.conformance import check_model, is_model
 from cpdjax.models.interface import Model
+from cpdjax.models.objects import is_place
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import stage
 
@@ -58,10 +60,11 @@ def collect(
     >>> f
     Features('mine', molecules=4, pool='none', layers={'features': '3x0e'})
     """
-    named = named_sources(sources)
+    named = named_sources(_imported(sources))
+    before = "norm-then-pool" if invariants == "norm-then-pool" else None
     with stage("opening models and files"):
         # All sources are opened before any model runs, so that mistakes show at once.
-        opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
+        opened = [(name, _opened(name, source, pool or "mean", before)) for name, source in named]
     for name, source in named:
         seen = zoo.split(source) if isinstance(source, str | Path) else None
         if seen is not None and structures is not None:
@@ -78,7 +81,7 @@ def collect(
         with stage(f"features of {name}"):
             if not kept:
                 continue
-            features = _computed(source, structures, pool, kept, invariants, keep, processes)
+            features = _computed(source, structures, pool, kept, before, keep, processes)
             own = {layer: features[layer] for layer in kept}
             origins = {k: v for k, v in features.origins.items() if k in own}
             found.append(replace(features, layers=own, model=name, origins=origins))
@@ -94,6 +97,15 @@ def named_sources(sources: Any) -> list[tuple[str, Any]]:
     return [(_name(sources, 0), sources)]
 
 
+def _imported(sources: Any) -> Any:
+    """Return sources with the models in place of "package.module:object"."""
+    if isinstance(sources, list | tuple):
+        return [_imported(source) for source in sources]
+    if type(sources) is dict:
+        return {name: _imported(source) for name, source in sources.items()}
+    return models.load(sources) if is_place(sources) else sources
+
+
 def _name(source: Any, position: int) -> str:
     """Return what a source without a given name is called."""
     if isinstance(source, str | Path):
@@ -105,7 +117,7 @@ def _name(source: Any, position: int) -> str:
     return f"features_{position}"
 
 
-def _opened(name: str, source: Any, pool: str) -> Model | Features:
+def _opened(name: str, source: Any, pool: str, before: str | None) -> Model | Features:
     """Return the model or the features that a source stands for; no model runs yet."""
     if isinstance(source, Features):
         return source
@@ -113,9 +125,9 @@ def _opened(name: str, source: Any, pool: str) -> Model | Features:
         return models.load(source)
     if isinstance(source, str | Path) and Path(source).suffix == ".zarr" and is_store(Path(source)):
         return read_features(source)
-    if callable(getattr(source, "features", None)):  # a table may have a column of that name
-        return source
-    return read_layers(name, source, pool)
+    if is_model(source):
+        return check_model(source)
+    return read_layers(name, source, pool, before)
 
 
 def _layer_names(source: Model | Features) -> list[str]:
@@ -128,7 +140,7 @@ def _computed(
     structures: Structures | None,
     pool: str | None,
     layers: Sequence[str],
-    invariants: str | None,
+    before: str | None,
     keep: Path | None,
     processes: Team,
 ) -> Features:
@@ -142,7 +154,6 @@ def _computed(
             'only: give dataset="qm9" or a structure file'
         )
     pool = pool or "mean"
-    before = "norm-then-pool" if invariants == "norm-then-pool" else None
     run = Extraction.of(source, structures, layers, pool, before)
     return run.all_features() if keep is None else kept_features(keep, run, processes)
 

@@ -77,7 +77,7 @@ def extract_to(
     path = Path(path)
     if path.suffix != ".zarr":
         raise FileError(f"a feature store is a folder NAME.zarr, got {path.name!r}")
-    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype)
+    run = Extraction.of(model, structures, layers, pool, invariants, batch_size, dtype).stamped()
     place = _Place.of(path)
     writing = processes.writing(place.path, place.lock)
     with writing, shown(progress), stage(f"features of {run.model.name}"):
@@ -93,6 +93,7 @@ def kept_features(folder: Path, run: Extraction, processes: Team = ALONE) -> Fea
     Raises:
         InputError: as `extract_to`.
     """
+    run = run.stamped()
     facts = json.dumps(decisive(_facts(run)), sort_keys=True)
     place = _Place.of(folder / f"{hash_arrays((), facts=facts)[:16]}.zarr")
     alone = sole_writer(place.path, place.lock) if processes.leads else nullcontext()
@@ -161,6 +162,7 @@ def _facts(run: Extraction) -> dict[str, Any]:
     return {
         "model": run.model.name,
         "weights_hash": weights_hash(run.model),
+        **({"program": run.stamp} if run.stamp else {}),
         "irreps": {layer: str(run.model.irreps[layer]) for layer in run.layers},
         "parity": run.model.parity,
         "pool": run.pool if run.model.level == "atom" else "none",

@@ -7,15 +7,14 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import zarr
-from e3nn_jax import Irrep, IrrepsArray
+from e3nn_jax import Irrep
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
-from cpdjax.real_arrays import real_array
+from cpdjax.features.layers import layer
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a shard
@@ -56,22 +55,17 @@ def _layers(path: Path, node: Any) -> Layers:
         raise FileError(f"{path} is a zipped store of features: unzip it and give the folder")
     layers, left_out = _read_group(path, node)
     for name, group in node.groups():
-        arrays = [(Irrep(ir), array) for ir, array in group.arrays()]
-        _check_sizes(path, [array for _, array in arrays])
-        parts = sorted(
-            ((ir, real_array(f"{name}/{ir}", _decoded(str(ir), a))) for ir, a in arrays),
-            key=lambda part: part[0],
-        )
-        irreps = "+".join(f"{a.shape[1]}x{ir}" for ir, a in parts)
-        flat = [a.reshape(len(a), -1) for _, a in parts]
-        layers[name] = IrrepsArray(irreps, np.concatenate(flat, axis=1))
+        arrays = {Irrep(ir): array for ir, array in group.arrays()}
+        _check_sizes(path, list(arrays.values()))
+        layers[name] = layer(name, {ir: _decoded(str(ir), array) for ir, array in arrays.items()})
     return layers, left_out
 
 
 def _read_group(path: Path, group: Any) -> Layers:
     """Return the arrays of a group that are layers, and why others are left out."""
     arrays = dict(group.arrays())
-    left_out = {n: r for n, a in arrays.items() if (r := why_no_layer(a.shape, a.dtype))}
+    reasons = {n: why_no_layer(n, a.shape, a.dtype, "irreps" in a.attrs) for n, a in arrays.items()}
+    left_out = {name: why for name, why in reasons.items() if why}
     _check_sizes(path, [a for name, a in arrays.items() if name not in left_out])
     named = [name for name in arrays if name not in left_out and _axes(arrays[name])]
     layers: dict[str, Any] = {}

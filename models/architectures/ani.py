@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -339,7 +340,8 @@ def load(name: str) -> Encoder:
     state["energy_shifter.self_energies"] = np.array([float(e.split("=")[1]) for e in energies])
     state |= _networks(constants.parent, symbols)
     config = {"species": symbols, "Rcr": values["Rcr"][0], "Rca": values["Rca"][0]}
-    return Encoder(name, *from_state_dict(config, state))
+    made = Encoder(name, *from_state_dict(config, state))
+    return replace(made, target="energy", unit="hartree")
 
 
 def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ twice the angles of diamond. Where there are more, results are NaN, which `cpdja
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -482,4 +483,5 @@ def load(name: str) -> Encoder:
     """
     file, sha256 = _PRETRAINED[name]
     model = torch_files.read(packaged("chgnet", f"chgnet/pretrained/{file}", sha256))["model"]
-    return Encoder(name, *from_state_dict(model["model_args"], model["state_dict"]))
+    made = Encoder(name, *from_state_dict(model["model_args"], model["state_dict"]))
+    return replace(made, target="energy", unit="eV/atom")

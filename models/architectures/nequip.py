@@ -561,4 +561,4 @@ def load(name: str) -> Encoder:
     path = packaged("sevenn", f"sevenn/pretrained_potentials/{file}", sha256)
     checkpoint = torch_files.read(path)
     module, variables = from_state_dict(checkpoint["config"], checkpoint["model_state_dict"])
-    return Encoder(name, module, variables)
+    return Encoder(name, module, variables, target="energy", unit="eV")

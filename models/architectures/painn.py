@@ -5,7 +5,7 @@ Source: Schütt, Unke, Gastegger, ICML 2021 (arXiv 2102.03150). Reference: schne
 
 Layers: `embedding` (scalars of the element), `interaction_i` (scalars and vectors after each
 interaction and mixing), `readout` (the hidden layer of the readout network, after its
-activation).
+activation; a representation alone has none).
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class PaiNN(nn.Module):
     epsilon: float = 1e-8
     """Added under the root of the vectors' norms."""
     n_embeddings: Width = 101
+    has_readout: bool = True
+    """Whether there is a readout; without one the output is NaN."""
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -87,7 +89,7 @@ class PaiNN(nn.Module):
         return {
             "embedding": Irreps(f"{f}x0e"),
             **dict.fromkeys(blocks, Irreps(f"{f}x0e + {f}x1o")),
-            "readout": Irreps(f"{f // 2}x0e"),
+            **({"readout": Irreps(f"{f // 2}x0e")} if self.has_readout else {}),
         }
 
     def memory(self, atoms: int, neighbours: int) -> int:
@@ -111,10 +113,12 @@ class PaiNN(nn.Module):
             q, mu = mixing(q, mu)
             flat = mu.swapaxes(1, 2).reshape(len(mu), -1)
             states[f"interaction_{i}"] = jnp.concatenate([q, flat], axis=1)
-        hidden = jax.nn.silu(nn.Dense(f // 2, name="readout1")(q))
-        states["readout"] = hidden
-        layers = {name: IrrepsArray(self.irreps[name], x) for name, x in states.items()}
-        return layers, nn.Dense(1, name="readout2")(hidden)[:, 0]
+        output = jnp.full(len(q), jnp.nan, q.dtype)
+        if self.has_readout:
+            hidden = jax.nn.silu(nn.Dense(f // 2, name="readout1")(q))
+            states["readout"] = hidden
+            output = nn.Dense(1, name="readout2")(hidden)[:, 0]
+        return {name: IrrepsArray(self.irreps[name], x) for name, x in states.items()}, output
 
     def _filters(self, graph: Graph) -> list[Float[Array, "atom neighbour 3*channel"]]:
         basis = RadialBasis(self.radial_basis, self.n_rbf, self.cutoff, name="radial_basis")
@@ -201,8 +205,9 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
     """Return module and variables from the arguments of schnetpack's PaiNN and a state dict.
 
     The state dict has the names of a `NeuralNetworkPotential`: `representation.*` and
-    `output_modules.0.outnet.*`. `config` may hold n_atom_basis, n_interactions, n_rbf,
-    radial_basis ("gaussian" or "bessel"), cutoff, activation, shared_interactions,
+    `output_modules.0.outnet.*`. It may be of the representation alone, with or without the prefix
+    `representation.`, and has no output then. `config` may hold n_atom_basis, n_interactions,
+    n_rbf, radial_basis ("gaussian" or "bessel"), cutoff, activation, shared_interactions,
     shared_filters, epsilon, and max_z, which changes nothing.
 
     Raises:
@@ -210,7 +215,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[PaiNN, dic
             activation or epsilon, which it does not tell; UnknownNameError: an activation or
             radial basis that is not ported, or an unknown option.
     """
-    fields = options(PaiNN, config, ["max_z"], own=["n_embeddings"])
+    fields = options(PaiNN, config, ["max_z"], own=["n_embeddings", "has_readout"])
+    if "embedding.weight" in state:  # the state dict of the representation itself
+        state = {f"representation.{name}": array for name, array in state.items()}
+    fields["has_readout"] = any(not name.startswith("representation.") for name in state)
     if _CUTOFF in state:  # rounded to float32 by the reference
         fields["cutoff"] = changed(state, _CUTOFF, lambda stored: stored.reshape(())).item()
         agree(config, "cutoff", fields["cutoff"])
@@ -229,7 +237,9 @@ _CUTOFF = "representation.cutoff_fn.cutoff"
 
 
 def _table(module: PaiNN) -> dict[str, Source]:
-    maps = {"readout1": "output_modules.0.outnet.0", "readout2": "output_modules.0.outnet.1"}
+    maps = {}
+    if module.has_readout:
+        maps = {f"readout{i + 1}": f"output_modules.0.outnet.{i}" for i in range(2)}
     table: dict[str, Source] = {
         "params/embedding/embedding": "representation.embedding.weight",
         "params/filter_kernel": ("representation.filter_net.weight", transpose),

@@ -575,7 +575,7 @@ def load(name: str, long_range_cutoff: float | None = None) -> Encoder:
     if module.long_range is not None:
         terms = _cut(module.long_range, long_range_cutoff, _SWITCH_WIDTH)
         module = module.clone(long_range=terms)
-    return Encoder(name, module, variables)
+    return Encoder(name, module, variables, target="energy", unit="eV")
 
 
 def long_range_table(module: LongRange) -> dict[str, Source]:

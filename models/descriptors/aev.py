@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
 from cpdjax.models.interface import Card
+from cpdjax.models.prediction import PredictsNothing
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Angular:
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class AEV:
+class AEV(PredictsNothing):
     """Compute atomic environment vectors: a model without weights, of three layers of scalars:
 
     - `radial`: per neighbour element, then shift (7 × 16 = 112 for ANI-2x);

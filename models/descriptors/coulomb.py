@@ -16,6 +16,7 @@ from e3nn_jax import Irreps, IrrepsArray
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
 from cpdjax.models.interface import Card
+from cpdjax.models.prediction import PredictsNothing
 
 BOHR = 0.529177210903
 """Bohr radius (Å), CODATA 2018."""
@@ -23,7 +24,7 @@ BOHR = 0.529177210903
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class CoulombSpectrum:
+class CoulombSpectrum(PredictsNothing):
     """Compute the eigenvalues of the Coulomb matrix M of a molecule.
 
     In hartree and bohr, M_ii = 0.5 Z_i^2.4 and M_ij = Z_i Z_j / |r_i - r_j|. The one layer,

@@ -108,7 +108,12 @@ def _trained(run: Run, out: Path, checkpoint_seconds: float) -> Encoder:
         log = Log(out / _LOG, int(state.step))
         steps = count(run.steps, int(state.step))
         state = _loop(run, state, folder, log, steps.advance, checkpoint_seconds)
-        encoder = replace(run.encoder(state.ema), name=out.resolve().name)
+        encoder = replace(
+            run.encoder(state.ema),
+            name=out.resolve().name,
+            target=run.recipe.target,
+            unit=run.structures.units[run.recipe.target],
+        )
         _finish(out, run, encoder, log)
     return encoder
 

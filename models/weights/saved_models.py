@@ -37,6 +37,7 @@ from cpdjax.models.runs import read_json
 from cpdjax.models.weights.translate import shapes
 
 _WEIGHTS, _FORMAT = "weights.npz", 3
+_MOST_TEXT = 200  # characters of a target or a unit
 #: What format 1, that of version 0.1.0, wrote in place of registered names.
 _FORMAT_1 = {
     "cpdjax.models.ani.ANI": "ani",
@@ -99,7 +100,7 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
             "name": encoder.name,
             **_described(encoder.architecture),
             "aggregate": encoder.aggregate,
-            "origin": dict(origin or {}),
+            "origin": {"target": encoder.target, "unit": encoder.unit, **(origin or {})},
             "sha256": hash_file(temporary / _WEIGHTS),
         }
         try:
@@ -138,7 +139,9 @@ def load(folder: str | Path) -> Encoder:
         arrays = _weights(folder / _WEIGHTS, record.sha256, module)
         if record.format == _FORMAT or (folder / checksums.RECORD).exists():
             checksums.check_files(folder, RECORD, _WEIGHTS)
-        return Encoder(record.name, module, unflatten_dict(arrays, sep="/"), record.aggregate)
+        said = (str(record.origin.get(name, ""))[:_MOST_TEXT] for name in ("target", "unit"))
+        variables = unflatten_dict(arrays, sep="/")
+        return Encoder(record.name, module, variables, record.aggregate, *said)
     except FileError:
         raise
     except OSError as error:
