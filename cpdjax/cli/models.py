@@ -15,7 +15,7 @@ from cpdjax import models
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.cli import options
 from cpdjax.cli.terminal import put, show, show_progress
-from cpdjax.errors import FileError, InputError
+from cpdjax.errors import FileError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
 from cpdjax.models.weights.wheels import INSTALL
@@ -64,6 +64,8 @@ def extract(
         int, typer.Option(min=0, max=MOST_SEED, help="Random seed of the molecules drawn.")
     ] = 0,
     layers: options.Layers = None,
+    elements: options.Elements = None,
+    skip_unknown: options.SkipUnknown = False,
     pool: Annotated[
         str, typer.Option(help="mean or sum over atoms, or atom: a row for each atom.")
     ] = "mean",
@@ -84,17 +86,23 @@ def extract(
     Interrupted and started again, it goes on where it stopped.
     """
     from cpdjax.models import zoo
+    from cpdjax.sweeps import inputs
 
-    draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": zoo.qm9_probe}.get(dataset)
-    if n is not None and draw is None:
-        raise InputError("--n draws molecules from QM9; a file is taken whole")
-    structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
+    encoder = models.load(model)
+    structures = inputs.molecules(
+        dataset,
+        n,
+        seed,
+        elements=options.listed(elements),
+        known={model: encoder.elements} if skip_unknown else None,
+        default=None,
+    )
     seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)
     cpdjax.extract_to(
         out,
-        model,
+        encoder,
         structures,
         layers=options.listed(layers),
         pool=pool,

@@ -17,18 +17,23 @@ from cpdjax.configuration import fields_of, help_texts
 from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet
 from cpdjax.sweeps import target_names
-from cpdjax.sweeps.settings import MOST_ALPHA
+from cpdjax.sweeps.settings import MOST_ALPHA, Settings
 
 Dataset = Annotated[
     str | None,
     typer.Option(help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.'),
 ]
+_OF_SWEEPS = help_texts(Settings)
+Elements = Annotated[str | None, typer.Option(help=_OF_SWEEPS["elements"])]
 Features = Annotated[
     list[str] | None,
     typer.Option(help="A model's name, or a file of features; may be given several times."),
 ]
 Folds = Annotated[int, typer.Option(min=2, max=MOST_COPIES, help="Folds of the cross-validation.")]
-Layers = Annotated[str | None, typer.Option(help="Layers, separated by commas.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Layers, separated by commas; last is the last interaction layer."),
+]
 Models = Annotated[str | None, typer.Option(help="Names of models, separated by commas.")]
 Molecules = Annotated[
     int | None, typer.Option("--n", min=2, max=MOST_ROWS, help="Molecules drawn from QM9.")
@@ -46,6 +51,7 @@ Seed = Annotated[
         help="Random seed of the molecules drawn, of the shuffles and of the folds.",
     ),
 ]
+SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help=_OF_SWEEPS["skip_unknown"])]
 Targets = Annotated[
     str | None,
     typer.Option(help="Names of targets, separated by commas, or a CSV or Parquet file."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,9 @@ import typer
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.terminal import console, folder_of, show, show_progress
+from cpdjax.cli.terminal import console, folder_of, put, show, show_progress
 from cpdjax.configuration import checked, read_toml
+from cpdjax.errors import LeftOutWarning
 from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
 
@@ -26,13 +28,17 @@ def sweep(
     team: Team = ALONE,
     **given: Any,
 ) -> None:
-    """Probe features for targets; without arguments, 2,000 molecules of QM9.
+    """Probe features for targets.
 
-    Interrupted and started again, it goes on where it stopped.
+    Without arguments it compares the ten models of the zoo and two descriptors on 2,000 molecules
+    of QM9 that no model has seen: all scalars of the last interaction layer of each. Models that
+    are named are probed in all their layers and irreps. Interrupted and started again, it goes on
+    where it stopped.
     """
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]
     chosen = checked(Config, {**(read_toml(config) if config else {}), **given})
+    warnings.filterwarnings("ignore", category=LeftOutWarning)  # the table says all of it, once
 
     table = cpdjax.sweep(
         chosen.features,
@@ -164,8 +170,11 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
 
 
 def _show(table: xr.Dataset) -> None:
-    """Print the table of scores, and that of their uncertainty."""
+    """Print the table of scores, that of their uncertainty, and what the sweep left out."""
     from cpdjax.reports import scores, significance
+    from cpdjax.sweeps import left_out
 
     width = console().width
     show(scores.text_table(table, width), significance.uncertainty_table(table, width))
+    for line in left_out.lines(table):
+        put(line)

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 
 from cpdjax.data.arrays import owner
+from cpdjax.data.elements import symbols_of
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.models.interface import Model
@@ -31,24 +32,24 @@ def check_structures(model: Model, structures: Structures) -> None:
             f"{model.name} takes at most {model.max_atoms}"
         )
     if model.elements is not None:
-        unknown = ~np.isin(structures.numbers, model.elements)
-        if unknown.any():
-            atom = unknown.argmax()
-            raise InputError(
-                f"molecule '{owner(atom, structures.offsets, structures.ids)}' has "
-                f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
-                f"{_symbols(model.elements)}"
-            )
+        _check_elements(model, model.elements, structures)
     if structures.overlap is not None:  # no model is meaningful there
         raise InputError(structures.overlap)
 
 
-def _symbols(numbers: Sequence[int]) -> str:
-    """Return symbols by atomic number, such as "H, C–F", where a dash stands for those between."""
-    found = np.unique(numbers)
-    rows = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
-    names = [[chemical_symbols[n] for n in row] for row in rows]
-    return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
+def _check_elements(model: Model, known: Sequence[int], structures: Structures) -> None:
+    """Refuse elements that a model does not know, and say how to leave their molecules out."""
+    unknown = ~np.isin(structures.numbers, known)
+    if unknown.any():
+        atom, symbols = unknown.argmax(), symbols_of(np.unique(structures.numbers[unknown]))
+        holding = np.logical_or.reduceat(unknown, structures.offsets[:-1]).sum()
+        raise InputError(
+            f"molecule '{owner(atom, structures.offsets, structures.ids)}' has "
+            f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
+            f"{symbols_of(known)}: {holding:,} of {len(structures):,} molecules hold {symbols}; "
+            "leave them out by --skip-unknown, in Python by sweep(skip_unknown=True) or "
+            "Structures.of_elements"
+        )
 
 
 def check_features(

@@ -28,7 +28,7 @@ from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
-from cpdjax.sweeps.settings import DEFAULT_FEATURES, MOST_RANKED, Settings
+from cpdjax.sweeps.settings import DESCRIPTORS, MOST_RANKED, Settings
 from cpdjax.sweeps.sweep import sweep
 from cpdjax.sweeps.table import ranking
 from cpdjax.uncertainty.comparison import Estimate
@@ -176,7 +176,7 @@ def survey(
     )
     if structures is None:
         raise InputError("a table of formulas is not enough: give a file of structures")
-    sources = _by_name((*installed(), *DEFAULT_FEATURES) if features is None else features)
+    sources = _by_name((*installed(), *DESCRIPTORS) if features is None else features)
     sums = _collect_sums(sources, structures, progress)
     poolings = {
         "mean": [as_means(f, structures) for f in sums],
