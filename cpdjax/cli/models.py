@@ -85,6 +85,7 @@ def extract(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.features.limits import check_elements
     from cpdjax.models import zoo
     from cpdjax.sweeps import inputs
 
@@ -97,6 +98,7 @@ def extract(
         known={model: encoder.elements} if skip_unknown else None,
         default=None,
     )
+    check_elements(encoder, structures)
     seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)

@@ -19,7 +19,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.extraction import Extraction, extract
 from cpdjax.features.features import Features
 from cpdjax.features.layers import LAST, chosen
-from cpdjax.features.limits import check_structures
+from cpdjax.features.limits import check_elements, check_structures
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
 from cpdjax.models import naming, zoo
@@ -53,7 +53,9 @@ class Source(NamedTuple):
         if self.split is not None and structures is not None:
             self.split.check_unseen(self.name, structures)
         if self.model is not None:
-            check_structures(self.model, _given(self.model, structures))
+            given = _given(self.model, structures)
+            check_elements(self.model, given)
+            check_structures(self.model, given)
 
 
 def open_sources(

@@ -89,7 +89,7 @@ def is_table(targets: Any, dataset: Any) -> bool:
     return isinstance(named, TABLES)
 
 
-_TAKEN_WHOLE = "n draws molecules from QM9; other data are taken whole: use sizes"
+_TAKEN_WHOLE = "n draws molecules from QM9 (--n); other data are taken whole: use sizes"
 
 
 def molecules(

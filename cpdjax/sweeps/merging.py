@@ -19,7 +19,7 @@ from cpdjax.sweeps import results
 from cpdjax.sweeps.checkpoint import RECORD, read_unit, unit_file, write_record
 from cpdjax.sweeps.left_out import together
 from cpdjax.sweeps.significance import adjusted, draws_name
-from cpdjax.sweeps.table import OWN, along_path, layers_of, models_of, present
+from cpdjax.sweeps.table import OWN, along_path, paths_of, present
 from cpdjax.verification import verify
 
 #: What a sweep records of each channel or model, by its name; the rest concerns all of them.
@@ -124,8 +124,7 @@ def _table(sweeps: Sequence[Sweep], facts: Mapping[str, Any]) -> xr.Dataset:
     """Return one table of all channels: models as the sweeps have them, layers along the path."""
     tables = [sweep.table for sweep in sweeps]
     axes = {a: list(dict.fromkeys(v for t in tables for v in t[a].values.tolist())) for a in OWN}
-    paths = [[*layers_of(t, model)] for t in tables for model in models_of(t)]
-    axes["layer"] = along_path(paths)
+    axes["layer"] = along_path([path for table in tables for path in paths_of(table)])
     table, *others = (t.reindex(axes, fill_value={"n_features": 0}) for t in tables)
     for other in others:
         known = table.n_features > 0

@@ -14,7 +14,6 @@ import xarray as xr
 from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.features.sources import Source
-from cpdjax.features.store import weights_hash
 from cpdjax.files import atomic, clean, write_csv
 from cpdjax.kernel.scores import Scores
 from cpdjax.omissions import Omissions
@@ -49,7 +48,7 @@ def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]
         "molecules": len(targets.formulas),
         "rows": len(targets),
         "elements": list(targets.elements),
-        "models": {s.name: "" if s.model is None else weights_hash(s.model) for s in sources},
+        "models": {source.name: source.layers for source in sources},
         **software(),
     }
 

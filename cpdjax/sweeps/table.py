@@ -15,6 +15,8 @@ from cpdjax.uncertainty.comparison import Estimate, estimate
 #: The axes that tell channels apart.
 OWN = ("model", "layer", "irrep")
 
+_ENDS = {"embedding": 0, "readout": 2}  # of a path; all other layers are 1
+
 #: A layer, and the irrep that holds all of its scalars.
 Place = tuple[str, str]
 
@@ -39,7 +41,13 @@ def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
     for name, layer, irrep in present(table):
         if name == model and (layer not in found or irrep == "all"):
             found[layer] = irrep
-    return found
+    # Earlier versions wrote layers in the order in which they met them.
+    return {layer: found[layer] for layer in sorted(found, key=lambda name: _ENDS.get(name, 1))}
+
+
+def paths_of(table: xr.Dataset) -> list[list[str]]:
+    """Return the layers of every model, each on its path."""
+    return [list(layers_of(table, model)) for model in models_of(table)]
 
 
 def last_interaction(table: xr.Dataset, model: str) -> Place:
@@ -74,11 +82,10 @@ def along_path(paths: Sequence[Sequence[str]]) -> list[str]:
         for layer, following in pairwise(path):
             before[following].add(layer)
     stems = [_stem(layer)[0] for layer in before]
-    ends = {"embedding": 0, "readout": 2}
 
     def rank(layer: str) -> tuple[int, int, int]:
         stem, number = _stem(layer)
-        return ends.get(layer, 1), stems.index(stem), number
+        return _ENDS.get(layer, 1), stems.index(stem), number
 
     order: list[str] = []
     left = sorted(before, key=rank)
