@@ -85,6 +85,7 @@ def extract(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.features.extraction import known_layers
     from cpdjax.features.limits import check_elements
     from cpdjax.models import zoo
     from cpdjax.sweeps import inputs
@@ -98,6 +99,7 @@ def extract(
         known={model: encoder.elements} if skip_unknown else None,
         default=None,
     )
+    wanted = known_layers(encoder, options.listed(layers))
     check_elements(encoder, structures)
     seen = zoo.split(model)
     if seen is not None:
@@ -106,7 +108,7 @@ def extract(
         out,
         encoder,
         structures,
-        layers=options.listed(layers),
+        layers=wanted,
         pool=pool,
         invariants=invariants,
         dtype=dtype,

@@ -120,7 +120,7 @@ class Extraction:
             raise UnknownNameError("way of making scalars", how, INVARIANTS)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        known = _known_layers(encoder, layers)
+        known = known_layers(encoder, layers)
         run = cls(encoder, structures, known, pool, how, batch_size, float_dtype(dtype))
         check_structures(encoder, structures)
         return run
@@ -313,7 +313,7 @@ def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int
     return prepare(batch, structures, indices, model.cutoff)
 
 
-def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
+def known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     """Return the layers that are asked for, or refuse those that the model does not have."""
     if layers is None:
         return tuple(model.irreps)
