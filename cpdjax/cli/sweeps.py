@@ -30,10 +30,10 @@ def sweep(
 ) -> None:
     """Probe features for targets.
 
-    Without arguments it compares the ten models of the zoo and two descriptors on 2,000 molecules
-    of QM9 that no model has seen: all scalars of the last interaction layer of each. Models that
-    are named are probed in all their layers and irreps. Interrupted and started again, it goes on
-    where it stopped.
+    Without arguments: the ten models of the zoo and two descriptors, all
+    scalars of the last interaction layer of each, on 2,000 molecules of QM9
+    that no model has seen. Models that are named are probed in all layers.
+    Interrupted and started again, it goes on where it stopped.
     """
     if models is not None:
         given["features"] = [*given.get("features", ()), *(options.listed(models) or ())]

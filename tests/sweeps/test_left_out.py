@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase.build import molecule
+from ase.io import write
 from e3nn_jax import IrrepsArray
 from helpers import Toy, call
 
@@ -215,3 +216,43 @@ def test_molecules_that_a_model_does_not_know_are_skipped_for_all_models():
     assert left_out_of(table) == {"rows": {"20 of 40 molecules with O": "unknown to few"}}
     assert table.attrs["molecules"] == 20
     np.testing.assert_array_equal(table.r2_geom.sel(model="any"), table.r2_geom.sel(model="few"))
+
+
+def test_the_command_line_chooses_by_elements_too(tmp_path):
+    frames = [molecule(name) for name in ("CH4", "SiH4", "H2O", "C2H6") * 10]
+    for i, frame in enumerate(frames):
+        frame.info["gap"] = float(X[i, 0])
+    write(tmp_path / "mine.extxyz", frames)
+    data = ["--dataset", tmp_path / "mine.extxyz", "--targets", "gap"]
+    quick = ["--layers", "radial", "--folds", "2", "--repeats", "1"]
+    sweep = ["sweep", "--models", "ani-2x-aev", *data, *quick, "--out"]
+    status, printed, errors = call(*sweep, tmp_path / "no")
+    assert (status, printed) == (2, "")
+    [line] = errors.splitlines()
+    assert "10 of 40 molecules hold Si; leave these out by --skip-unknown or --elements" in line
+    assert not (tmp_path / "no").exists()
+    for option, reason in (
+        (["--skip-unknown"], "unknown to ani-2x-aev"),
+        (["--elements", "H,C,O"], "elements are H, C, O"),
+    ):
+        status, printed, errors = call(*sweep, tmp_path / option[0], *option)
+        assert (status, errors) == (0, "")
+        assert f"rows left out: 10 of 40 molecules with Si ({reason})" in printed.splitlines()
+    tables = [results.load(tmp_path / name) for name in ("--skip-unknown", "--elements")]
+    np.testing.assert_array_equal(*(table.r2_geom for table in tables))
+    store = tmp_path / "radial.zarr"
+    extract = [
+        "extract",
+        "ani-2x-aev",
+        tmp_path / "mine.extxyz",
+        "--out",
+        store,
+        "--layers",
+        "last",
+    ]
+    status, printed, errors = call(*extract)
+    assert (status, "10 of 40 molecules hold Si" in errors) == (2, True)
+    status, printed, errors = call(*extract, "--skip-unknown")
+    assert (status, printed) == (0, f"saved {store}\n")
+    assert "left out '10 of 40 molecules with Si' (unknown to ani-2x-aev)" in errors
+    assert cpdjax.read_features(store)["aev"].shape[0] == 30
