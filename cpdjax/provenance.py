@@ -19,8 +19,9 @@ import jax
 from cpdjax.errors import FileError
 
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
-#: These change no number: hashes say which data they are, whatever those are called.
-_INFORMS = ("dataset", "hostname", "platform")
+#: These change no number: hashes say which data they are, whatever those are called and whatever
+#: was left out before.
+_INFORMS = ("dataset", "hostname", "platform", "left_out")
 _LISTED = 5  # names in a message
 
 

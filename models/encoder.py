@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,6 +118,14 @@ class Encoder:
         if not getattr(self.architecture, "has_readout", True):
             raise InputError(f"{self.name} was made without a readout, so it predicts nothing")
         return predicted(self, structures, batch_size, dtype)
+
+    @property
+    def nameless(self) -> Encoder:
+        """Return this encoder with nothing but what features depend on.
+
+        Encoders of one architecture that differ in their weights share a compiled program then.
+        """
+        return replace(self, name="", aggregate="sum")
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Return about how many numbers one structure keeps in memory at once."""

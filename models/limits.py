@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from ase.data import chemical_symbols
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cpdjax.data.arrays import owner
+from cpdjax.data.elements import symbols_of
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.models.interface import Model
@@ -30,25 +29,46 @@ def check_structures(model: Model, structures: Structures) -> None:
             f"molecule '{structures.ids[largest]}' has {structures.sizes[largest]} atoms; "
             f"{model.name} takes at most {model.max_atoms}"
         )
-    if model.elements is not None:
-        unknown = ~np.isin(structures.numbers, model.elements)
-        if unknown.any():
-            atom = unknown.argmax()
-            raise InputError(
-                f"molecule '{owner(atom, structures.offsets, structures.ids)}' has "
-                f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
-                f"{_symbols(model.elements)}"
-            )
+    unknown = _unknown(model, structures)
+    if unknown.any():
+        raise InputError(_first_unknown(model, structures, unknown))
     if structures.overlap is not None:  # no model is meaningful there
         raise InputError(structures.overlap)
 
 
-def _symbols(numbers: Sequence[int]) -> str:
-    """Return symbols by atomic number, such as "H, C–F", where a dash stands for those between."""
-    found = np.unique(numbers)
-    rows = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
-    names = [[chemical_symbols[n] for n in row] for row in rows]
-    return ", ".join(f"{n[0]}–{n[-1]}" if len(n) > 2 else ", ".join(n) for n in names)
+def check_elements(model: Model, structures: Structures) -> None:
+    """Refuse elements that the model does not know, where molecules with them can be left out.
+
+    Raises:
+        InputError: if there are some; the error names them, how many molecules hold them, and how
+            to leave these out.
+    """
+    unknown = _unknown(model, structures)
+    if unknown.any():
+        holding = np.logical_or.reduceat(unknown, structures.offsets[:-1]).sum()
+        raise InputError(
+            f"{_first_unknown(model, structures, unknown)}: {holding:,} of {len(structures):,} "
+            f"molecules hold {symbols_of(structures.numbers[unknown])}; leave these out by "
+            "--skip-unknown or --elements, in Python skip_unknown=True or Structures.of_elements"
+        )
+
+
+def _unknown(model: Model, structures: Structures) -> Bool[np.ndarray, " atom"]:
+    """Return which atoms are of elements that the model does not know."""
+    if model.elements is None:
+        return np.zeros(len(structures.numbers), bool)
+    unknown: np.ndarray = ~np.isin(structures.numbers, model.elements)
+    return unknown
+
+
+def _first_unknown(model: Model, structures: Structures, unknown: Bool[np.ndarray, " atom"]) -> str:
+    """Say which molecule is the first with such an atom, and what the model knows."""
+    atom = unknown.argmax()
+    return (
+        f"molecule '{owner(atom, structures.offsets, structures.ids)}' has "
+        f"{chemical_symbols[structures.numbers[atom]]}; {model.name} knows "
+        f"{symbols_of(model.elements or ())}"
+    )
 
 
 def check_features(

@@ -12,7 +12,7 @@ import cpdjax
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "validation"),
     *("real_arrays", "configuration", "irreps", "bounds", "verification", "compilation"),
-    *("provenance", "processes", "presence"),
+    *("provenance", "processes", "presence", "omissions"),
     *("machine", "progress"),  # folders that all but the kernel may import, as they may the files
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at

@@ -16,7 +16,7 @@ from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
 from cpdjax.cli import completion, options
 from cpdjax.cli.messages import show_progress
 from cpdjax.cli.terminal import put, show, takes_json
-from cpdjax.errors import FileError, InputError
+from cpdjax.errors import FileError
 from cpdjax.models import listing, naming
 from cpdjax.models.cards import card_of
 from cpdjax.models.weights.wheels import INSTALL
@@ -101,6 +101,8 @@ def extract(
         ),
     ] = 0,
     layers: options.Layers = None,
+    elements: options.Elements = None,
+    skip_unknown: options.SkipUnknown = False,
     pool: Annotated[
         str,
         typer.Option(
@@ -139,22 +141,32 @@ def extract(
 
     Interrupted and started again, it goes on where it stopped.
     """
+    from cpdjax.features.extraction import known_layers
     from cpdjax.models import zoo
+    from cpdjax.models.limits import check_elements
+    from cpdjax.sweeps import inputs
 
-    draw = {"qm9": cpdjax.datasets.qm9, "qm9-probe": zoo.qm9_probe}.get(dataset)
-    if n is not None and draw is None:
-        raise InputError("--n draws molecules from QM9; a file is taken whole")
     expect(2)
+    encoder = models.load(model)
     with stage("data"):
-        structures = draw(n, seed) if draw else cpdjax.datasets.read(dataset)
+        structures = inputs.molecules(
+            dataset,
+            n,
+            seed,
+            elements=options.listed(elements),
+            known={model: encoder.elements} if skip_unknown else None,
+            default=None,
+        )
+    wanted = known_layers(encoder, options.listed(layers))
+    check_elements(encoder, structures)
     seen = zoo.split(model)
     if seen is not None:
         seen.check_unseen(model, structures)
     cpdjax.extract_to(
         out,
-        model,
+        encoder,
         structures,
-        layers=options.listed(layers),
+        layers=wanted,
         pool=pool,
         invariants=invariants,
         dtype=dtype,

@@ -23,7 +23,7 @@ from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet
 from cpdjax.progress import shown
 from cpdjax.sweeps import target_names
-from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_ALPHA
+from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_ALPHA, Settings
 
 DATA, PREPARATION, PROBE = "Data", "Preparation of features", "Probe"
 UNCERTAINTY, OUTPUT, PROCESSES = "Uncertainty", "Output", "Several processes"
@@ -38,6 +38,8 @@ Dataset = Annotated[
         autocompletion=completion.one_of(("qm9", "qm9-probe")),
     ),
 ]
+_OF_SWEEPS = help_texts(Settings)
+Elements = Annotated[str | None, typer.Option(help=_OF_SWEEPS["elements"], rich_help_panel=DATA)]
 Features = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,7 +56,10 @@ Folds = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Layers, separated by commas; by default all.", rich_help_panel=DATA),
+    typer.Option(
+        help="Layers, separated by commas; last is the last interaction layer; by default all.",
+        rich_help_panel=DATA,
+    ),
 ]
 Model = Annotated[
     str,
@@ -125,6 +130,10 @@ Seed = Annotated[
         rich_help_panel=PROBE,
     ),
 ]
+SkipUnknown = Annotated[
+    bool,
+    typer.Option("--skip-unknown", help=_OF_SWEEPS["skip_unknown"], rich_help_panel=DATA),
+]
 Targets = Annotated[
     str | None,
     typer.Option(
@@ -137,7 +146,7 @@ Targets = Annotated[
 
 #: Where the settings of a sweep stand; those that are not listed stand under `PROBE`.
 _PANELS = {
-    DATA: ("features", "dataset", "targets", "n"),
+    DATA: ("features", "dataset", "targets", "n", "elements", "skip_unknown"),
     PREPARATION: ("pool", "invariants", "standardize", "projection"),
     UNCERTAINTY: ("permutations", "scheme", "permute_within", "bootstrap", "adjust"),
     OUTPUT: ("out", "format"),

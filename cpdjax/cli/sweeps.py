@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,9 @@ import typer
 import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import folder_of, put_lines, show, takes_json
+from cpdjax.cli.terminal import folder_of, put, put_lines, show, takes_json
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
+from cpdjax.errors import LeftOutWarning
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, stage
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
@@ -32,8 +34,11 @@ def sweep(
     team: Team = ALONE,
     **given: Any,
 ) -> None:
-    """Probe features for targets; without arguments, 2,000 molecules of QM9.
+    """Probe features for targets.
 
+    Without arguments: the ten models of the zoo and two descriptors, all
+    scalars of the last interaction layer of each, on 2,000 molecules of QM9
+    that no model has seen. Models that are named are probed in all layers.
     Interrupted and started again, it goes on where it stopped.
     """
     if print_schema:
@@ -46,6 +51,8 @@ def sweep(
         put_lines(as_toml(chosen))
         return
     expect(2)  # of `_saved`
+    warnings.filterwarnings("ignore", category=LeftOutWarning)  # the table says all of it, once
+
     table = cpdjax.sweep(
         chosen.features,
         dataset=chosen.dataset,
@@ -192,7 +199,10 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
 
 
 def _show(table: xr.Dataset) -> None:
-    """Print the table of scores, and that of their uncertainty."""
+    """Print the table of scores, that of their uncertainty, and what the sweep left out."""
     from cpdjax.reports import scores, significance
+    from cpdjax.sweeps import left_out
 
     show(scores.text_table(table), significance.uncertainty_table(table))
+    for line in left_out.lines(table):
+        put(line)

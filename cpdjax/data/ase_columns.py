@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
+from cpdjax.omissions import note
 
 # The stored results of an ASE calculator that are kept, with ASE's own units.
 _RESULTS = {"energy": "eV", "dipole": "e·Å"}
@@ -226,14 +227,17 @@ def columns_of(
 
 def warn_left_out(what: str, lacking: Mapping[str, int], rows: int) -> None:
     """Warn of numbers that are left out, with how many structures lack each."""
-    if lacking:
-        said = [
-            f"{key!r} ({f'missing from {n} of {rows}' if n else 'of several shapes or types'})"
-            for key, n in lacking.items()
-        ]
+    reasons = {
+        key: f"missing from {n} of {rows}" if n else "of several shapes or types"
+        for key, n in lacking.items()
+    }
+    note("targets", reasons)
+    if reasons:
+        said = [f"{key!r} ({why})" for key, why in reasons.items()]
         more = f" and {len(said) - 8} more" if len(said) > 8 else ""
         warnings.warn(
             f"left out {what} that not every structure has: {', '.join(said[:8])}{more}",
+            LeftOutWarning,
             stacklevel=4,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,10 +38,12 @@ from cpdjax.data.ase_columns import (
     with_results,
 )
 from cpdjax.data.batch import Batch
+from cpdjax.data.elements import number_of, symbols_of
 from cpdjax.data.frames import check_frames
-from cpdjax.data.tables.table import TABLES, Source, Table, read_table, say_left_out
+from cpdjax.data.tables.table import TABLES, Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
+from cpdjax.omissions import say_left_out
 
 _GEOMETRY = ("numbers", "positions", "offsets", "cells", "pbc", "charge", "unpaired")
 _OPTIONAL = ("cells", "pbc", "smiles", "charge", "unpaired")  # one row a molecule, or None
@@ -227,6 +229,36 @@ class Structures:
             **{key: _rows(getattr(self, key), index) for key in _OPTIONAL},
         )
 
+    def of_elements(self, elements: Iterable[int | str]) -> Structures:
+        """Return the molecules that are made of these elements only, in their order.
+
+        Args:
+            elements: symbols, such as "C", or atomic numbers.
+
+        Raises:
+            UnknownNameError: if there is no such element.
+            InputError: if no molecule is made of them.
+
+        >>> from ase.build import molecule
+        >>> ds = Structures.from_atoms([molecule("H2O"), molecule("CH4"), molecule("CO2")])
+        >>> ds.of_elements(["H", "O"]).ids
+        array(['structures_0'], dtype='<U12')
+        """
+        numbers = [number_of(element) for element in elements]
+        made = self.made_of(numbers)
+        if not made.any():
+            raise InputError(f"no molecule of {self.name!r} is made of {symbols_of(numbers)} only")
+        return self.select(made)
+
+    def made_of(self, elements: Iterable[int | str]) -> Bool[np.ndarray, " molecule"]:
+        """Return which molecules are made of these elements only.
+
+        Raises:
+            UnknownNameError: if there is no such element.
+        """
+        known = np.isin(self.numbers, [number_of(element) for element in elements])
+        return np.logical_and.reduceat(known, self.offsets[:-1])
+
     def pad(self, indices: Any, atoms: int) -> Batch:
         """Return the molecules at `indices`, each padded to `atoms` atoms.
 
@@ -339,7 +371,7 @@ class Structures:
         targets = None if isinstance(targets, Mapping) and not targets else targets
         if isinstance(targets, TABLES):
             table = read_table(targets).matched(own.get("id"), len(frames))
-            say_left_out(f"targets in {table.name!r}", table.left_out)
+            say_left_out("targets", f"targets in {table.name!r}", table.left_out)
             own, given = own | table.texts, table.numbers
         elif targets is not None:
             named = list(targets)

@@ -24,6 +24,7 @@ from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
+from cpdjax.features.layer_names import called
 from cpdjax.features.programs import Program, Wanted, program, stamp
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks
 from cpdjax.machine.devices import local_mesh, put_whole
@@ -65,7 +66,7 @@ def extract(
     Args:
         model: a name of `cpdjax.models.names()`, or a model.
         structures: the molecules or crystals.
-        layers: the layers to compute; by default all.
+        layers: the layers to compute, or "last" for the last interaction layer; by default all.
         pool: "mean" or "sum" over atoms, or "atom" for a row per atom. It has no effect on models
             of level "molecule".
         invariants: one of `cpdjax.irreps.INVARIANTS`, to make scalars at once; by default layers
@@ -124,7 +125,7 @@ class Extraction:
             raise UnknownNameError("way of making scalars", how, INVARIANTS)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        known = _known_layers(encoder, layers)
+        known = known_layers(encoder, layers)
         run = cls(encoder, structures, known, pool, how, batch_size, float_dtype(dtype))
         check_structures(encoder, structures)
         return run
@@ -241,9 +242,12 @@ class Extraction:
 
     @cached_property
     def _model(self) -> Model:
-        """Return the model on the devices, where it is sent once instead of with every batch."""
+        """Return the model on the devices, where it is sent once instead of with every batch.
+
+        It goes without its name, by which programs of models with equal shapes would differ.
+        """
         with self._arithmetic():
-            placed: Model = put_whole(self.model, self._mesh)
+            placed: Model = put_whole(getattr(self.model, "nameless", self.model), self._mesh)
             return placed
 
     @cached_property
@@ -317,7 +321,7 @@ class Bucket:
     lock: AbstractContextManager[Any] = field(default_factory=threading.Lock)
 
 
-def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
+def known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     """Return the layers that are asked for, or refuse those that the model does not have."""
     if layers is None:
         return tuple(model.irreps)
@@ -325,7 +329,8 @@ def _known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]
         raise InputError(f"layers must be a list of names, got the string {layers!r}")
     if not len(layers):
         raise InputError(f"layers is empty; {model.name} has {', '.join(model.irreps)}")
-    for layer in layers:
+    named = tuple(called(layer, list(model.irreps)) for layer in layers)
+    for layer in named:
         if layer not in model.irreps:
             raise UnknownNameError(f"layer of {model.name}", layer, model.irreps)
-    return tuple(layers)
+    return named

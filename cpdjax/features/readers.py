@@ -16,12 +16,13 @@ from cpdjax import models
 from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
-from cpdjax.data.tables.table import Source, read_table, say_left_out
+from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
 from cpdjax.features.layers import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
+from cpdjax.omissions import say_left_out
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
@@ -74,7 +75,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
             f"{name!r} holds no array with axes (molecule, feature){listed and ': ' + listed}"
         )
     layers = _with_irreps(name, found)
-    say_left_out(f"features {name!r}", told)
+    say_left_out("layers", f"features {name!r}", told)
     return Features(layers, model=name, pool="none", structures_hash="")
 
 
@@ -125,7 +126,7 @@ def _table_features(name: str, source: Source) -> Features:
             f"{name!r} holds no array with axes (molecule, feature), because no column is one of "
             f"numbers: {[*table.texts, *table.left_out]}"
         )
-    say_left_out(f"features {name!r}", table.left_out)
+    say_left_out("channels", f"features {name!r}", table.left_out)
     formulas = table.texts.get("formula")
     return Features(
         {MATRIX: layer(name, np.column_stack(list(table.numbers.values())))},

@@ -16,7 +16,15 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
-from cpdjax.sweeps.table import Place, along_path, last_interaction, layers_of, models_of, scores_of
+from cpdjax.sweeps.table import (
+    Place,
+    along_path,
+    last_interaction,
+    layers_of,
+    models_of,
+    paths_of,
+    scores_of,
+)
 from cpdjax.uncertainty.comparison import Estimate, compare, estimate
 
 Verdict = Literal["holds", "does not hold", "not in the paper", "not run"]
@@ -216,7 +224,7 @@ def _best_few_above_weakest_many(table: xr.Dataset, means: _Means) -> Finding:
 
 def depth(table: xr.Dataset) -> xr.Dataset:
     """Return R²_geom of the gap and composition's share at every layer, axes (model, layer)."""
-    models, layers = models_of(table), along_path(map(str, table.layer.values))
+    models, layers = models_of(table), along_path(paths_of(table))
     r2_geom, share = (np.full((len(models), len(layers)), np.nan) for _ in range(2))
     for i, model in enumerate(models):
         for layer, irrep in layers_of(table, model).items():

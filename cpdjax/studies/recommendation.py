@@ -29,7 +29,7 @@ from cpdjax.models.interface import Model
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
-from cpdjax.sweeps.settings import DEFAULT_FEATURES, MOST_RANKED, Settings
+from cpdjax.sweeps.settings import DESCRIPTORS, MOST_RANKED, Settings
 from cpdjax.sweeps.sweep import sweep
 from cpdjax.sweeps.table import ranking
 from cpdjax.uncertainty.comparison import Estimate
@@ -180,7 +180,7 @@ def survey(
         UnknownNameError: a model does not exist.
         InputError: the data cannot be used, or no model can take the molecules.
     """
-    sources = _by_name((*installed(), *DEFAULT_FEATURES) if features is None else features)
+    sources = _by_name((*installed(), *DESCRIPTORS) if features is None else features)
     settings = checked(Settings, {"seed": seed, "repeats": repeats})
     folder = None if out is None else Path(out)
     with shown(progress):

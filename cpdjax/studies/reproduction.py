@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from cpdjax import models
@@ -16,13 +15,13 @@ from cpdjax.errors import InputError
 from cpdjax.features.features import Features, as_means
 from cpdjax.features.store import extract_to, read_features
 from cpdjax.irreps import INVARIANTS
-from cpdjax.models import zoo
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies import findings
 from cpdjax.studies.check_findings import isomer_findings, trees_finding
 from cpdjax.studies.findings import Finding
 from cpdjax.studies.recommendation import PRETRAINED, installed, save, with_measured_costs
 from cpdjax.studies.routing import TENSORS, Route, routes, routing_finding, routing_layer
+from cpdjax.sweeps import inputs
 from cpdjax.sweeps.sweep import sweep
 
 TARGETS = (findings.GAP, findings.DIPOLE, "u0_atom")
@@ -117,19 +116,17 @@ def _reproduced(
 
 def _known_molecules(names: Sequence[str], n: int, seed: int) -> Structures:
     """Return the first `n` molecules, drawn from the probe set, whose elements all models know."""
-    drawn = zoo.qm9_probe(zoo.HELD_OUT, seed)
-    known = np.ones(len(drawn.numbers), bool)
+    known = {}
     for name in names:
         with stage(f"opening {name}"):
-            own = models.load(name).elements
-        known &= True if own is None else np.isin(drawn.numbers, own)
-    kept = np.flatnonzero(np.logical_and.reduceat(known, drawn.offsets[:-1]))
-    if len(kept) < n:
+            known[name] = models.load(name).elements
+    found = inputs.molecules("qm9-probe", n, seed, known=known)
+    if len(found) < n:
         raise InputError(
-            f"n must be at most {len(kept)}, the number of molecules in QM9's probe set whose "
+            f"n must be at most {len(found)}, the number of molecules in QM9's probe set whose "
             f"elements all models know, got {n}"
         )
-    return drawn.select(kept[:n])
+    return found
 
 
 def _extract_sums(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,9 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import components
+from cpdjax.omissions import note, say_left_out
+from cpdjax.sweeps.settings import ALL
 from cpdjax.validation import check_finite
-
-#: The name of the channel that holds all invariants of a layer together, in the place of an irrep.
-ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,8 @@ def channels(
 
     Args:
         rows: how many rows the targets have.
-        irreps: the irreps that are wanted; by default all.
+        irreps: the irreps that are wanted, "all" for a layer's scalars together, also where they
+            are of one irrep; by default each of them, and all.
         how: one of `irreps.INVARIANTS`; by default as stored scalars were made, or else
             "pool-then-norm".
         what: what a row is called in complaints.
@@ -114,7 +115,11 @@ def channels(
             found.append(
                 Channel(f.model, layer, kind, kept, matrix.shape[1], f.parity, f.pool, made)
             )
-    return _chosen(found, irreps)
+    of_layer = Counter((c.model, c.layer) for c in found)
+    alone = {c for c in found if of_layer[c.model, c.layer] == 1}
+    wanted = _chosen(found, irreps, alone)
+    _say_without(features, wanted, f"has no {' or '.join(irreps or ())}")
+    return wanted
 
 
 def tensor_channels(
@@ -128,7 +133,7 @@ def tensor_channels(
     """Make the channels of every layer that can predict targets of the irreps `targets`.
 
     These are channels of the same degree and parity; of the same degree alone where the labels of a
-    model hold for rotations only. Layers without any are left out.
+    model hold for rotations only. Others are left out, and so are layers without any.
 
     Raises:
         InputError: as `channels`, and where there is no such channel at all.
@@ -141,7 +146,8 @@ def tensor_channels(
     [('1o', (4, 4, 3))]
     """
     degrees = {Irrep(target).l for target in targets}
-    found = []
+    reason = f"turns as no target does ({', '.join(sorted(targets))})"
+    found, unfit = [], {}
     for f, layer in _layers(features, rows, what):
         for kind in dict.fromkeys(str(ir) for _, ir in f[layer].irreps):
             if kind in targets if f.parity else Irrep(kind).l in degrees:
@@ -150,12 +156,18 @@ def tensor_channels(
                 present = (x != 0).any((0, 2))
                 kept = x[:, present]
                 found.append(Channel(f.model, layer, kind, kept, x.shape[1], f.parity, f.pool))
+            else:
+                unfit[f.model, layer, kind] = reason
     if not found:
         raise InputError(
             f"no layer has channels of {' or '.join(sorted(targets))}, and no others turn as the "
             "targets do: name models that have tensors, and layers that keep their irreps"
         )
-    return _chosen(found, irreps)
+    wanted = _chosen(found, irreps)
+    probed = {(c.model, c.layer) for c in wanted}
+    note("channels", {" / ".join(k): why for k, why in unfit.items() if k[:2] in probed})
+    _say_without(features, wanted, reason if irreps is None else f"has no {' or '.join(irreps)}")
+    return wanted
 
 
 def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tuple[Features, str]]:
@@ -177,10 +189,23 @@ def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tupl
             yield f, layer
 
 
-def _chosen(found: list[Channel], irreps: Sequence[str] | None) -> list[Channel]:
+def _chosen(
+    found: list[Channel], irreps: Sequence[str] | None, alone: Collection[Channel] = ()
+) -> list[Channel]:
+    """Return the channels of the irreps; "all" stands for those that are `alone` as well."""
     if irreps is None:
         return found
+    known = {c.irrep for c in found} | ({ALL} if alone else set())
     for irrep in irreps:
-        if irrep not in {c.irrep for c in found}:
-            raise UnknownNameError("irrep", irrep, {c.irrep for c in found})
-    return [c for c in found if c.irrep in irreps]
+        if irrep not in known:
+            raise UnknownNameError("irrep", irrep, known)
+    return [c for c in found if c.irrep in irreps or (ALL in irreps and c in alone)]
+
+
+def _say_without(features: Sequence[Features], wanted: Sequence[Channel], reason: str) -> None:
+    """Say which models have no channel that is probed, and note which of their layers have none."""
+    models, layers = {c.model for c in wanted}, {(c.model, c.layer) for c in wanted}
+    without = {f.model: reason for f in features if f.model not in models}
+    say_left_out("models", "features", without, stacklevel=4)
+    kept = [(f.model, layer) for f in features if f.model in models for layer in f]
+    note("layers", {" / ".join(place): reason for place in kept if place not in layers})

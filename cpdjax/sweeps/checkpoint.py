@@ -36,7 +36,7 @@ class Checkpoint:
         clean(folder / "units")
         record = folder / RECORD
         if record.exists():
-            _check_same(record, facts)
+            _check_same(folder, facts, read_record(record))
         else:
             _check_free(folder)
             write_record(folder, facts)
@@ -88,6 +88,21 @@ def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
     checksums.add(folder, [record])
 
 
+def check_before(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse the folder of another sweep, as far as it can be told before any model runs.
+
+    Raises:
+        FileError: the folder holds the results of another configuration, or results that no sweep
+            in this folder made.
+    """
+    record = folder / RECORD
+    if not record.exists():
+        _check_free(folder)
+        return
+    known = read_record(record)
+    _check_same(folder, facts, {name: known[name] for name in facts if name in known})
+
+
 def _check_free(folder: Path) -> None:
     """Refuse a folder whose own files a sweep would replace."""
     for name in ("results.zarr", "results.nc", "results.csv", "units"):
@@ -98,10 +113,10 @@ def _check_free(folder: Path) -> None:
             )
 
 
-def _check_same(record: Path, facts: Mapping[str, Any]) -> None:
-    changed = differences(facts, read_record(record))
+def _check_same(folder: Path, facts: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    changed = differences(facts, known)
     if changed:
         raise FileError(
-            f"{record.parent} holds a sweep of another configuration (different: "
-            f"{listed(changed)}): choose another folder or remove it"
+            f"{folder} holds a sweep of another configuration (different: "
+            f"{listed(changed)}): choose another folder (--out), or remove it"
         )

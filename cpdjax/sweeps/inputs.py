@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from cpdjax.data.datasets import qm9, read
+from cpdjax.data.elements import number_of, symbols_of
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables.table import TABLES, read_table
+from cpdjax.data.tables.table import TABLES, Table, read_table
 from cpdjax.errors import InputError
 from cpdjax.models.zoo import qm9_probe
+from cpdjax.omissions import note, say_left_out
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
 from cpdjax.sweeps.target_names import check_no_name, names_or_table
-from cpdjax.sweeps.targets import Targets
+from cpdjax.sweeps.targets import OF_TENSORS, Targets
 
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
+#: The elements that each model knows, by its name; None for any.
+Known = Mapping[str, Sequence[int] | None]
+
 
 def load(
-    dataset: Any, targets: Any, n: int | None, settings: Settings
+    dataset: Any, targets: Any, n: int | None, settings: Settings, known: Known | None = None
 ) -> tuple[Structures | None, Targets]:
     """Return what is probed, from the arguments of `sweep`.
+
+    Args:
+        known: the elements of models; molecules with any other are left out.
 
     Returns:
         The structures, None where a table brings its own formulas; and the targets.
@@ -34,33 +46,137 @@ def load(
     if text is not None:
         targets = names_or_table(text, dataset)
     beside = isinstance(targets, TABLES)
-    is_qm9 = isinstance(dataset, str) and dataset in _QM9
-    if n is not None and (beside or not (dataset is None or is_qm9)):
-        raise InputError("n draws molecules from QM9; other data are taken whole: use sizes")
     if beside and dataset is None:
+        if n is not None:
+            raise InputError(_TAKEN_WHOLE)
         if kind is not KINDS["ridge"]:
             raise InputError(
                 f"probe {settings.probe!r} needs structures: give a dataset, and name its targets"
             )
+        if settings.elements is not None or settings.skip_unknown:
+            raise InputError(
+                "elements are chosen among structures, and a table of formulas has none: give a "
+                "dataset, or leave rows out of the table"
+            )
         return None, Targets.from_table(targets)
-    names = targets
-    if isinstance(dataset, str | Path) and not is_qm9:
-        table = read_table(targets) if beside else None
-        structures = read(dataset, targets=table)
-        if text is not None and table is not None:
-            check_no_name(text, structures.targets)
-        names = targets if table is None else list(table.numbers)
-    elif beside:
+    is_file = isinstance(dataset, str | Path) and not _is_qm9(dataset)
+    if beside and not is_file:
         raise InputError(
-            "a table of targets goes with a file of structures, or with features alone and no "
+            _TAKEN_WHOLE
+            if n is not None
+            else "a table of targets goes with a file of structures, or with features alone and no "
             "dataset; other structures hold their own targets (Structures.from_atoms adds some)"
         )
-    elif dataset is None or is_qm9:
-        draw = _QM9[dataset or "qm9"]
-        structures = draw(DEFAULT_MOLECULES if n is None else n, settings.seed)
-        names = kind.default_targets if targets is None else targets
+    table = read_table(targets) if beside else None
+    structures = molecules(
+        dataset, n, settings.seed, elements=settings.elements, known=known, targets=table
+    )
+    if text is not None and table is not None:
+        check_no_name(text, structures.targets)
+    names = targets if table is None else list(table.numbers)
+    if names is None and (dataset is None or _is_qm9(dataset)):
+        names = kind.default_targets
+        if names is not None:
+            others = {k: v.ndim for k, v in structures.targets.items() if k not in names}
+            reasons = {1: "another tells the same", 2: OF_TENSORS}
+            note("targets", {name: reasons[axes] for name, axes in others.items()})
+    return structures, kind.targets(structures, names)
+
+
+def is_table(targets: Any, dataset: Any) -> bool:
+    """Return whether targets are a table, and not names of the dataset's own."""
+    named = names_or_table(targets, dataset) if isinstance(targets, str) else targets
+    return isinstance(named, TABLES)
+
+
+_TAKEN_WHOLE = "n draws molecules from QM9 (--n); other data are taken whole: use sizes"
+
+
+def molecules(
+    dataset: Any,
+    n: int | None,
+    seed: int = 0,
+    *,
+    elements: Sequence[str] | None = None,
+    known: Known | None = None,
+    targets: Table | None = None,
+    default: int | None = DEFAULT_MOLECULES,
+) -> Structures:
+    """Return the structures of a data set, by default of QM9.
+
+    Args:
+        dataset: "qm9", "qm9-probe", a file that ASE reads, structures or `ase.Atoms`.
+        n: how many molecules are drawn from QM9; by default `default`.
+        elements: the elements that molecules may have; by default any.
+        known: the elements of models, which molecules may have; by default any.
+        targets: targets beside a file.
+
+    Raises:
+        InputError: n goes with QM9 alone, or no molecule is left.
+
+    Warns:
+        LeftOutWarning: molecules are left out because of their elements.
+    """
+    limits = _limits(elements, known)
+    if dataset is None or _is_qm9(dataset):
+        draw, most = _QM9[dataset or "qm9"], default if n is None else n
+        if not limits or most is None:
+            return _of_elements(draw(most, seed), limits)
+        whole = draw(None)
+        order = np.random.default_rng(seed).permutation(len(whole))  # as `draw` has it
+        return _of_elements(whole, limits, order, most)
+    if n is not None:
+        raise InputError(_TAKEN_WHOLE)
+    if isinstance(dataset, str | Path):
+        structures = read(dataset, targets=targets)
     elif isinstance(dataset, Structures):
         structures = dataset
     else:
         structures = Structures.from_atoms(list(dataset))
-    return structures, kind.targets(structures, names)
+    return _of_elements(structures, limits)
+
+
+def _limits(elements: Sequence[str] | None, known: Known | None) -> dict[str, list[int]]:
+    """Return the elements that molecules may have, by the reason why others are left out."""
+    limits: dict[str, list[int]] = {}
+    if elements is not None:
+        numbers = [number_of(element) for element in elements]
+        limits[f"elements are {symbols_of(numbers)}"] = numbers
+    models = {name: tuple(own) for name, own in (known or {}).items() if own is not None}
+    for own in dict.fromkeys(models.values()):
+        names = ", ".join(name for name, numbers in models.items() if numbers == own)
+        limits[f"unknown to {names}"] = list(own)
+    return limits
+
+
+def _of_elements(
+    structures: Structures,
+    limits: Mapping[str, Sequence[int]],
+    order: Int[np.ndarray, " molecule"] | None = None,
+    most: int | None = None,
+) -> Structures:
+    """Return the first `most` molecules in this order that are within all limits."""
+    if not limits:
+        return structures
+    order = np.arange(len(structures)) if order is None else order
+    fits = {reason: structures.made_of(known)[order] for reason, known in limits.items()}
+    fitting = np.logical_and.reduce(list(fits.values()))
+    seen = len(order) if most is None else int(np.searchsorted(fitting.cumsum(), most)) + 1
+    seen = min(seen, len(order))
+    left_out = {}
+    for reason, known in limits.items():
+        others = order[:seen][~fits[reason][:seen]]
+        if len(others):
+            symbols = symbols_of({*structures.select(others).numbers.tolist()}.difference(known))
+            left_out[f"{len(others):,} of {seen:,} molecules with {symbols}"] = reason
+    say_left_out("rows", f"{structures.name!r}", left_out, stacklevel=5)
+    if not fitting.any():
+        raise InputError(
+            f"no molecule of {structures.name!r} is left ({'; '.join(limits)}): allow more "
+            "elements, or name fewer models"
+        )
+    return structures.select(order[:seen][fitting[:seen]])
+
+
+def _is_qm9(dataset: Any) -> bool:
+    return isinstance(dataset, str) and dataset in _QM9

@@ -17,13 +17,14 @@ from cpdjax.files import atomic
 from cpdjax.provenance import decisive, differences, joined, listed, read_record
 from cpdjax.sweeps import results
 from cpdjax.sweeps.checkpoint import RECORD, read_unit, unit_file, write_record
+from cpdjax.sweeps.left_out import together
 from cpdjax.sweeps.significance import adjusted, draws_name
-from cpdjax.sweeps.table import OWN, present
+from cpdjax.sweeps.table import OWN, along_path, paths_of, present
 from cpdjax.verification import verify
 
 #: What a sweep records of each channel or model, by its name; the rest concerns all of them.
-_OF_EACH = ("features", "pool", "invariants")
-_ROTATIONS = "rotations_only"
+_OF_EACH = ("features", "pool", "invariants", "models")
+_ROTATIONS, _LEFT_OUT = "rotations_only", "left_out"
 _KEPT = ("units", "features")  # folders
 
 
@@ -92,7 +93,7 @@ def _check_same(first: Sweep, other: Sweep) -> None:
             "run both sweeps with the same molecules, targets, settings and versions"
         )
     for kind in _OF_EACH:
-        ours, known = first.facts[kind], other.facts[kind]
+        ours, known = first.facts.get(kind, {}), other.facts.get(kind, {})
         changed = sorted(name for name in ours.keys() & known if ours[name] != known[name])
         if changed:
             raise FileError(
@@ -102,22 +103,28 @@ def _check_same(first: Sweep, other: Sweep) -> None:
 
 
 def _of_all(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name not in (*_OF_EACH, _ROTATIONS)}
+    return {
+        name: value
+        for name, value in facts.items()
+        if name not in (*_OF_EACH, _ROTATIONS, _LEFT_OUT)
+    }
 
 
 def _facts(sweeps: Sequence[Sweep]) -> dict[str, Any]:
     """Return what a sweep of all features would record."""
     facts = joined([sweep.facts for sweep in sweeps])
     for kind in _OF_EACH:
-        facts[kind] = {k: v for sweep in sweeps for k, v in sweep.facts[kind].items()}
+        facts[kind] = {k: v for sweep in sweeps for k, v in sweep.facts.get(kind, {}).items()}
     facts[_ROTATIONS] = sorted({name for sweep in sweeps for name in sweep.facts[_ROTATIONS]})
+    facts[_LEFT_OUT] = together(sweep.facts.get(_LEFT_OUT, {}) for sweep in sweeps)
     return facts
 
 
 def _table(sweeps: Sequence[Sweep], facts: Mapping[str, Any]) -> xr.Dataset:
-    """Return one table of all channels, in the order in which the sweeps have them."""
+    """Return one table of all channels: models as the sweeps have them, layers along the path."""
     tables = [sweep.table for sweep in sweeps]
     axes = {a: list(dict.fromkeys(v for t in tables for v in t[a].values.tolist())) for a in OWN}
+    axes["layer"] = along_path([path for table in tables for path in paths_of(table)])
     table, *others = (t.reindex(axes, fill_value={"n_features": 0}) for t in tables)
     for other in others:
         known = table.n_features > 0

@@ -13,12 +13,14 @@ import xarray as xr
 
 from cpdjax import checksums
 from cpdjax.errors import FileError
+from cpdjax.features.sources import Source
 from cpdjax.files import atomic, clean, write_csv
 from cpdjax.kernel.scores import Scores
+from cpdjax.omissions import Omissions
 from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
-from cpdjax.sweeps.table import OWN, present
+from cpdjax.sweeps.table import OWN, along_path, present
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.units import Unit
 from cpdjax.sweeps.work import Work
@@ -37,8 +39,8 @@ _DESCRIPTIONS = {
 }
 
 
-def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]) -> dict[str, Any]:
-    """Return where numbers come from: where all that decides among it is equal, results are."""
+def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return what is known of where numbers come from before any model runs."""
     return {
         "settings": settings.record,
         "dataset": targets.name,
@@ -46,17 +48,32 @@ def provenance(settings: Settings, targets: Targets, channels: Sequence[Channel]
         "molecules": len(targets.formulas),
         "rows": len(targets),
         "elements": list(targets.elements),
+        "models": {source.name: source.layers for source in sources},
+        **software(),
+    }
+
+
+def provenance(
+    before: Mapping[str, Any], channels: Sequence[Channel], left_out: Omissions
+) -> dict[str, Any]:
+    """Return where numbers come from: where all that decides among it is equal, results are."""
+    return {
+        **before,
         "features": {c.label: c.hash for c in channels},
         "pool": {c.model: c.pool for c in channels},
         "invariants": {c.model: c.invariants for c in channels},
         "rotations_only": sorted({c.model for c in channels if not c.parity}),
-        **software(),
+        "left_out": left_out,
     }
 
 
 def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]) -> xr.Dataset:
     """Put the scores of every (channel, repeat) in their place; what does not exist is NaN."""
     axes = {axis: list(dict.fromkeys(getattr(c, axis) for c in work.channels)) for axis in OWN}
+    paths: dict[str, dict[str, None]] = {}
+    for channel in work.channels:
+        paths.setdefault(channel.model, {})[channel.layer] = None
+    axes["layer"] = along_path([list(path) for path in paths.values()])
     place = [tuple(axes[axis].index(getattr(c, axis)) for axis in OWN) for c in work.channels]
     shape = tuple(map(len, axes.values()))
     repeats, loo = work.settings.repeats, work.settings.alphas == "loo"

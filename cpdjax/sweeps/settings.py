@@ -6,7 +6,7 @@ The last string beside a field's type is its help text, in the documentation as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from numbers import Number
 from pathlib import Path
@@ -17,13 +17,18 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
+from cpdjax.features.layer_names import LAST
 from cpdjax.kernel.options import Choices
+from cpdjax.models.naming import trained
 
-DEFAULT_FEATURES = ("ani-2x-aev", "coulomb-spectrum")
-DEFAULT_SIZES = (50, 100, 200, 500, 1000, 2000)
+DESCRIPTORS = ("ani-2x-aev", "coulomb-spectrum")
+DEFAULT_FEATURES = (*trained(), *DESCRIPTORS)
+"""Name what is probed where no features are named: the zoo's models beside two descriptors."""
+DEFAULT_DATASET = "qm9-probe"
+"""Name the molecules that they are probed on, none of which the zoo's models have seen."""
 DEFAULT_MOLECULES = 2000
-LAST = "last"
-"""Stands for the last layer of each model in a comparison."""
+ALL = "all"
+"""Stands for all invariants of a layer together, in the place of an irrep."""
 MOST_RANKED = 10
 """The number of channels in a ranking, and of leading channels whose cost is measured."""
 _MOST_ITEMS = 10_000  # of a list
@@ -54,6 +59,16 @@ def _dtype() -> Any:
     return default_dtype().name
 
 
+def default_sizes(n: int) -> tuple[int, ...]:
+    """Return 50, 100, 200, 500, 1,000, 2,000, 5,000 and so on below n, and n itself.
+
+    >>> default_sizes(400), default_sizes(2000)[-2:], default_sizes(20)
+    ((50, 100, 200, 400), (1000, 2000), (20,))
+    """
+    steps = (step * 10**power for power in range(1, len(str(n))) for step in (1, 2, 5))
+    return (*(size for size in steps if 50 <= size < n), n)
+
+
 #: The kinds of probe, each of them an object of `probe_kinds.KINDS`.
 Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
@@ -77,12 +92,23 @@ class Settings(Choices):
         "tensors of molecules from channels of their irrep. atom, atom-equivariant: the same of "
         "atoms.",
     ] = "ridge"
-    layers: Annotated[Several[str] | None, "Layers to probe; by default all."] = None
+    layers: Annotated[
+        Several[str] | None,
+        "Layers to probe, or last: the last interaction layer of each model. By default all; last "
+        "where no features are named.",
+    ] = None
     irreps: Annotated[
         Several[str] | None,
-        "Irreps to probe, such as 0e or 1o, or all for the invariants of a layer together; by "
-        "default each of them, and all.",
+        "Irreps to probe, such as 0e or 1o, or all for the invariants of a layer together. By "
+        "default each of them, and all; all alone where no features are named.",
     ] = None
+    elements: Annotated[
+        Several[str] | None,
+        "Elements, such as H,C,O: molecules with any other are left out.",
+    ] = None
+    skip_unknown: Annotated[
+        bool, "Leave out molecules with an element that one of the models does not know."
+    ] = False
     pool: Annotated[
         Literal["mean", "sum"] | None,
         "How the features of atoms become those of a molecule: mean or sum; by default mean, and "
@@ -95,7 +121,8 @@ class Settings(Choices):
     ] = None
     sizes: Annotated[
         Several[Molecules] | None,
-        "Increasing numbers of molecules; by default 50 to 2,000, as far as the data go.",
+        "Increasing numbers of molecules; by default 50, 100, 200, 500, 1,000 and so on, and all "
+        "molecules at last.",
     ] = None
     repeats: Annotated[
         Annotated[int, Field(ge=1, le=MOST_COPIES), _Number],
@@ -149,15 +176,30 @@ class Settings(Choices):
     def record(self) -> dict[str, Any]:
         """Return what decides the numbers, ready for JSON, without draws that nobody asked for.
 
-        How features were pooled and made into scalars is recorded with the features.
+        How features were pooled and made into scalars is recorded with the features, and which
+        molecules were taken by their hash: sweeps of the same molecules can be joined, whatever
+        chose these.
         """
         unused = {"permutations": not self.permutations, "bootstrap": not self.bootstrap}
         unused |= dict.fromkeys(("adjust", "scheme", "permute_within"), not self.permutations)
         left_out = {name for name, is_unused in unused.items() if is_unused}
-        left_out |= {"pool", "invariants"}
+        left_out |= {"pool", "invariants", "elements", "skip_unknown"}
         adapter = TypeAdapter(Settings)
         found: dict[str, Any] = adapter.dump_python(self, mode="json", exclude=left_out)
         return found
+
+    @property
+    def headline(self) -> Settings:
+        """Return the settings where no features are named: all scalars of last layers.
+
+        Settings that were given stay. Irreps of vectors and tensors are those of the targets.
+        """
+        tensors = "equivariant" in self.probe
+        return replace(
+            self,
+            layers=self.layers or (LAST,),
+            irreps=self.irreps or (None if tensors else (ALL,)),
+        )
 
     @property
     def given(self) -> dict[str, Any]:
@@ -170,16 +212,20 @@ class Config(Settings):
     """Hold a sweep from the shell: its settings, where the data are, where the results go."""
 
     features: Annotated[
-        Several[str], "A model's name, or a file of features; may be given several times."
-    ] = DEFAULT_FEATURES
+        Several[str] | None,
+        "A model's name, or a file of features; may be given several times. By default the models "
+        "of the zoo and two descriptors.",
+    ] = None
     dataset: Annotated[
         str | None,
         "qm9, qm9-probe (molecules that no model of the zoo was trained on), or a file that ASE "
-        "reads; by default QM9, unless the targets are a table with formulas.",
+        "reads. By default qm9, and qm9-probe where no features are named; none where the targets "
+        "are a table with formulas.",
     ] = None
     targets: Annotated[
         tuple[str, ...] | str | None,
-        "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars.",
+        "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars "
+        "that composition does not explain.",
     ] = None
     n: Annotated[Molecules | None, "Molecules drawn from QM9; by default 2,000."] = None
     out: Annotated[Path, "Folder of the results."] = Path("cpdjax-results")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import numpy as np
@@ -21,18 +22,24 @@ import xarray as xr
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.features.sources import collect, named_sources
+from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
+from cpdjax.omissions import Omissions, note, noted
 from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs, significance
-from cpdjax.sweeps.checkpoint import Checkpoint
+from cpdjax.sweeps.checkpoint import Checkpoint, check_before
 from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.probing import probe_units
-from cpdjax.sweeps.results import assemble, provenance
-from cpdjax.sweeps.settings import DEFAULT_FEATURES, DEFAULT_SIZES, Settings
+from cpdjax.sweeps.results import assemble, known_before, provenance
+from cpdjax.sweeps.settings import (
+    DEFAULT_DATASET,
+    DEFAULT_FEATURES,
+    Settings,
+    default_sizes,
+)
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.units import units
 from cpdjax.sweeps.work import Work
@@ -40,7 +47,7 @@ from cpdjax.validation import check_names
 
 
 def sweep(
-    features: Any = DEFAULT_FEATURES,
+    features: Any = None,
     *,
     dataset: str | Path | Structures | Sequence[ase.Atoms] | None = None,
     targets: Sequence[str] | str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
@@ -53,22 +60,26 @@ def sweep(
     """Probe every channel of every feature set for every target, size, repeat and α.
 
     Args:
-        features: what `features.sources.collect` takes: models by name, arrays, tables, files.
+        features: what `features.sources.open_sources` takes: models by name, arrays, tables, files.
+            By default the ten models of the zoo and two descriptors, all scalars of the last
+            interaction layer of each (`layers="last"`, `irreps="all"`), on "qm9-probe"; those that
+            cannot take other molecules are left out.
         dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
             that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
             that holds composition itself.
-        targets: names of the dataset's targets (by default all scalar ones); or a table, a CSV or a
-            Parquet file: with a column `formula` or `smiles`; or beside a file of structures, row
-            by row or joined on `id`.
+        targets: names of the dataset's targets; or a table, a CSV or a Parquet file: with a column
+            `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`. By
+            default all scalars that composition does not explain: those whose median R²_comp is
+            below 0.98.
         n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
         progress: show on standard error what is being done, and how far it is.
         processes: what `cpdjax.processes.meet` returns, where several processes call this with the
             same arguments: each computes a share, all in the folder `out`, and all get the table.
-        **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
-            invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
-            permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
+        **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, elements,
+            skip_unknown, pool, invariants, sizes, repeats, folds, group_by, alphas, standardize,
+            projection, permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -80,8 +91,10 @@ def sweep(
         `p_value`, `p_adjusted` over all channels and targets, `selectivity` (model, layer, irrep,
         alpha, target), `null_r2_geom` (…, permutation, alpha, target). With `bootstrap`:
         `r2_geom_low`, `r2_geom_high` and `replicate_r2_geom` (…, replicate, alpha, target).
+        The attribute `left_out` names all that was left out, with reasons, as JSON.
 
     Warns:
+        LeftOutWarning: targets, models, rows or parts of files are left out.
         ConstantTargetWarning: a target is constant among the held-out molecules of a fold.
 
     Raises:
@@ -96,42 +109,79 @@ def sweep(
     (2, ['gap'])
     """
     chosen = checked(Settings, settings)
+    if features is None:
+        chosen = chosen.headline
     kind = KINDS[chosen.probe]
     kind.check(chosen)
     significance.check(chosen)
-    with shown(progress):
+    if out is None and processes is not ALONE:
+        raise InputError("several processes need a folder that all of them see: give out")
+    folder = None if out is None else Path(out)
+    alone = nullcontext() if folder is None else processes.writing(folder, folder / ".lock")
+    with shown(progress), noted() as left_out:
         rounds = 1 if processes is ALONE else 2  # own units, then those of all
         drawing = bool(chosen.permutations or chosen.bootstrap)
-        expect(2 + len(named_sources(features)) + rounds * (1 + drawing))
-        with stage("data"):
-            loaded = inputs.load(dataset, targets, n, chosen)
-        check_names("target", loaded[1].by_name)
-        if out is None:
-            if processes is not ALONE:
-                raise InputError("several processes need a folder that all of them see: give out")
-            return _swept(features, *loaded, chosen, None, ALONE)
-        folder = Path(out)
-        with processes.writing(folder, folder / ".lock"):
-            return _swept(features, *loaded, chosen, folder, processes)
+        named = DEFAULT_FEATURES if features is None else features
+        expect(2 + len(named_sources(named)) + rounds * (1 + drawing))
+        prepared = _prepared(features, dataset, targets, n, chosen, folder)
+        with alone:
+            return _swept(prepared, left_out, folder, processes)
+
+
+class _Prepared(NamedTuple):
+    """Hold all that is known of a sweep before any model runs."""
+
+    sources: list[Source]
+    structures: Structures | None
+    targets: Targets
+    layout: Layout
+    settings: Settings
+    facts: dict[str, Any]
+
+
+def _prepared(
+    features: Any, dataset: Any, targets: Any, n: int | None, chosen: Settings, folder: Path | None
+) -> _Prepared:
+    """Read data, open models, and refuse what cannot be done before models run for hours."""
+    kind = KINDS[chosen.probe]
+    named = DEFAULT_FEATURES if features is None else features
+    sources = open_sources(
+        named,
+        pool=kind.rows.pool(chosen),
+        layers=chosen.layers,
+        invariants=kind.invariants(chosen),
+    )
+    if features is None and dataset is None and not inputs.is_table(targets, dataset):
+        dataset = DEFAULT_DATASET
+    known = {s.name: s.model.elements for s in sources if s.model} if chosen.skip_unknown else None
+    with stage("data"):
+        structures, predicted = inputs.load(dataset, targets, n, chosen, known)
+    check_names("target", predicted.by_name)
+    if features is None:
+        sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
+    layout = _layout(chosen, predicted)
+    if targets is None and kind.projects:
+        predicted = predicted.unexplained(layout)
+    significance.check_attainable(chosen, predicted)
+    facts = known_before(chosen, predicted, sources)
+    if folder is not None:
+        check_before(folder, facts)
+    return _Prepared(sources, structures, predicted, layout, chosen, facts)
 
 
 def _swept(
-    features: Any,
-    structures: Structures | None,
-    predicted: Targets,
-    chosen: Settings,
+    prepared: _Prepared,
+    left_out: Omissions,
     folder: Path | None,
     processes: Team,
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
+    sources, structures, predicted, layout, chosen, facts = prepared
     kind = KINDS[chosen.probe]
-    significance.check_attainable(chosen, predicted)
-    layout = _layout(chosen, predicted)  # before models run, which may take hours
-    collected = collect(
-        features,
+    collected = compute(
+        sources,
         structures,
         pool=kind.rows.pool(chosen),
-        layers=chosen.layers,
         invariants=kind.invariants(chosen),
         keep=None if folder is None else folder / "features",
         processes=processes,
@@ -140,7 +190,7 @@ def _swept(
     found = kind.channels(collected, predicted, chosen)
     significance.check_attainable(chosen, predicted, found)
     check_names("channel", (channel.label for channel in found))
-    facts = provenance(chosen, predicted, found)
+    facts = provenance(facts, found, left_out)
     with processes.leader_first():
         checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
@@ -168,9 +218,9 @@ def _draws(
 
 def _layout(settings: Settings, targets: Targets) -> Layout:
     n = len(targets.formulas)
-    sizes = settings.sizes
-    if sizes is None:
-        sizes = tuple(s for s in DEFAULT_SIZES if s <= n) or (n,)
+    sizes = settings.sizes or default_sizes(n)
+    if sizes[-1] < n:
+        note("rows", {f"{n - sizes[-1]:,} of {n:,} molecules": f"the last size is {sizes[-1]:,}"})
     folds: int | np.ndarray = settings.folds
     if settings.group_by is not None:
         folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)

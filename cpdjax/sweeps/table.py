@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from cpdjax.features import layers
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
 #: The axes that tell channels apart.
 OWN = ("model", "layer", "irrep")
+
+_ENDS = {"embedding": 0, "readout": 2}  # of a path; all other layers are 1
 
 #: A layer, and the irrep that holds all of its scalars.
 Place = tuple[str, str]
@@ -32,19 +36,25 @@ def models_of(table: xr.Dataset) -> list[str]:
 
 
 def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
-    """Return a model's layers in the data's order, each with the irrep of all its scalars."""
+    """Return a model's layers on the data's path, each with the irrep of all its scalars."""
     found: dict[str, str] = {}
     for name, layer, irrep in present(table):
         if name == model and (layer not in found or irrep == "all"):
             found[layer] = irrep
-    return {layer: found[layer] for layer in along_path(found)}
+    # Earlier versions wrote layers in the order in which they met them.
+    return {layer: found[layer] for layer in sorted(found, key=lambda name: _ENDS.get(name, 1))}
+
+
+def paths_of(table: xr.Dataset) -> list[list[str]]:
+    """Return the layers of every model, each on its path."""
+    return [list(layers_of(table, model)) for model in models_of(table)]
 
 
 def last_interaction(table: xr.Dataset, model: str) -> Place:
     """Return the last interaction layer of a model, or its last layer where it has none."""
-    layers = layers_of(table, model)
-    inner = [layer for layer in layers if layer.startswith("interaction")] or list(layers)
-    return inner[-1], layers[inner[-1]]
+    found = layers_of(table, model)
+    last = layers.last_interaction(list(found))
+    return last, found[last]
 
 
 def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Estimate]]:
@@ -57,13 +67,40 @@ def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Es
     return sorted(found, key=lambda row: -row[4].low)
 
 
-def along_path(layers: Iterable[str]) -> list[str]:
-    """Sort layers in the data's order: the embedding first, the readout last.
+def along_path(paths: Sequence[Sequence[str]]) -> list[str]:
+    """Merge the layers of several models, each in the order of its path, into one order.
 
-    A table holds layers in the order in which it met them, which differs where models do.
+    Every model's order is kept. Between layers that no model compares, an embedding comes first, a
+    readout last, numbers that end names ascend, and what was met first comes first. Where two
+    models contradict each other, these rules decide as well.
+
+    >>> along_path([["embedding", "interaction_0", "readout"], ["interaction_1", "readout"], ["a"]])
+    ['embedding', 'interaction_0', 'interaction_1', 'a', 'readout']
     """
-    order = {"embedding": 0, "readout": 2}
-    return sorted(layers, key=lambda layer: order.get(layer, 1))
+    before: dict[str, set[str]] = {layer: set() for path in paths for layer in path}
+    for path in paths:
+        for layer, following in pairwise(path):
+            before[following].add(layer)
+    stems = [_stem(layer)[0] for layer in before]
+
+    def rank(layer: str) -> tuple[int, int, int]:
+        stem, number = _stem(layer)
+        return _ENDS.get(layer, 1), stems.index(stem), number
+
+    order: list[str] = []
+    left = sorted(before, key=rank)
+    while left:
+        free = (layer for layer in left if before[layer] <= {*order})
+        order.append(next(free, left[0]))
+        left.remove(order[-1])
+    return order
+
+
+def _stem(layer: str) -> tuple[str, int]:
+    """Return the name of a layer without the number at its end, and that number."""
+    stem = layer.rstrip("0123456789")
+    digits = layer[len(stem) :]
+    return stem, int(digits[:9]) if digits else -1
 
 
 def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:

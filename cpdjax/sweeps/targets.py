@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +20,23 @@ from cpdjax.data.composition import (
     hill,
 )
 from cpdjax.data.structures import Structures
-from cpdjax.data.tables.table import Source, Table, read_table, say_left_out
+from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
+from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.atoms import one_hot
+from cpdjax.probes.composition_scores import composition_scores
+from cpdjax.probes.folds import Layout
 from cpdjax.validation import check_finite
 
 #: Target by name: its values (row,) or (row, component), and their unit.
 WithUnits = Mapping[str, tuple[np.ndarray, str]]
+
+EXPLAINED = 0.98
+"""Take a target for explained by composition from this R²_comp on (our choice)."""
+
+OF_TENSORS = "a vector or a tensor: probe equivariant"
+"""Say why a target is left out where scalars are probed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +88,8 @@ class Targets:
         """
         if names is None:
             names = [n for n, values in structures.targets.items() if values.ndim == 1]
+            others = [name for name in structures.targets if name not in names]
+            note("targets", dict.fromkeys(others, OF_TENSORS))
         targets = {name: _scalar(name, structures.target(name)) for name in names}
         counts, symbols = composition(structures), elements(structures)
         units = {name: structures.units.get(name, "") for name in names}
@@ -112,7 +124,7 @@ class Targets:
         (('H', 'C', 'O'), [[4.0, 1.0, 0.0], [2.0, 0.0, 1.0]], ['gap'])
         """
         table = read_table(table, names)
-        say_left_out(f"targets in {table.name!r}", table.left_out)
+        say_left_out("targets", f"targets in {table.name!r}", table.left_out)
         texts = table.texts
         if "formula" in texts:
             known = from_formulas(texts["formula"])
@@ -186,6 +198,32 @@ class Targets:
         made = cls(name, counts, symbols, targets, units, hill(counts, symbols), **identity)
         check_finite("targets", made.y, list(targets))
         return made
+
+    def unexplained(self, layout: Layout) -> Targets:
+        """Return the scalars that composition does not explain by itself already.
+
+        Composition explains a target where the median of R²_comp over folds and repeats, at the
+        largest size, is `EXPLAINED` or more. What is left of such a target after composition is
+        too little to tell models apart.
+
+        Warns:
+            LeftOutWarning: the others are left out.
+            UserWarning: composition explains all of them, so that all are kept.
+        """
+        scores = np.median(composition_scores(self.counts, self.y, layout), (0, 1))
+        known = dict(zip(self.by_name, scores >= EXPLAINED, strict=True))
+        if all(known.values()):
+            warnings.warn(
+                f"composition explains every target of {self.name!r} (R²_comp of {EXPLAINED} or "
+                "more): all are probed, for want of others",
+                stacklevel=4,
+            )
+            return self
+        reason = f"composition explains it: R²_comp of {EXPLAINED} or more"
+        explained = {name: reason for name, is_known in known.items() if is_known}
+        say_left_out("targets", f"targets of {self.name!r}", explained, stacklevel=5)
+        kept = {name: y for name, y in self.by_name.items() if not known[name]}
+        return replace(self, by_name=kept)
 
     def of_components(self, components: int) -> Float[np.ndarray, "row target component"]:
         """Return the tensor targets with so many components, side by side."""

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from cpdjax.data.tables.columns import numbers_of, texts_of
 from cpdjax.data.tables.files import read_columns
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
+from cpdjax.omissions import listed, note
 from cpdjax.real_arrays import labels_rows, real_array
 
 #: Columns that are known and are no numbers to fit.
@@ -101,11 +102,11 @@ def rows_of(what: str, own: np.ndarray, ids: np.ndarray) -> np.ndarray:
             f"{what} has no row for {np.sum(rows < 0)} of {len(ids)} molecules, the first "
             f"{str(ids[np.argmin(rows)])!r}; expected its id in the column 'id'"
         )
-    others = np.setdiff1d(np.arange(len(own)), rows)
-    if len(others):
-        said = _listed({str(own[i]): "no such molecule" for i in others})
+    others = {str(own[i]): "no such molecule" for i in np.setdiff1d(np.arange(len(own)), rows)}
+    if others:
+        note("rows", {f"{len(others)} of {len(own)} rows of {what}": "of none of the molecules"})
         warnings.warn(
-            f"{what}: {len(others)} of {len(own)} rows are left out, {said}",
+            f"{what}: {len(others)} of {len(own)} rows are left out, {listed(others)}",
             LeftOutWarning,
             stacklevel=4,
         )
@@ -161,29 +162,6 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
     _warn_of_counting(numbers)
     left_out = {key: why for key, why in left_out.items() if key not in _QUIET}
     return Table(name, len(columns[0][1]), numbers, texts, left_out)
-
-
-def say_left_out(what: str, left_out: Mapping[str, str], stacklevel: int = 3) -> None:
-    """Warn once of all that is left out, by name, with the reasons.
-
-    Warns:
-        LeftOutWarning: if anything is left out.
-    """
-    if left_out:
-        text = f"{what}: left out {_listed(left_out)}"
-        warnings.warn(text, LeftOutWarning, stacklevel=stacklevel)
-
-
-def _listed(left_out: Mapping[str, str]) -> str:
-    """Return names by the reasons why they are left out."""
-    shown = list(left_out)[:_LISTED]
-    reasons = dict.fromkeys(left_out[name] for name in shown)
-    parts = [
-        f"{', '.join(repr(name) for name in shown if left_out[name] == reason)} ({reason})"
-        for reason in reasons
-    ]
-    more = f" and {len(left_out) - _LISTED} more" if len(left_out) > _LISTED else ""
-    return f"{', '.join(parts)}{more}"
 
 
 def _columns_of(source: Source) -> list[tuple[str, Any]]:
