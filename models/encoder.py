@@ -125,7 +125,7 @@ class Encoder:
 
         Encoders of one architecture that differ in their weights share a compiled program then.
         """
-        return replace(self, name="", aggregate="sum")
+        return replace(self, name="", aggregate="sum", target="", unit="")
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Return about how many numbers one structure keeps in memory at once."""
