@@ -36,13 +36,13 @@ def for_terminal(text: object, style: str = "", most: int = MOST_CHARACTERS) -> 
     return Text(shortened(printable(text), most), style)
 
 
-def for_figure(text: object) -> str:
+def for_figure(text: object, most: int = MOST_CHARACTERS) -> str:
     r"""Return a text for Matplotlib, which is no formula, and no label that a legend leaves out.
 
     >>> print(for_figure("_E$gap$"))
      _E\$gap\$
     """
-    shown = shortened(printable(text), MOST_CHARACTERS).replace("$", r"\$")
+    shown = shortened(printable(text), most).replace("$", r"\$")
     return f" {shown}" if shown[:1] in ("", "_") else shown
 
 
