@@ -17,6 +17,7 @@ from cpdjax.reports.figures import (
     panel_title,
     panels,
     plot_intervals,
+    room_for_legend,
     shared_legend,
     ticks_at_sizes,
 )  # fmt: skip
@@ -47,6 +48,7 @@ EXPLAINED = 0.98
 
 #: The rule of figures in which a model is one channel, as captions say it.
 LAST_LAYER = "last interaction layer of each model, a descriptor's last, all irreps"
+_GREY = "grey: what composition explains"
 _DOTS = "median and quartiles over folds and repeats"
 
 
@@ -132,7 +134,7 @@ def plot_targets(table: xr.Dataset) -> Figure:
         return _plot_one_layer(table, scores, rows[0])
     height = ROW * len(rows) + 0.3
     targets, note = shown_targets(table, ACROSS * max(1, int(MOST_INCHES / height)))
-    text = (largest(table), _DOTS, "grey: what composition explains", left_out, note)
+    text = (largest(table), _DOTS, _GREY, left_out, note)
     figure, axes = panels(
         len(targets), across=ACROSS, size=(1.65, height), margin=(2.3, 0.7), sharex=True,
         sharey=True, title="R²_geom by layer", text="; ".join(filter(None, text)), xlabel="R²_geom",
@@ -152,12 +154,16 @@ def plot_targets(table: xr.Dataset) -> Figure:
 def _plot_one_layer(table: xr.Dataset, scores: xr.Dataset, row: _Row) -> Figure:
     """Plot R²_geom of the irreps of one layer, a row for each target."""
     targets, note = shown_targets(table, MOST_TARGETS)
+    text = (largest(table), _DOTS, _GREY, note)
     figure, [panel] = panels(
-        1, size=(4.0, ROW * len(targets) + 0.3), margin=(1.0, 0.5), title=row.label,
-        text="; ".join(filter(None, (largest(table), _DOTS, note))), xlabel="R²_geom",
+        1, size=(4.0, ROW * len(targets) + 0.3), margin=(1.0, 0.5), xlabel="R²_geom",
+        title=f"R²_geom of {row.label}", text="; ".join(filter(None, text)),
     )  # fmt: skip
-    quartiles = _quartiles(scores.sel(target=list(targets)))
+    scores = scores.sel(target=list(targets))
+    quartiles = _quartiles(scores)
     panel.set_xlim(lowest(quartiles[:2]), 1)
+    shares = np.clip(scores.r2_comp.to_numpy(), 0, 1)
+    panel.barh(range(len(targets)), shares, 0.9, 1 - shares, color=SHADE, zorder=0)
     panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
     dots = [(t, channel, t) for t in range(len(targets)) for channel in row.channels]
     _plot_dots(panel, dots, quartiles, table)
@@ -227,10 +233,15 @@ def plot_curves(table: xr.Dataset) -> Figure:
     scores, sizes = summary(table), [int(size) for size in table["size"].values]
     curves, rule = _curves(table, scores)
     targets, note = shown_targets(table, MOST_TARGETS)
+    models = models_of(table)
+    of = f" of {models[0]}" if len(models) == 1 else ""
+    title = f"R²_geom{of} by number of molecules"
+    is_short = len(curves) <= 6 and max(len(curve.label) for curve in curves) <= 20
+    beside = 0.0 if is_short else room_for_legend(len(targets), 4)
     said = _DOTS if len(curves) <= MOST_BANDS else "median over folds and repeats"
     figure, axes = panels(
-        len(targets), across=4, size=(2.3, 1.9), margin=(0.6, 0.5), sharex=True, sharey=True,
-        title="R²_geom by number of molecules", text="; ".join(filter(None, (said, rule, note))),
+        len(targets), across=4, size=(2.3, 1.9), margin=(0.6 + beside, 0.5), sharex=True,
+        sharey=True, title=title, text="; ".join(filter(None, (said, rule, note))),
         xlabel="molecules N", ylabel="R²_geom",
     )  # fmt: skip
     shown = scores.sel(target=list(targets)).isel(channel=[curve.channel for curve in curves])
@@ -239,7 +250,10 @@ def plot_curves(table: xr.Dataset) -> Figure:
     for panel, (target, symbol) in zip(axes, targets.items(), strict=True):
         panel_title(panel, symbol, 2.3)
         _plot_curves_of(panel, shown.sel(target=target), curves, sizes)
-    legend(figure, axes)
+    if is_short:
+        axes[0].legend(loc="best")
+    else:
+        legend(figure, axes)
     return figure
 
 
@@ -277,7 +291,8 @@ def _curves(table: xr.Dataset, scores: xr.Dataset) -> tuple[list[_Curve], str]:
         own = list(layers_of(table, model))
         hue = shades(hues[model], len(own))[own.index(layer)]
         line = ("-", "--", ":", "-.")[irreps.index(irrep) % 4]
-        label = " / ".join((model, layer, irrep) if len(irreps) > 1 else (model, layer))
+        names = ((model, len(hues) > 1), (layer, True), (irrep, len(irreps) > 1))
+        label = " / ".join(name for name, tells in names if tells)
         curves.append(_Curve(i, label, hue, shapes[layer], line))
     return curves, rule
 

@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from cpdjax.files import write_figure
-from cpdjax.reports.style import GREY, LABEL, SMALL, TINY, mark_leaving
+from cpdjax.reports.style import GREY, LABEL, SHADE, SMALL, TINY, mark_leaving
 from cpdjax.reports.text import for_figure
 
 #: About how many characters of a title, and of the text below it, an inch holds.
@@ -79,7 +79,7 @@ def panels(
 def panel_title(panel: Axes, text: object, inches: float, note: str = "") -> None:
     """Give a panel of this width its title, shortened where it is too long, and a note beside."""
     room = int(_TITLE * inches - len(note) * 0.75)
-    panel.set_title(for_figure(text, max(room, 5)))
+    panel.set_title(for_figure(text, max(room, 5)), x=0, ha="left")
     if note:
         panel.set_title(note, loc="right", fontsize=TINY, color=GREY)
 
@@ -91,6 +91,7 @@ def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) ->
     panels[0].set_ylim(len(rows) - 0.4, -1.1)
     for panel in panels:
         panel.tick_params(axis="y", length=0)
+        panel.grid(axis="y", color=SHADE, linewidth=0.6)
         if panel.get_subplotspec().is_first_col():
             for label, (_, colour, bold) in zip(panel.get_yticklabels(), rows, strict=True):
                 label.set(color=colour, fontweight="bold" if bold else "normal")
@@ -102,6 +103,12 @@ def shared_legend(
     """Add the legend of one panel to the figure, for all its panels, at a `loc` of Matplotlib."""
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(handles, labels, loc=place, ncols=columns)
+
+
+def room_for_legend(count: int, across: int, inches: float = 2.1) -> float:
+    """Return the width that a legend needs beside so many panels: none if a place is empty."""
+    rows = -(-count // across)
+    return inches if -(-count // rows) * rows == count else 0.0
 
 
 def legend(

@@ -42,7 +42,7 @@ _RC = {
     **{"xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": INK},
     **{"ytick.labelcolor": INK, "lines.linewidth": 1.2, "lines.markersize": 4},
     **{"legend.frameon": False, "legend.borderaxespad": 0.3, "legend.handlelength": 1.4},
-    **{"figure.dpi": DPI, "axes.prop_cycle": cycler(color=PALETTE), "axes.titlelocation": "left"},
+    **{"figure.dpi": DPI, "axes.prop_cycle": cycler(color=PALETTE)},
 }
 
 
