@@ -220,7 +220,7 @@ def _irreps(table: xr.Dataset) -> list[str]:
 def _legend_of_irreps(figure: Figure, panel: Axes) -> None:
     _, labels = panel.get_legend_handles_labels()
     if len(labels) > 1:
-        shared_legend(figure, panel, columns=len(labels))
+        shared_legend(figure, panel)
 
 
 @styled

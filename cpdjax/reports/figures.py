@@ -18,8 +18,8 @@ from cpdjax.files import write_figure
 from cpdjax.reports.style import GREY, LABEL, SHADE, SMALL, TINY, mark_leaving
 from cpdjax.reports.text import for_figure
 
-#: About how many characters of a title, and of the text below it, an inch holds.
-_TITLE, _TEXT = 12, 17
+#: About how many characters an inch holds: of a title, of the text below it, of a legend.
+_TITLE, _TEXT, _LEGEND = 12, 17, 15
 
 
 def write(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
@@ -97,12 +97,12 @@ def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) ->
                 label.set(color=colour, fontweight="bold" if bold else "normal")
 
 
-def shared_legend(
-    figure: Figure, panel: Axes, columns: int, place: Any = "outside lower center"
-) -> None:
-    """Add the legend of one panel to the figure, for all its panels, at a `loc` of Matplotlib."""
+def shared_legend(figure: Figure, panel: Axes) -> None:
+    """Add the legend of one panel below all panels, as many entries in a row as there is room."""
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc=place, ncols=columns)
+    entry = 0.55 + max(map(len, labels)) / _LEGEND
+    columns = min(max(int(figure.get_figwidth() / entry), 1), len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def room_for_legend(count: int, across: int, inches: float = 2.1) -> float:

@@ -85,6 +85,8 @@ def plot_efficiency(table: xr.Dataset) -> Figure:
         ticks_at_sizes(panel, sizes)
         for model in models:
             value, low, high = found[model]
+            inside = value >= panel.get_ylim()[0]  # a point that leaves the panel has no band
+            low, high = (np.where(inside, end, np.nan) for end in (low, high))
             panel.fill_between(sizes, low, high, alpha=0.12, color=hues[model], linewidth=0)
             panel.plot(sizes, value, **_line(model, hues, shapes))
             mark_leaving(panel, sizes, value, hues[model], along="y")
@@ -100,24 +102,21 @@ def plot_depth(table: xr.Dataset) -> Figure:
     A column holds the models of one training; models with one layer have no line.
     """
     deep = [model for model in models_by_gap(table) if len(layers_of(table, model)) > 1]
-    groups, by_layer = _groups(deep), depth(table).sel(model=deep).dropna("layer", how="all")
+    groups, by_layer = _groups(deep), depth(table).sel(model=deep)
     labels = {"r2_geom": "R²_geom of the gap", "composition_share": "share of composition"}
     figure, axes = panels(
-        2 * len(groups), across=len(groups), size=(2.5, 2.3), margin=(0.5, 0.9), sharex=True,
+        2 * len(groups), across=len(groups), size=(2.5, 2.3), margin=(0.5, 0.9), sharex="col",
         sharey="row", title="Through the layers",
         text="above: R²_geom of the gap; below: the share of the features' variance that "
         "composition explains",
     )  # fmt: skip
     hues, shapes = colours(models_of(table)), markers(models_of(table))
-    layers = [str(layer) for layer in by_layer.layer.values]
     for i, (name, label) in enumerate(labels.items()):
         row = axes[i * len(groups) : (i + 1) * len(groups)]
         row[0].set_ylabel(label)
         row[0].set_ylim(lowest(by_layer[name].to_numpy()), float(by_layer[name].max()) + 0.05)
         for panel, (words, models) in zip(row, groups.items(), strict=True):
-            _plot_layers(panel, by_layer[name], models, hues, shapes)
-            panel.set_xticks(range(len(layers)), [for_figure(name, 20) for name in layers])
-            panel.tick_params(axis="x", rotation=90)
+            _plot_layers(panel, by_layer[name].sel(model=models), hues, shapes)
             if i == 0:
                 panel_title(panel, words, 2.5)
                 panel.legend(loc="best")
@@ -125,18 +124,19 @@ def plot_depth(table: xr.Dataset) -> Figure:
 
 
 def _plot_layers(
-    panel: Axes,
-    by_layer: xr.DataArray,
-    models: Sequence[str],
-    hues: dict[str, str],
-    shapes: dict[str, str],
+    panel: Axes, values: xr.DataArray, hues: dict[str, str], shapes: dict[str, str]
 ) -> None:
+    """Plot the values of a few models at the layers that one of them has."""
+    values = values.dropna("layer", how="all")
+    names = [for_figure(layer, 20) for layer in values.layer.values]
+    panel.set_xticks(range(len(names)), names)
+    panel.tick_params(axis="x", rotation=90)
     panel.axhline(0, color=INK, linewidth=0.6, zorder=1)
-    for model in models:
-        values = by_layer.sel(model=model).to_numpy()
-        [own] = np.nonzero(np.isfinite(values))
-        panel.plot(own, values[own], **_line(model, hues, shapes))
-        mark_leaving(panel, own, values[own], hues[model], along="y")
+    for model in map(str, values.model.values):
+        y = values.sel(model=model).to_numpy()
+        [own] = np.nonzero(np.isfinite(y))
+        panel.plot(own, y[own], **_line(model, hues, shapes))
+        mark_leaving(panel, own, y[own], hues[model], along="y")
 
 
 def _groups(models: Sequence[str]) -> dict[str, list[str]]:

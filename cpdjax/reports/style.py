@@ -113,14 +113,18 @@ def mark_leaving(
 def _number(
     axes: Axes, text: str, at: tuple[float, float], colour: str, along: str, inward: int
 ) -> None:
-    """Print a number inside the border, above or below those that stand there already."""
-    place = f"leaves the axes at {at[0]:.6g}, {at[1]:.6g}"
-    before = sum(note.get_gid() == place for note in axes.texts)
+    """Print a number inside the border, beyond those that stand close by already."""
+    axes.get_xlim()  # brings the transformations up to date
+    here = axes.transData.transform(at)
+    place = f"leaves along {along} by {inward}"
+    others = [axes.transData.transform(n.xy) for n in axes.texts if n.get_gid() == place]
+    width = 30.0 if along == "y" else 5.0  # points that a number takes along its border
+    near = width * DPI / 72
+    before = sum(np.linalg.norm(other - here) < near for other in others)
     if along == "x":
         offset, align, vertical = (7.0 * inward, 7.0 * before), inward, "center"
     else:
-        axes.get_xlim()  # brings the transformations up to date
-        across, _ = axes.transAxes.inverted().transform(axes.transData.transform(at))
+        across, _ = axes.transAxes.inverted().transform(here)
         align, vertical = (1 if across < 0.5 else -1), "bottom" if inward > 0 else "top"
         offset = 3.0 * align, inward * (5.0 + 7.0 * before)
     axes.annotate(
