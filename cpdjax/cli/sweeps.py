@@ -99,10 +99,9 @@ def compare(
     from cpdjax.reports import figures, significance, significance_figures
     from cpdjax.sweeps import results
 
-    found = cpdjax.differences(
-        results.load(path), options.listed(target), reference=reference, layer=layer
-    )
-    plotted = {"differences.png": significance_figures.plot_differences(found)}
+    table = results.load(path)
+    found = cpdjax.differences(table, options.listed(target), reference=reference, layer=layer)
+    plotted = {"differences.png": significance_figures.plot_differences(found, table)}
     saved = figures.write(plotted, out or folder_of(path))
     show(significance.differences_table(found), saved=saved)
 

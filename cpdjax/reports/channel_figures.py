@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from cpdjax.reports.figures import (
     label_rows,
     legend,
+    make_room,
     panel_title,
     panels,
     plot_intervals,
@@ -236,7 +237,7 @@ def plot_curves(table: xr.Dataset) -> Figure:
     models = models_of(table)
     of = f" of {models[0]}" if len(models) == 1 else ""
     title = f"R²_geom{of} by number of molecules"
-    is_short = len(curves) <= 6 and max(len(curve.label) for curve in curves) <= 20
+    is_short = len(curves) <= 4 and max(len(curve.label) for curve in curves) <= 20
     beside = 0.0 if is_short else room_for_legend(len(targets), 4)
     said = _DOTS if len(curves) <= MOST_BANDS else "median over folds and repeats"
     figure, axes = panels(
@@ -247,11 +248,13 @@ def plot_curves(table: xr.Dataset) -> Figure:
     shown = scores.sel(target=list(targets)).isel(channel=[curve.channel for curve in curves])
     end = shown["lower" if len(curves) <= MOST_BANDS else "median"].to_numpy()
     axes[0].set_ylim(lowest(end), min(1.0, float(np.nanmax(shown["upper"], initial=0.1)) + 0.05))
+    if is_short:
+        make_room(axes[0], len(curves), 1.9)
     for panel, (target, symbol) in zip(axes, targets.items(), strict=True):
         panel_title(panel, symbol, 2.3)
         _plot_curves_of(panel, shown.sel(target=target), curves, sizes)
     if is_short:
-        axes[0].legend(loc="best")
+        axes[0].legend(loc="upper left")
     else:
         legend(figure, axes)
     return figure

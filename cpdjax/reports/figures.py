@@ -105,6 +105,14 @@ def shared_legend(figure: Figure, panel: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
+def make_room(panel: Axes, entries: int, inches: float) -> None:
+    """Raise the upper limit of a panel of this height, so that a legend fits above its content."""
+    low, high = panel.get_ylim()
+    ticks = [tick for tick in panel.get_yticks() if low <= tick <= high]
+    panel.set_ylim(low, low + (high - low) / (1 - 0.16 * entries / inches))
+    panel.set_yticks(ticks)
+
+
 def room_for_legend(count: int, across: int, inches: float = 2.1) -> float:
     """Return the width that a legend needs beside so many panels: none if a place is empty."""
     rows = -(-count // across)

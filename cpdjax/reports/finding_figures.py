@@ -11,7 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cpdjax.reports.channel_figures import largest, lowest, mark_composition
-from cpdjax.reports.figures import label_rows, panel_title, panels, plot_intervals, ticks_at_sizes
+from cpdjax.reports.figures import (
+    label_rows,
+    make_room,
+    panel_title,
+    panels,
+    plot_intervals,
+    ticks_at_sizes,
+)
 from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.style import INK, LABEL, ROW, colours, mark_leaving, markers, styled
 from cpdjax.reports.text import for_figure
@@ -79,6 +86,7 @@ def plot_efficiency(table: xr.Dataset) -> Figure:
     }
     every = np.stack(list(found.values()))
     axes[0].set_ylim(lowest(every[:, 0]), min(float(np.nanmax(every, initial=0.1)) + 0.02, 1))
+    make_room(axes[0], max(map(len, groups.values())), 2.8)
     hues, shapes = colours(models_of(table)), markers(models_of(table))
     for panel, (words, models) in zip(axes, groups.items(), strict=True):
         panel.axhline(0, color=INK, linewidth=0.6, zorder=1)
@@ -91,7 +99,7 @@ def plot_efficiency(table: xr.Dataset) -> Figure:
             panel.plot(sizes, value, **_line(model, hues, shapes))
             mark_leaving(panel, sizes, value, hues[model], along="y")
         panel_title(panel, words, 2.5)
-        panel.legend(loc="best")
+        panel.legend(loc="upper left")
     return figure
 
 
@@ -115,11 +123,13 @@ def plot_depth(table: xr.Dataset) -> Figure:
         row = axes[i * len(groups) : (i + 1) * len(groups)]
         row[0].set_ylabel(label)
         row[0].set_ylim(lowest(by_layer[name].to_numpy()), float(by_layer[name].max()) + 0.05)
+        if i == 0:
+            make_room(row[0], max(map(len, groups.values())), 2.3)
         for panel, (words, models) in zip(row, groups.items(), strict=True):
             _plot_layers(panel, by_layer[name].sel(model=models), hues, shapes)
             if i == 0:
                 panel_title(panel, words, 2.5)
-                panel.legend(loc="best")
+                panel.legend(loc="upper left")
     return figure
 
 

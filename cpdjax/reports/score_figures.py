@@ -116,5 +116,7 @@ def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
     if "null_r2_geom" in table:
         figures["null.png"] = plot_null(table)
     if len(models) > 1 and ("null_r2_geom" in table or "replicate_r2_geom" in table):
-        figures["differences.png"] = plot_differences(differences(table, reference=models[0]))
+        figures["differences.png"] = plot_differences(
+            differences(table, reference=models[0]), table
+        )
     return write(figures, folder)

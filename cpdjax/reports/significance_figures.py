@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cpdjax.reports.channel_figures import by_rank, shown_targets
+from cpdjax.reports.channel_figures import MOST_INCHES, by_rank, shown_targets
 from cpdjax.reports.figures import label_rows, panel_title, panels, plot_intervals
 from cpdjax.reports.style import GREY, INK, ROW, TINY, colours, mark_leaving, styled
 from cpdjax.reports.text import for_figure, left_out_text, p_text, score_text
@@ -20,7 +22,7 @@ from cpdjax.uncertainty.multiplicity import smallest
 #: What a figure of histograms holds: rows of channels and columns of targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 6
 #: How many panels a forest plot holds, how many of them in a row, and how many pairs in each.
-MOST_PANELS, ACROSS, MOST_PAIRS = 12, 4, 40
+MOST_PANELS, ACROSS, MOST_PAIRS = 12, 4, 66
 
 
 @styled
@@ -62,6 +64,7 @@ def _plot_one_null(panel: Axes, own: xr.Dataset, score: float, hue: str, symbol:
     null = own.null_r2_geom.to_numpy()
     above = f"{for_figure(symbol, 20)}\n" if symbol else ""
     panel.set_yticks([])
+    panel.locator_params(axis="x", nbins=4)
     panel.tick_params(labelsize=TINY)
     if not (np.isfinite(null).all() and np.isfinite(score)):
         panel.set_title(f"{above}undefined")
@@ -70,7 +73,7 @@ def _plot_one_null(panel: Axes, own: xr.Dataset, score: float, hue: str, symbol:
     low = max(null.min(), lower - 5 * (upper - lower))
     high = max(null.max(), score)
     room = 0.05 * (high - low) or 0.05
-    panel.hist(np.maximum(null, low), bins=30, color="0.75")
+    panel.hist(np.maximum(null, low), bins=20, color="0.75")
     panel.axvline(score, color=hue)
     panel.set_xlim(low - room, high + room)
     mark_leaving(panel, [null.min()], [0], GREY, along="x")
@@ -85,7 +88,8 @@ def _adjustment(table: xr.Dataset) -> str:
     family = int(table.p_adjusted.isel(alpha=0).notnull().sum())
     count = table.sizes["permutation"]
     least = p_text(smallest(method, family, count))
-    return f"p of {count:,} permutations, adjusted for {family:,} scores: {least} at least"
+    said = f"p of {count:,} permutations, adjusted for {family:,} scores"
+    return f"{said}, {least} the smallest possible"
 
 
 @styled
@@ -102,51 +106,63 @@ def plot_differences(found: pd.DataFrame, table: xr.Dataset | None = None) -> Fi
     """
     names = list(dict.fromkeys(found["target"]))
     symbols = shown_targets(table, len(names))[0] if table is not None else {}
-    pairs = found[["model", "layer", "reference", "reference_layer"]].drop_duplicates()
-    left_out = left_out_text(targets=len(names[MOST_PANELS:]), pairs=len(pairs[MOST_PAIRS:]))
-    pairs, rows = pairs[:MOST_PAIRS], _pair_rows(pairs[:MOST_PAIRS], found, table)
-    size = (2.2, ROW * (1.4 if "bootstrap_low" in found else 1.2) * len(rows) + 0.3)
+    pairs = found[found["target"] == names[0]]
+    rows = _pair_rows(pairs[:MOST_PAIRS], table)
     thin = "thin: paired bootstrap" if "bootstrap_low" in found else ""
-    text = (_compared(pairs), "95 %: corrected resampled t", thin, left_out)
+    height = ROW * (1.4 if thin else 1.1) * len(rows) + 0.3
+    shown = names[: min(MOST_PANELS, ACROSS * max(1, int(MOST_INCHES / height)))]
+    left_out = left_out_text(targets=len(names) - len(shown), pairs=len(pairs[MOST_PAIRS:]))
+    text = (_reference(pairs), "95 %: corrected resampled t", thin, left_out)
     figure, axes = panels(
-        min(len(names), MOST_PANELS), across=ACROSS, size=size, margin=(2.6, 0.5), sharex=True,
-        sharey=True, title="Differences of R²_geom", text="; ".join(filter(None, text)),
+        len(shown), across=ACROSS, size=(2.2, height), margin=(2.4, 0.5), sharex=True, sharey=True,
+        title="Differences of R²_geom", text="; ".join(filter(None, text)),
         xlabel="difference of R²_geom",
     )  # fmt: skip
     ends = found[["low", "high"]].to_numpy()
     ends = ends[np.isfinite(ends).all(1)]
-    low, high = max(ends.min(initial=0) - 0.02, -1), min(ends.max(initial=0) + 0.02, 1)
-    for panel, name in zip(axes, names, strict=False):
-        panel.set_xlim(low, high)
-        panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
-        one = found[found["target"] == name][:MOST_PAIRS]
-        y, hues = np.arange(len(one)), [hue for _, hue, _ in rows]
-        plot_intervals(panel, y, one[["difference", "low", "high"]].to_numpy().T, hues)
-        if thin:
-            ends = one["bootstrap_low"], one["bootstrap_high"]
-            panel.hlines(y + 0.28, *ends, colors=GREY, linewidth=0.9)
-        panel_title(panel, symbols.get(name, name), size[0])
-    label_rows(axes, rows)
+    axes[0].set_xlim(max(ends.min(initial=0) - 0.02, -1), min(ends.max(initial=0) + 0.02, 1))
+    for panel, name in zip(axes, shown, strict=True):
+        _plot_pairs(panel, found[found["target"] == name][:MOST_PAIRS], rows)
+        panel_title(panel, symbols.get(name, name), 2.2)
+    label_rows(axes, [(row.label, row.colour, not row.is_pair) for row in rows])
     return figure
 
 
-def _pair_rows(
-    pairs: pd.DataFrame, found: pd.DataFrame, table: xr.Dataset | None
-) -> list[tuple[str, str, bool]]:
-    """Return a label and a hue for every pair: those of the model, where all have one reference."""
-    if found["reference"].nunique() > 1:
-        return [(f"{p.model} − {p.reference}", INK, False) for p in pairs.itertuples()]
-    models = models_of(table) if table is not None else [*found["reference"], *found["model"]]
+class _Row(NamedTuple):
+    """Hold a row of a forest plot: a pair of models, or the heading of those that follow."""
+
+    label: str
+    colour: str
+    is_pair: bool = True
+
+
+def _pair_rows(pairs: pd.DataFrame, table: xr.Dataset | None) -> list[_Row]:
+    """Return the rows: models, or where every pair is compared, what is taken from each model."""
+    models = models_of(table) if table is not None else [*pairs["model"], *pairs["reference"]]
     hues = colours(list(dict.fromkeys(models)))
-    return [(f"{p.model}, {p.layer}", hues[p.model], False) for p in pairs.itertuples()]
-
-
-def _compared(pairs: pd.DataFrame) -> str:
-    """Return which layers are compared, and with what."""
     if pairs["reference"].nunique() == 1:
-        return f"minus {pairs['reference'].iloc[0]}, {pairs['reference_layer'].iloc[0]}"
-    layers = dict(zip(pairs["model"], pairs["layer"], strict=True))
-    layers |= dict(zip(pairs["reference"], pairs["reference_layer"], strict=True))
-    if len(set(layers.values())) == 1:
-        return f"all at {next(iter(layers.values()))}"
-    return "; ".join(f"{model} at {layer}" for model, layer in layers.items())
+        return [_Row(f"{p.model}, {p.layer}", hues[p.model]) for p in pairs.itertuples()]
+    rows: list[_Row] = []
+    for (model, layer), own in pairs.groupby(["model", "layer"], sort=False):
+        rows.append(_Row(f"{model}, {layer} minus", hues[model], is_pair=False))
+        others = own[["reference", "reference_layer"]].itertuples(index=False)
+        rows += [_Row(f"{other}, {its_layer}", hues[other]) for other, its_layer in others]
+    return rows
+
+
+def _reference(pairs: pd.DataFrame) -> str:
+    """Return what all pairs subtract, and its layer; nothing where they differ."""
+    first = pairs.iloc[0]
+    is_one = pairs["reference"].nunique() == 1
+    return f"minus {first['reference']}, {first['reference_layer']}" if is_one else ""
+
+
+def _plot_pairs(panel: Axes, found: pd.DataFrame, rows: Sequence[_Row]) -> None:
+    """Plot the differences of one target."""
+    panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
+    y = np.asarray([i for i, row in enumerate(rows) if row.is_pair])
+    hues = [row.colour for row in rows if row.is_pair]
+    plot_intervals(panel, y, found[["difference", "low", "high"]].to_numpy().T, hues)
+    if "bootstrap_low" in found:
+        ends = found["bootstrap_low"], found["bootstrap_high"]
+        panel.hlines(y + 0.28, *ends, colors=GREY, linewidth=0.9)

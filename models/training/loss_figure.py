@@ -34,8 +34,8 @@ def _line(
     """Plot one quantity on a logarithmic axis in its own hue."""
     axes.plot(x, y, look, color=hue, markersize=4, linewidth=1.2)
     axes.set_yscale("log")
-    for which in ("major", "minor"):
-        getattr(axes.yaxis, f"set_{which}_formatter")("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}" if max(y) < 10 * min(y) else "")
     axes.set_ylabel(label, color=hue, fontsize=9)
     axes.tick_params(which="both", axis="y", colors=hue, labelsize=8)
     axes.tick_params(axis="x", labelsize=8)
