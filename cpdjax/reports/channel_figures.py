@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from cpdjax.reports.figures import (
     label_rows,
+    label_width,
     legend,
     make_room,
     panel_title,
@@ -22,7 +23,7 @@ from cpdjax.reports.figures import (
     shared_legend,
     ticks_at_sizes,
 )  # fmt: skip
-from cpdjax.reports.scores import MOST_TARGETS, summary
+from cpdjax.reports.scores import summary
 from cpdjax.reports.style import (
     FLOOR,
     GREY,
@@ -42,7 +43,8 @@ from cpdjax.sweeps.table import last_interaction, layers_of, models_of, present
 
 #: What a figure holds at most: channels, panels in a row, inches of height; curves in a panel, and
 #: models where each has one.
-MOST_CHANNELS, ACROSS, MOST_INCHES, MOST_CURVES, MOST_MODELS = 120, 6, 20.0, 8, 12
+MOST_CHANNELS, ACROSS, MOST_INCHES, MOST_CURVES, MOST_MODELS = 120, 6, 16.0, 8, 12
+MOST_TARGETS = 12
 MOST_BANDS = 4
 #: Composition leaves nothing to be seen of a target that it explains to this share.
 EXPLAINED = 0.98
@@ -134,11 +136,14 @@ def plot_targets(table: xr.Dataset) -> Figure:
     if len(rows) == 1:
         return _plot_one_layer(table, scores, rows[0])
     height = ROW * len(rows) + 0.3
-    targets, note = shown_targets(table, ACROSS * max(1, int(MOST_INCHES / height)))
+    targets, note = shown_targets(
+        table, min(MOST_TARGETS, ACROSS * max(1, int(MOST_INCHES / height)))
+    )
     text = (largest(table), _DOTS, _GREY, left_out, note)
     figure, axes = panels(
-        len(targets), across=ACROSS, size=(1.65, height), margin=(2.3, 0.7), sharex=True,
-        sharey=True, title="R²_geom by layer", text="; ".join(filter(None, text)), xlabel="R²_geom",
+        len(targets), across=ACROSS, size=(1.65, height),
+        margin=(label_width(row.label for row in rows), 0.7), sharex=True, sharey=True,
+        title="R²_geom by layer", text="; ".join(filter(None, text)), xlabel="R²_geom",
     )  # fmt: skip
     scores = scores.sel(target=list(targets))
     quartiles = _quartiles(scores)
@@ -157,8 +162,8 @@ def _plot_one_layer(table: xr.Dataset, scores: xr.Dataset, row: _Row) -> Figure:
     targets, note = shown_targets(table, MOST_TARGETS)
     text = (largest(table), _DOTS, _GREY, note)
     figure, [panel] = panels(
-        1, size=(4.0, ROW * len(targets) + 0.3), margin=(1.0, 0.5), xlabel="R²_geom",
-        title=f"R²_geom of {row.label}", text="; ".join(filter(None, text)),
+        1, size=(4.0, ROW * len(targets) + 0.3), margin=(label_width(targets.values()), 0.5),
+        xlabel="R²_geom", title=f"R²_geom of {row.label}", text="; ".join(filter(None, text)),
     )  # fmt: skip
     scores = scores.sel(target=list(targets))
     quartiles = _quartiles(scores)

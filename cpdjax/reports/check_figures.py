@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -130,8 +131,10 @@ def _plot_leakage(axes: Axes, channel: ChannelChecks) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}".replace("-", "−"))
     axes.axhline(0, color=INK, linewidth=0.6)
     ticks_at_sizes(axes, found.sizes)
-    looks = [{"linestyle": ("-", "--", ":", "-.")[t % 4], "marker": MARKERS[t % len(MARKERS)]}
-             for t in range(len(found.targets))]  # fmt: skip
+    looks: list[dict[str, Any]] = [
+        {"linestyle": ("-", "--", ":", "-.")[t % 4], "marker": MARKERS[t % len(MARKERS)]}
+        for t in range(len(found.targets))
+    ]
     for p, procedure in enumerate(PROCEDURES):
         for t, look in enumerate(looks):
             axes.plot(found.sizes, found.bias[p, :, t], markersize=3, color=PALETTE[p], **look)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -84,6 +84,11 @@ def panel_title(panel: Axes, text: object, inches: float, note: str = "") -> Non
         panel.set_title(note, loc="right", fontsize=TINY, color=GREY)
 
 
+def label_width(labels: Iterable[str]) -> float:
+    """Return about how many inches the labels of rows take."""
+    return 0.2 + 0.07 * min(max(map(len, labels)), LABEL)
+
+
 def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) -> None:
     """Label the rows of panels that share them, from the top down: texts, colours, whether bold."""
     texts = [for_figure(text, LABEL) for text, _, _ in rows]
@@ -92,7 +97,8 @@ def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) ->
     for panel in panels:
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="y", color=SHADE, linewidth=0.6)
-        if panel.get_subplotspec().is_first_col():
+        spec = panel.get_subplotspec()
+        if spec is not None and spec.is_first_col():
             for label, (_, colour, bold) in zip(panel.get_yticklabels(), rows, strict=True):
                 label.set(color=colour, fontweight="bold" if bold else "normal")
 
@@ -132,7 +138,7 @@ def legend(
         title: its heading.
     """
     handles, labels = panels[0].get_legend_handles_labels()
-    heading = {"title": title, "alignment": "left"} if title else {}
+    heading: dict[str, Any] = {"title": title, "alignment": "left"} if title else {}
     empty = figure.axes[len(panels) :]
     if inside is not None:
         inside.legend(handles, labels, loc="lower right", **heading)
@@ -144,8 +150,8 @@ def legend(
 
 def plot_intervals(
     panel: Axes,
-    y: Float[ArrayLike, " dot"],
-    scores: Float[ArrayLike, "3 dot"],
+    y: Sequence[float] | Float[np.ndarray, " dot"],
+    scores: Float[np.ndarray, "3 dot"],
     hues: Sequence[str],
     marker: str = "o",
     label: str = "",
@@ -159,7 +165,7 @@ def plot_intervals(
         hues: the colours of the dots.
         marker, label: the dots' shape, and what a legend calls them.
     """
-    heights, (centre, low, high) = np.asarray(y, float), np.asarray(scores, float)
+    heights, (centre, low, high) = np.asarray(y, float), scores
     left, right = panel.get_xlim()
     low, high = (np.where((left <= centre) & (centre <= right), end, np.nan) for end in (low, high))
     panel.hlines(heights, np.maximum(low, left), np.minimum(high, right), colors=hues)

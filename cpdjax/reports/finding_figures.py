@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cpdjax.reports.channel_figures import largest, lowest, mark_composition
 from cpdjax.reports.figures import (
     label_rows,
+    label_width,
     make_room,
     panel_title,
     panels,
@@ -46,8 +47,8 @@ def plot_gradient(table: xr.Dataset) -> Figure:
         "resampled t); bar: best layer"
     )
     figure, [panel] = panels(
-        1, size=(4.2, (ROW + 0.04) * len(models) + 0.3), margin=(1.6, 0.5), xlabel="R²_geom",
-        title="R²_geom of the gap", text=text,
+        1, size=(4.2, (ROW + 0.04) * len(models) + 0.3), margin=(label_width(models), 0.5),
+        title="R²_geom of the gap", text=text, xlabel="R²_geom",
     )  # fmt: skip
     last, best = ([gap_score(table, model, place) for model in models] for place in PLACES)
     scores = np.asarray([(score.value, score.low, score.high) for score in last]).T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from cpdjax.models import naming, registry, zoo
 from cpdjax.reports.style import GREY, INK, PALETTE
 
@@ -17,6 +19,7 @@ OBJECTIVES = {
 _OF_TARGETS = {"gap": "gap", "u0_atom": "energy"}
 
 
+@cache
 def objective_of(model: str) -> str:
     """Return the key in `OBJECTIVES` of what a model was trained on, by its name.
 

@@ -20,7 +20,7 @@ from cpdjax.reports.channel_figures import (
     plot_targets,
     shown_targets,
 )  # fmt: skip
-from cpdjax.reports.figures import label_rows, legend, panels, plot_intervals, write
+from cpdjax.reports.figures import label_rows, label_width, legend, panels, plot_intervals, write
 from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, ROW, styled
@@ -50,8 +50,9 @@ def plot_headline(table: xr.Dataset) -> Figure:
         "grey: what composition explains", note,
     )  # fmt: skip
     figure, axes = panels(
-        len(targets), across=across, size=size, margin=(1.6, 0.5), sharex=True, sharey=True,
-        title="Geometry beyond composition", text="; ".join(filter(None, text)), xlabel="R²_geom",
+        len(targets), across=across, size=size, margin=(label_width(models), 0.5), sharex=True,
+        sharey=True, title="Geometry beyond composition", text="; ".join(filter(None, text)),
+        xlabel="R²_geom",
     )  # fmt: skip
     axes[0].set_xlim(lowest(found[:2]), 1)
     hues = [hue_of(model) for model in models]

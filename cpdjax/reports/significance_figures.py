@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cpdjax.reports.channel_figures import MOST_INCHES, by_rank, shown_targets
-from cpdjax.reports.figures import label_rows, panel_title, panels, plot_intervals
+from cpdjax.reports.figures import label_rows, label_width, panel_title, panels, plot_intervals
 from cpdjax.reports.style import GREY, INK, ROW, TINY, colours, mark_leaving, styled
 from cpdjax.reports.text import for_figure, left_out_text, p_text, score_text
 from cpdjax.sweeps.table import OWN, models_of, present
@@ -114,7 +114,8 @@ def plot_differences(found: pd.DataFrame, table: xr.Dataset | None = None) -> Fi
     left_out = left_out_text(targets=len(names) - len(shown), pairs=len(pairs[MOST_PAIRS:]))
     text = (_reference(pairs), "95 %: corrected resampled t", thin, left_out)
     figure, axes = panels(
-        len(shown), across=ACROSS, size=(2.2, height), margin=(2.4, 0.5), sharex=True, sharey=True,
+        len(shown), across=ACROSS, size=(2.2, height),
+        margin=(label_width(row.label for row in rows), 0.5), sharex=True, sharey=True,
         title="Differences of R²_geom", text="; ".join(filter(None, text)),
         xlabel="difference of R²_geom",
     )  # fmt: skip
@@ -144,7 +145,7 @@ def _pair_rows(pairs: pd.DataFrame, table: xr.Dataset | None) -> list[_Row]:
         return [_Row(f"{p.model}, {p.layer}", hues[p.model]) for p in pairs.itertuples()]
     rows: list[_Row] = []
     for (model, layer), own in pairs.groupby(["model", "layer"], sort=False):
-        rows.append(_Row(f"{model}, {layer} minus", hues[model], is_pair=False))
+        rows.append(_Row(f"{model}, {layer} −", hues[model], is_pair=False))
         others = own[["reference", "reference_layer"]].itertuples(index=False)
         rows += [_Row(f"{other}, {its_layer}", hues[other]) for other, its_layer in others]
     return rows

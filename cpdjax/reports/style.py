@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
-from matplotlib import cycler, rc_context
+from jaxtyping import Float
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.text import Annotation
 
 from cpdjax.reports.text import score_text
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Hues that people with red-green blindness tell apart: those of Okabe and Ito, Color Universal
 #: Design (2008), less yellow, and six of P. Tol, Colour Schemes (SRON, 2021), which are darker.
@@ -28,12 +30,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, GREY, SHADE = "#222222", "#777777", "#ECECEC"
 SMALL, TINY = 7.0, 6.0
 #: Inches from row to row, and characters of a row's label.
-ROW, LABEL = 0.19, 36
+ROW, LABEL = 0.19, 40
 DPI = 150
 #: Axes of R² end here, since the score of a failed probe has no lower bound.
 FLOOR = -0.2
 
-_RC = {
+_RC: dict[Any, Any] = {
     **{"font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5, "legend.fontsize": 7.5},
     **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.title_fontsize": 7.5},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6},
@@ -42,7 +44,7 @@ _RC = {
     **{"xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": INK},
     **{"ytick.labelcolor": INK, "lines.linewidth": 1.2, "lines.markersize": 4},
     **{"legend.frameon": False, "legend.borderaxespad": 0.3, "legend.handlelength": 1.4},
-    **{"figure.dpi": DPI, "axes.prop_cycle": cycler(color=PALETTE)},
+    **{"figure.dpi": DPI},
 }
 
 
@@ -72,9 +74,9 @@ def shades(colour: str, count: int) -> list[str]:
     >>> shades("#000000", 2)
     ['#8c8c8c', '#000000']
     """
-    red, green, blue = to_rgb(colour)
-    lighter = np.linspace(0.55, 0, count) if count > 1 else [0.0]
-    return [to_hex([c + (1 - c) * light for c in (red, green, blue)]) for light in lighter]
+    own = np.asarray(to_rgb(colour))
+    lighter = np.linspace(0.55, 0, count) if count > 1 else np.zeros(count)
+    return [to_hex(tuple(own + (1 - own) * light)) for light in lighter]
 
 
 def markers(names: Sequence[str]) -> dict[str, str]:
@@ -88,8 +90,8 @@ def markers(names: Sequence[str]) -> dict[str, str]:
 
 def mark_leaving(
     axes: Axes,
-    x: Float[ArrayLike, " point"],
-    y: Float[ArrayLike, " point"],
+    x: Sequence[float] | Float[np.ndarray, " point"],
+    y: Sequence[float] | Float[np.ndarray, " point"],
     colour: str,
     *,
     along: Literal["x", "y"],
@@ -117,7 +119,8 @@ def _number(
     axes.get_xlim()  # brings the transformations up to date
     here = axes.transData.transform(at)
     place = f"leaves along {along} by {inward}"
-    others = [axes.transData.transform(n.xy) for n in axes.texts if n.get_gid() == place]
+    notes = [note for note in axes.texts if isinstance(note, Annotation)]
+    others = [axes.transData.transform(note.xy) for note in notes if note.get_gid() == place]
     width = 30.0 if along == "y" else 5.0  # points that a number takes along its border
     near = width * DPI / 72
     before = sum(np.linalg.norm(other - here) < near for other in others)
