@@ -129,7 +129,7 @@ def test_figures_are_images(case, undefined, tmp_path):
     tables = {
         "plain": results,
         "undefined": lambda: undefined,
-        "large": lambda: results(models=30, targets=[f"t{i}" for i in range(30)], alphas=(1.0,)),
+        "large": lambda: results(models=16, targets=[f"t{i}" for i in range(14)], alphas=(1.0,)),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
