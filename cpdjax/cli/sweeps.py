@@ -125,11 +125,10 @@ def compare(
     from cpdjax.sweeps import results
 
     with stage("comparing models"):
-        found = cpdjax.differences(
-            results.load(path), options.listed(target), reference=reference, layer=layer
-        )
+        table = results.load(path)
+        found = cpdjax.differences(table, options.listed(target), reference=reference, layer=layer)
     with stage("figures"):
-        plotted = {"differences.png": significance_figures.plot_differences(found)}
+        plotted = {"differences.png": significance_figures.plot_differences(found, table)}
         saved = figures.write(plotted, out or folder_of(path))
     show(significance.differences_table(found), saved=saved)
 

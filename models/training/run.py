@@ -369,9 +369,11 @@ def _finish(out: Path, run: Run, encoder: Encoder, log: Log) -> None:
         "split": split.hash,
         "command": f"cpdjax train {CONFIG} --out {encoder.name}",
     }
-    plot(log.rows, unit, out / _FIGURE)
+    figures = [_FIGURE] if len(log.rows) > 1 else []  # one epoch is no line
+    for figure in figures:
+        plot(log.rows, unit, out / figure)
     saved_models.save(out / MODEL, encoder, {"target": recipe.target, "split": split.hash})
     with atomic(out / CARD) as temporary:  # last: from now on the run is finished
         temporary.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        kept = (CONFIG, SPLIT, _LOG, _FIGURE, f"{MODEL}/{checksums.RECORD}")
+        kept = (CONFIG, SPLIT, _LOG, *figures, f"{MODEL}/{checksums.RECORD}")
         checksums.write(out, {CARD: temporary, **{name: out / name for name in kept}})
