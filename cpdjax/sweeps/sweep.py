@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import collect
@@ -26,6 +25,7 @@ from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps import inputs, significance
 from cpdjax.sweeps.checkpoint import Checkpoint
+from cpdjax.sweeps.own_folds import FOLD_ID, hashed, settings_and_folds, with_ids
 from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -67,7 +67,10 @@ def sweep(
             same arguments: each computes a share, all in the folder `out`, and all get the table.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, pool,
             invariants, sizes, repeats, folds, group_by, alphas, standardize, projection,
-            permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
+            permutations, scheme, permute_within, bootstrap, adjust, seed, dtype. In place of their
+            number, `folds` may be one fold id a molecule, or a splitter such as scikit-learn's
+            (give it a `random_state`) that holds every molecule out once; `repeats` is then 1 by
+            default, and the table holds `fold_id` (molecule).
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -94,19 +97,20 @@ def sweep(
     >>> result.sizes["size"], result.target.values.tolist()
     (2, ['gap'])
     """
-    chosen = checked(Settings, settings)
+    chosen, own_folds = settings_and_folds(settings)
     kind = KINDS[chosen.probe]
     kind.check(chosen)
     significance.check(chosen)
     loaded = inputs.load(dataset, targets, n, chosen)
     check_names("target", loaded[1].by_name)
+    chosen, ids = with_ids(chosen, own_folds, loaded[1])
     if out is None:
         if processes is not ALONE:
             raise InputError("several processes need a folder that all of them see: give out")
-        return _swept(features, *loaded, chosen, None, progress, ALONE)
+        return _swept(features, *loaded, chosen, ids, None, progress, ALONE)
     folder = Path(out)
     with processes.writing(folder, folder / ".lock"):
-        return _swept(features, *loaded, chosen, folder, progress, processes)
+        return _swept(features, *loaded, chosen, ids, folder, progress, processes)
 
 
 def _swept(
@@ -114,13 +118,14 @@ def _swept(
     structures: Structures | None,
     predicted: Targets,
     chosen: Settings,
+    fold_ids: np.ndarray | None,
     folder: Path | None,
     progress: bool,
     processes: Team,
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
     kind = KINDS[chosen.probe]
-    layout = _layout(chosen, predicted)  # before models run, which may take hours
+    layout = _layout(chosen, predicted, fold_ids)  # before models run, which may take hours
     collected = collect(
         features,
         structures,
@@ -134,7 +139,7 @@ def _swept(
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
     check_names("channel", (channel.label for channel in found))
-    facts = provenance(chosen, predicted, found)
+    facts = provenance(chosen, predicted, found) | hashed(fold_ids)
     with processes.leader_first():
         checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
@@ -146,6 +151,8 @@ def _swept(
     table = assemble(work, scores, facts)
     drawn = _draws(work, significance.units(work), progress)
     table = significance.attach(table, found, chosen, drawn)
+    if fold_ids is not None:
+        table[FOLD_ID] = ("molecule", fold_ids)
     _warn_undefined(table)
     return table
 
@@ -157,12 +164,12 @@ def _draws(
     return dict(each(partial(significance.resample, work), wanted, progress, "drawing"))
 
 
-def _layout(settings: Settings, targets: Targets) -> Layout:
+def _layout(settings: Settings, targets: Targets, fold_ids: np.ndarray | None) -> Layout:
     n = len(targets.formulas)
     sizes = settings.sizes
     if sizes is None:
         sizes = tuple(s for s in DEFAULT_SIZES if s <= n) or (n,)
-    folds: int | np.ndarray = settings.folds
+    folds: int | np.ndarray = settings.folds if fold_ids is None else fold_ids
     if settings.group_by is not None:
         folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
     layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
