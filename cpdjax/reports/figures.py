@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cpdjax.files import write_figure
+
+#: How many pixels a notebook's figure has for each that is asked for, on screens that show more.
+_FINE = 2
+
+
+class ShownFigure(Figure):
+    """Show itself in a notebook, where a figure that pyplot does not know would be a text."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the figure in fine resolution, and the size at which it is shown."""
+        with io.BytesIO() as file:
+            self.savefig(file, format="png", dpi=_FINE * self.dpi)
+            width, height = (int(length * self.dpi) for length in self.get_size_inches())
+            return file.getvalue(), {"width": width, "height": height}
 
 
 def write(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
@@ -36,7 +51,7 @@ def panels(
     columns = min(across, count)
     rows = -(-count // columns)
     whole = (margin[0] + size[0] * columns, margin[1] + size[1] * rows)
-    figure = Figure(figsize=whole, layout="constrained")
+    figure = ShownFigure(figsize=whole, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for empty in axes[count:]:
         empty.set_visible(False)

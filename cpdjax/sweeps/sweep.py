@@ -25,7 +25,6 @@ from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
 from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps import inputs, significance
 from cpdjax.sweeps.checkpoint import Checkpoint
-from cpdjax.sweeps.own_folds import FOLD_ID, hashed, settings_and_folds, with_ids
 from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -58,7 +57,8 @@ def sweep(
             that holds composition itself.
         targets: names of the dataset's targets (by default all scalar ones); or a table, a CSV or a
             Parquet file: with a column `formula` or `smiles`; or beside a file of structures, row
-            by row or joined on `id`.
+            by row or joined on `id`; or names of columns of a DataFrame that `features` is, whose
+            other columns of numbers are then the features.
         n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
@@ -97,13 +97,14 @@ def sweep(
     >>> result.sizes["size"], result.target.values.tolist()
     (2, ['gap'])
     """
-    chosen, own_folds = settings_and_folds(settings)
+    chosen, own_folds = inputs.settings_and_folds(settings)
     kind = KINDS[chosen.probe]
     kind.check(chosen)
     significance.check(chosen)
+    features, targets = inputs.parted(features, targets, dataset)
     loaded = inputs.load(dataset, targets, n, chosen)
     check_names("target", loaded[1].by_name)
-    chosen, ids = with_ids(chosen, own_folds, loaded[1])
+    chosen, ids = inputs.with_ids(chosen, own_folds, loaded[1])
     if out is None:
         if processes is not ALONE:
             raise InputError("several processes need a folder that all of them see: give out")
@@ -139,7 +140,7 @@ def _swept(
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
     check_names("channel", (channel.label for channel in found))
-    facts = provenance(chosen, predicted, found) | hashed(fold_ids)
+    facts = provenance(chosen, predicted, found) | inputs.hashed(fold_ids)
     with processes.leader_first():
         checkpoint = Checkpoint(folder, facts)
     work = Work(found, predicted, layout, chosen, checkpoint)
@@ -152,7 +153,7 @@ def _swept(
     drawn = _draws(work, significance.units(work), progress)
     table = significance.attach(table, found, chosen, drawn)
     if fold_ids is not None:
-        table[FOLD_ID] = ("molecule", fold_ids)
+        table[inputs.FOLD_ID] = ("molecule", fold_ids)
     _warn_undefined(table)
     return table
 
