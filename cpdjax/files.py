@@ -74,8 +74,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def write_figure(figure: Any, path: str | Path) -> Path:
     """Write a Matplotlib figure, whole or not at all, and return its path."""
+    engine = figure.get_layout_engine()
+    if engine is not None:  # `savefig` would draw the figure once more to lay it out
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary)
+    if engine is not None:
+        figure.set_layout_engine(engine)
     return Path(path)
 
 

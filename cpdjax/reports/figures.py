@@ -1,16 +1,26 @@
-"""Figures: panels of one size, one legend for all of them, and the files they are written to."""
+"""Figures: panels of one size, headings, legends, ticks, and the files they are written to."""
 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
 
 from cpdjax.files import write_figure
+from cpdjax.reports.style import GREY, LABEL, SHADE, SMALL, TINY, mark_leaving
+from cpdjax.reports.text import for_figure
+
+#: About how many characters of a title, and of the text below it, an inch holds.
+_TITLE, _TEXT = 12, 17
 
 #: How many pixels a notebook's figure has for each that is asked for, on screens that show more.
 _FINE = 2
@@ -38,24 +48,68 @@ def panels(
     across: int = 1,
     size: tuple[float, float],
     margin: tuple[float, float],
+    title: str = "",
+    text: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
     **shared: Any,
 ) -> tuple[Figure, Sequence[Axes]]:
     """Make a figure of `count` panels.
 
     Args:
         count: the number of panels.
-        across: the largest number of panels in a row.
+        across: the largest number of panels in a row; rows are made equally long.
         size, margin: width and height in inches, of each panel and of all that is around them.
+        title: the heading of the figure.
+        text: what stands below the heading, which is wrapped.
+        xlabel, ylabel: the labels of the lowest and of the leftmost panels.
         shared: `sharex` and `sharey` of `Figure.subplots`.
     """
-    columns = min(across, count)
-    rows = -(-count // columns)
-    whole = (margin[0] + size[0] * columns, margin[1] + size[1] * rows)
-    figure = ShownFigure(figsize=whole, layout="constrained")
+    rows = -(-count // across)
+    columns = -(-count // rows)
+    width = margin[0] + size[0] * columns
+    lines = textwrap.wrap(text, int(_TEXT * width))
+    head = (0.27 if title else 0) + 0.15 * len(lines)
+    height = head + margin[1] + size[1] * rows
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - head / height))
+    figure = ShownFigure(figsize=(width, height), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for empty in axes[count:]:
-        empty.set_visible(False)
+        empty.set_axis_off()
+    for lowest in axes[max(count - columns, 0) : count]:  # those above an empty place, too
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(xlabel)
+    for leftmost in axes[:count:columns]:
+        leftmost.set_ylabel(ylabel)
+    left, top = 0.06 / width, 1 - 0.06 / height
+    if title:
+        shown = for_figure(title, int(_TITLE * width))
+        figure.text(left, top, shown, va="top", fontsize="large", fontweight="bold")
+    if lines:
+        below = top - (0.23 if title else 0) / height
+        figure.text(left, below, "\n".join(lines), va="top", fontsize=SMALL)
     return figure, axes[:count]
+
+
+def panel_title(panel: Axes, text: object, inches: float, note: str = "") -> None:
+    """Give a panel of this width its title, shortened where it is too long, and a note beside."""
+    room = int(_TITLE * inches - len(note) * 0.75)
+    panel.set_title(for_figure(text, max(room, 5)), x=0, ha="left")
+    if note:
+        panel.set_title(note, loc="right", fontsize=TINY, color=GREY)
+
+
+def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) -> None:
+    """Label the rows of panels that share them, from the top down: texts, colours, whether bold."""
+    texts = [for_figure(text, LABEL) for text, _, _ in rows]
+    panels[0].set_yticks(np.arange(len(rows)), texts)
+    panels[0].set_ylim(len(rows) - 0.4, -1.1)
+    for panel in panels:
+        panel.tick_params(axis="y", length=0)
+        panel.grid(axis="y", color=SHADE, linewidth=0.6)
+        if panel.get_subplotspec().is_first_col():
+            for label, (_, colour, bold) in zip(panel.get_yticklabels(), rows, strict=True):
+                label.set(color=colour, fontweight="bold" if bold else "normal")
 
 
 def shared_legend(
@@ -63,4 +117,76 @@ def shared_legend(
 ) -> None:
     """Add the legend of one panel to the figure, for all its panels, at a `loc` of Matplotlib."""
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc=place, ncols=columns, fontsize="small")
+    figure.legend(handles, labels, loc=place, ncols=columns)
+
+
+def room_for_legend(count: int, across: int, inches: float = 2.1) -> float:
+    """Return the width that a legend needs beside so many panels: none if a place is empty."""
+    rows = -(-count // across)
+    return inches if -(-count // rows) * rows == count else 0.0
+
+
+def legend(
+    figure: Figure, panels: Sequence[Axes], inside: Axes | None = None, title: str = ""
+) -> None:
+    """Add one legend for all panels.
+
+    Args:
+        figure: a figure that `panels` has made.
+        panels: its panels, the first of which has the labels.
+        inside: the panel with room for it at the lower right. Without one it goes to an empty
+            place of the figure, or else to its right.
+        title: its heading.
+    """
+    handles, labels = panels[0].get_legend_handles_labels()
+    heading = {"title": title, "alignment": "left"} if title else {}
+    empty = figure.axes[len(panels) :]
+    if inside is not None:
+        inside.legend(handles, labels, loc="lower right", **heading)
+    elif empty:
+        empty[-1].legend(handles, labels, loc="upper left", **heading)
+    else:
+        figure.legend(handles, labels, loc="outside right upper", **heading)
+
+
+def plot_intervals(
+    panel: Axes,
+    y: Float[ArrayLike, " dot"],
+    scores: Float[ArrayLike, "3 dot"],
+    hues: Sequence[str],
+    marker: str = "o",
+    label: str = "",
+) -> None:
+    """Plot dots with whiskers from left to right; whatever leaves the panel is marked.
+
+    Args:
+        panel: axes whose limits are final; a dot outside them has no whiskers.
+        y: the heights of the dots.
+        scores: the dots, and the lower and upper ends of their whiskers.
+        hues: the colours of the dots.
+        marker, label: the dots' shape, and what a legend calls them.
+    """
+    heights, (centre, low, high) = np.asarray(y, float), np.asarray(scores, float)
+    left, right = panel.get_xlim()
+    low, high = (np.where((left <= centre) & (centre <= right), end, np.nan) for end in (low, high))
+    panel.hlines(heights, np.maximum(low, left), np.minimum(high, right), colors=hues)
+    for hue in dict.fromkeys(hues):
+        own = [i for i, one in enumerate(hues) if one == hue]
+        panel.plot(centre[own], heights[own], marker, color=hue, label=label, zorder=3)
+        label = ""
+    for place, hue, *dot in zip(heights, hues, centre, low, high, strict=True):
+        leaving = [x for x in dot if not left <= x <= right and not np.isnan(x)]
+        mark_leaving(panel, leaving[:1], [place] * len(leaving[:1]), hue, along="x")
+
+
+def ticks_at_sizes(panel: Axes, sizes: Sequence[int]) -> None:
+    """Make the sizes the ticks of a logarithmic axis; where two would meet, one has no number."""
+    panel.set_xscale("log")
+    panel.xaxis.set_minor_locator(NullLocator())
+    whole = np.log(sizes[-1] / sizes[0]) or 1.0
+    labels, last = [f"{sizes[-1]:,}"], sizes[-1]
+    for size in sizes[-2::-1]:
+        apart = np.log(last / size) / whole > 0.09
+        labels.append(f"{size:,}" if apart else "")
+        last = size if apart else last
+    panel.set_xticks(sizes, labels[::-1])

@@ -14,7 +14,8 @@ from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.registry import pretrained
 from cpdjax.reports.figures import write
-from cpdjax.reports.finding_figures import plot_depth, plot_efficiency, plot_gradient, training_of
+from cpdjax.reports.finding_figures import plot_all
+from cpdjax.reports.objectives import training_of
 from cpdjax.reports.page import Section, to_html, to_markdown
 from cpdjax.studies.findings import DIPOLE, GAP, PLACES, depth, gap_score, models_by_gap
 from cpdjax.studies.recommendation import HEAD, advice, recommend
@@ -27,13 +28,9 @@ from cpdjax.uncertainty.comparison import Estimate, estimate
 def save(found: Reproduction, folder: str | Path) -> list[Path]:
     """Write `report.md`, `report.html` and their figures into a folder; return the paths."""
     folder = Path(folder)
-    figures = {
-        "gradient.png": plot_gradient(found.table),
-        "efficiency.png": plot_efficiency(found.table),
-        "depth.png": plot_depth(found.table),
-    }
+    figures = plot_all(found.table)
     written = write(figures, folder)
-    page = sections(found)
+    page = [s if s.figure in figures else s._replace(figure="") for s in sections(found)]
     for name, text in {"report.md": to_markdown(page), "report.html": to_html(page)}.items():
         with atomic(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -2,88 +2,151 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cpdjax.reports.figures import panels
-from cpdjax.reports.text import for_figure, left_out_text, p_text
-from cpdjax.sweeps.table import present
+from cpdjax.reports.channel_figures import by_rank, shown_targets
+from cpdjax.reports.figures import label_rows, panel_title, panels, plot_intervals
+from cpdjax.reports.style import GREY, INK, ROW, TINY, colours, mark_leaving, styled
+from cpdjax.reports.text import for_figure, left_out_text, p_text, score_text
+from cpdjax.sweeps.table import OWN, models_of, present
+from cpdjax.uncertainty.multiplicity import smallest
 
 #: What a figure of histograms holds: rows of channels and columns of targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 6
-#: How many panels a forest plot holds, and how many of them in a row.
-MOST_PANELS, ACROSS = 12, 4
+#: How many panels a forest plot holds, how many of them in a row, and how many pairs in each.
+MOST_PANELS, ACROSS, MOST_PAIRS = 12, 4, 40
 
 
+@styled
 def plot_null(table: xr.Dataset) -> Figure:
     """Plot histograms of R²_geom of permuted targets, with the score as a line.
 
-    Rows are channels and columns are targets.
+    Rows are channels, the best first, and columns are targets. Every panel has the score and its
+    adjusted p-value.
     """
+    targets, _ = shown_targets(table, MOST_TARGETS)
     channels = list(present(table))
-    targets = [str(t) for t in table.target.values[:MOST_TARGETS]]
-    rows, columns = min(len(channels), MOST_CHANNELS), len(targets)
-    figure = Figure(figsize=(1.5 + 2.0 * columns, 1.2 + 1.5 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    first = table.isel(alpha=0)
-    for row, (model, layer, irrep) in zip(axes, channels, strict=False):
-        own = first.sel(model=model, layer=layer, irrep=irrep)
-        for panel, target in zip(row, targets, strict=True):
-            _plot_one_null(panel, own.sel(target=target))
-        name = f"{for_figure(model)}\n{for_figure(f'{layer}, {irrep}')}"
-        row[0].set_ylabel(name, fontsize="x-small")
-    for panel, target in zip(axes[0], targets, strict=True):
-        panel.set_title(f"{for_figure(target)}\n{panel.get_title()}", fontsize="small")
-    left_out = left_out_text(channels=len(channels) - rows, targets=table.sizes["target"] - columns)
-    label = "R²_geom: permuted targets (bars) and the score (line)"
-    figure.supxlabel(f"{label}\n({left_out})" if left_out else label, fontsize="medium")
+    first = table.isel(alpha=0).sel(target=list(targets))
+    observed = first.r2_geom.isel(repeat=0, size=-1).mean("fold", skipna=False)
+    own = [dict(zip(OWN, channel, strict=True)) for channel in channels]
+    best = by_rank(np.stack([observed.sel(one).to_numpy() for one in own]))[:MOST_CHANNELS]
+    left_out = left_out_text(
+        channels=len(channels) - len(best), targets=table.sizes["target"] - len(targets)
+    )
+    text = ("grey: targets permuted; line: the score", _adjustment(table), left_out)
+    figure, axes = panels(
+        len(best) * len(targets), across=len(targets), size=(1.8, 1.15), margin=(0.6, 0.5),
+        title="R²_geom beside chance", text="; ".join(filter(None, text)), xlabel="R²_geom",
+    )  # fmt: skip
+    hues = colours(models_of(table))
+    for i, panel in enumerate(axes):
+        row, column = divmod(i, len(targets))
+        model, layer, irrep = channels[best[row]]
+        symbol = list(targets.values())[column] if row == 0 else ""
+        name = own[best[row]] | {"target": list(targets)[column]}
+        _plot_one_null(panel, first.sel(name), observed.sel(name).item(), hues[model], symbol)
+        if column == 0:
+            label = f"{for_figure(model, 22)}\n{for_figure(f'{layer}, {irrep}', 22)}"
+            panel.set_ylabel(label, fontsize=TINY, color=hues[model])
     return figure
 
 
-def plot_differences(found: pd.DataFrame) -> Figure:
+def _plot_one_null(panel: Axes, own: xr.Dataset, score: float, hue: str, symbol: str) -> None:
+    """Plot the permuted scores of one channel and target; a long lower tail is cut and marked."""
+    null = own.null_r2_geom.to_numpy()
+    above = f"{for_figure(symbol, 20)}\n" if symbol else ""
+    panel.set_yticks([])
+    panel.tick_params(labelsize=TINY)
+    if not (np.isfinite(null).all() and np.isfinite(score)):
+        panel.set_title(f"{above}undefined")
+        return
+    lower, upper = np.quantile(null, [0.25, 0.75])
+    low = max(null.min(), lower - 5 * (upper - lower))
+    high = max(null.max(), score)
+    room = 0.05 * (high - low) or 0.05
+    panel.hist(np.maximum(null, low), bins=30, color="0.75")
+    panel.axvline(score, color=hue)
+    panel.set_xlim(low - room, high + room)
+    mark_leaving(panel, [null.min()], [0], GREY, along="x")
+    mark_leaving(panel, [score], [panel.get_ylim()[1] / 2], hue, along="x")
+    p = p_text(own.p_adjusted.item())
+    panel.set_title(f"{above}{score_text(score)}, adjusted p {p}", fontsize="small")
+
+
+def _adjustment(table: xr.Dataset) -> str:
+    """Return how p-values are adjusted, and the smallest that there can be."""
+    method = json.loads(table.attrs["settings"])["adjust"]
+    family = int(table.p_adjusted.isel(alpha=0).notnull().sum())
+    count = table.sizes["permutation"]
+    least = p_text(smallest(method, family, count))
+    return f"p of {count:,} permutations, adjusted for {family:,} scores: {least} at least"
+
+
+@styled
+def plot_differences(found: pd.DataFrame, table: xr.Dataset | None = None) -> Figure:
     """Plot differences of `cpdjax.differences` as a forest plot, a panel for each target.
 
     Every pair has a point and its corrected resampled t interval. A thin line below is the paired
     bootstrap interval, where there is one.
+
+    Args:
+        found: the differences.
+        table: the results that they are of, which give targets their symbols, and models the hues
+            that they have in other figures.
     """
-    targets = list(dict.fromkeys(found["target"]))[:MOST_PANELS]
-    pairs = list(dict.fromkeys(zip(found["model"], found["reference"], strict=True)))
-    size = (2.4, 0.6 + 0.28 * len(pairs))
-    figure, axes = panels(len(targets), across=ACROSS, size=size, margin=(2.5, 1.0), sharey=True)
-    for panel, target in zip(axes, targets, strict=True):
-        one = found[found["target"] == target]
-        y = np.arange(len(one))
-        panel.axvline(0, color="black", linewidth=0.8)
-        panel.hlines(y, one["low"], one["high"], color="C0")
-        panel.plot(one["difference"], y, "o", color="C0", markersize=4)
-        if "bootstrap_low" in one:
-            panel.hlines(
-                y + 0.25, one["bootstrap_low"], one["bootstrap_high"], color="C1", linewidth=1
-            )
-        panel.set_title(for_figure(target), fontsize="medium")
-    against = found["reference"].unique()
-    labels = [for_figure(a if len(against) == 1 else f"{a} − {b}") for a, b in pairs]
-    axes[0].set_yticks(np.arange(len(pairs)), labels, fontsize="small")
-    axes[0].set_ylim(len(pairs) - 0.4, -0.6)
-    label = "difference of R²_geom"
-    if len(against) == 1:
-        label = f"R²_geom minus that of {for_figure(against[0])}"
-    thin = "; thin: bootstrap" if "bootstrap_low" in found else ""
-    figure.supxlabel(f"{label}\n(95 %: corrected resampled t{thin})", fontsize="medium")
+    names = list(dict.fromkeys(found["target"]))
+    symbols = shown_targets(table, len(names))[0] if table is not None else {}
+    pairs = found[["model", "layer", "reference", "reference_layer"]].drop_duplicates()
+    left_out = left_out_text(targets=len(names[MOST_PANELS:]), pairs=len(pairs[MOST_PAIRS:]))
+    pairs, rows = pairs[:MOST_PAIRS], _pair_rows(pairs[:MOST_PAIRS], found, table)
+    size = (2.2, ROW * (1.4 if "bootstrap_low" in found else 1.2) * len(rows) + 0.3)
+    thin = "thin: paired bootstrap" if "bootstrap_low" in found else ""
+    text = (_compared(pairs), "95 %: corrected resampled t", thin, left_out)
+    figure, axes = panels(
+        min(len(names), MOST_PANELS), across=ACROSS, size=size, margin=(2.6, 0.5), sharex=True,
+        sharey=True, title="Differences of R²_geom", text="; ".join(filter(None, text)),
+        xlabel="difference of R²_geom",
+    )  # fmt: skip
+    ends = found[["low", "high"]].to_numpy()
+    ends = ends[np.isfinite(ends).all(1)]
+    low, high = max(ends.min(initial=0) - 0.02, -1), min(ends.max(initial=0) + 0.02, 1)
+    for panel, name in zip(axes, names, strict=False):
+        panel.set_xlim(low, high)
+        panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
+        one = found[found["target"] == name][:MOST_PAIRS]
+        y, hues = np.arange(len(one)), [hue for _, hue, _ in rows]
+        plot_intervals(panel, y, one[["difference", "low", "high"]].to_numpy().T, hues)
+        if thin:
+            ends = one["bootstrap_low"], one["bootstrap_high"]
+            panel.hlines(y + 0.28, *ends, colors=GREY, linewidth=0.9)
+        panel_title(panel, symbols.get(name, name), size[0])
+    label_rows(axes, rows)
     return figure
 
 
-def _plot_one_null(panel: Axes, own: xr.Dataset) -> None:
-    null = own.null_r2_geom.to_numpy()
-    score = own.r2_geom.isel(repeat=0, size=-1).mean("fold", skipna=False).item()
-    panel.set_yticks([])
-    panel.tick_params(labelsize="x-small")
-    if not (np.isfinite(null).all() and np.isfinite(score)):
-        panel.set_title("undefined", fontsize="small")
-        return
-    panel.hist(null, bins=30, color="0.7")
-    panel.axvline(score, color="C3")
-    panel.set_title(f"p {p_text(own.p_value.item())}", fontsize="small")
+def _pair_rows(
+    pairs: pd.DataFrame, found: pd.DataFrame, table: xr.Dataset | None
+) -> list[tuple[str, str, bool]]:
+    """Return a label and a hue for every pair: those of the model, where all have one reference."""
+    if found["reference"].nunique() > 1:
+        return [(f"{p.model} − {p.reference}", INK, False) for p in pairs.itertuples()]
+    models = models_of(table) if table is not None else [*found["reference"], *found["model"]]
+    hues = colours(list(dict.fromkeys(models)))
+    return [(f"{p.model}, {p.layer}", hues[p.model], False) for p in pairs.itertuples()]
+
+
+def _compared(pairs: pd.DataFrame) -> str:
+    """Return which layers are compared, and with what."""
+    if pairs["reference"].nunique() == 1:
+        return f"minus {pairs['reference'].iloc[0]}, {pairs['reference_layer'].iloc[0]}"
+    layers = dict(zip(pairs["model"], pairs["layer"], strict=True))
+    layers |= dict(zip(pairs["reference"], pairs["reference_layer"], strict=True))
+    if len(set(layers.values())) == 1:
+        return f"all at {next(iter(layers.values()))}"
+    return "; ".join(f"{model} at {layer}" for model, layer in layers.items())

@@ -36,13 +36,13 @@ def for_terminal(text: object, style: str = "", most: int = MOST_CHARACTERS) -> 
     return Text(shortened(printable(text), most), style)
 
 
-def for_figure(text: object) -> str:
+def for_figure(text: object, most: int = MOST_CHARACTERS) -> str:
     r"""Return a text for Matplotlib, which is no formula, and no label that a legend leaves out.
 
     >>> print(for_figure("_E$gap$"))
      _E\$gap\$
     """
-    shown = shortened(printable(text), MOST_CHARACTERS).replace("$", r"\$")
+    shown = shortened(printable(text), most).replace("$", r"\$")
     return f" {shown}" if shown[:1] in ("", "_") else shown
 
 
@@ -66,14 +66,14 @@ def for_html(text: object) -> str:
 
 
 def score_text(value: float, digits: int = 2) -> str:
-    """Return a score with its digits; far below zero its magnitude alone.
+    """Return a score with its digits; far from zero its magnitude alone.
 
     >>> score_text(0.5), score_text(-12345.0), score_text(math.nan)
     ('0.50', '-1e+04', 'undefined')
     """
     if not math.isfinite(value):
         return "undefined"
-    return f"{value:.{digits}f}" if value > -10 else f"{value:.0e}"
+    return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.0e}"
 
 
 def p_text(value: float) -> str:

@@ -36,11 +36,12 @@ def differences(
             layer are taken together.
 
     Returns:
-        A row for every pair and target: `target`, `model`, `reference`, `difference` over
-        repeats and folds with its corrected resampled t interval `low`, `high` at 95 % and
-        `p_value` (see `cpdjax.compare`), `p_adjusted` (Holm, over all rows); and, where the sweep
-        had `bootstrap`, the paired interval `bootstrap_low`, `bootstrap_high` (see
-        `Bootstrap.difference`), of the first repeat.
+        A row for every pair and target: `target`, `model`, `layer`, `reference`,
+        `reference_layer` (the layers that were compared), `difference` over repeats and folds
+        with its corrected resampled t interval `low`, `high` at 95 % and `p_value` (see
+        `cpdjax.compare`), `p_adjusted` (Holm, over all rows: the one to go by, which tables and
+        figures show); and, where the sweep had `bootstrap`, the paired interval `bootstrap_low`,
+        `bootstrap_high` (see `Bootstrap.difference`), of the first repeat.
 
     Raises:
         UnknownNameError: there is no such target, model or layer.
@@ -97,7 +98,9 @@ def _row(
     row: dict[str, object] = {
         "target": target,
         "model": a,
+        "layer": channels[a][0],
         "reference": b,
+        "reference_layer": channels[b][0],
         "difference": found.value,
         "low": found.low,
         "high": found.high,

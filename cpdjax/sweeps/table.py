@@ -98,5 +98,6 @@ def along_path(layers: Iterable[str]) -> list[str]:
 
 def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:
     """Return the (model, layer, irrep) that exist, one by one."""
+    models, layers, irreps = (table[axis].to_numpy() for axis in OWN)  # xarray indexes slowly
     for i, j, k in np.argwhere(table.n_features.to_numpy() > 0):
-        yield str(table.model[i].item()), str(table.layer[j].item()), str(table.irrep[k].item())
+        yield str(models[i]), str(layers[j]), str(irreps[k])

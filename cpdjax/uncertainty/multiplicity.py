@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,6 +13,8 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.uncertainty.resampling import p_values
 
 Method = Literal["holm", "bh"]
+#: What an adjusted p-value is compared with by default, in tables as in refusals (our choice).
+LEVEL = 0.05
 
 
 def adjust(p: Float[ArrayLike, "*score"], method: Method = "holm") -> Float[np.ndarray, "*score"]:
@@ -72,7 +75,12 @@ def max_t(
     than for others, and those that scatter most would otherwise set the threshold for all. The
     mean and the standard deviation are taken over the permutations and the observed order
     together. Only then are all orders treated alike, and each p-value is as exact as that of a
-    single test.
+    single test. A score whose chance values have a long tail below, as R² has where a probe fails,
+    then has the less power itself, and takes none from the others.
+
+    Single-step max-T controls false positives among true null hypotheses whichever others are
+    false (subset pivotality), since permuting a target breaks its tie to every channel, and
+    leaves the chance scores of all pairs of channel and target as they are together.
 
     Args:
         observed: the observed scores, such as `PermutationTest.observed`, in an array of any shape,
@@ -101,6 +109,27 @@ def max_t(
         largest = np.broadcast_to(t[1:].max(1, keepdims=True), t[1:].shape)
         adjusted[known] = p_values(t[0], largest)
     return adjusted
+
+
+def smallest(method: Method | Literal["max-t"], scores: int, permutations: int) -> float:
+    """Return the smallest adjusted p-value that permutations can give in a family of scores.
+
+    A p-value of P permutations is 1 / (1 + P) at least. Holm's method multiplies the smallest of m
+    by m; with "bh" and "max-t" all scores can keep theirs.
+
+    >>> smallest("holm", 468, 999), smallest("max-t", 468, 999)
+    (0.468, 0.001)
+    """
+    return min((scores if method == "holm" else 1) / (1 + permutations), 1)
+
+
+def needed(method: Method | Literal["max-t"], scores: int) -> int:
+    """Return the number of permutations from which on the smallest p-value is at most 0.05.
+
+    >>> needed("holm", 468), needed("max-t", 468)
+    (9359, 19)
+    """
+    return math.ceil((scores if method == "holm" else 1) / LEVEL - 1e-9) - 1
 
 
 def _holm(p: Float[np.ndarray, " score"]) -> Float[np.ndarray, " score"]:
