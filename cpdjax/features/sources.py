@@ -63,7 +63,7 @@ def collect(
     elif isinstance(sources, list | tuple):
         named = [(_name(source, i), source) for i, source in enumerate(sources)]
     else:
-        named = [(_name(sources, 0), sources)]
+        named = [(_name(sources), sources)]
     # All sources are opened before any model runs, so that mistakes show at once.
     opened = [(name, _opened(name, source, pool or "mean")) for name, source in named]
     for name, source in named:
@@ -89,7 +89,7 @@ def collect(
     return found
 
 
-def _name(source: Any, position: int) -> str:
+def _name(source: Any, position: int | None = None) -> str:
     """Return what a source without a given name is called."""
     if isinstance(source, str | Path):
         model = naming.find(source)
@@ -97,7 +97,7 @@ def _name(source: Any, position: int) -> str:
     for name in (getattr(source, "name", None), getattr(source, "model", None)):
         if isinstance(name, str) and name:
             return name
-    return f"features_{position}"
+    return "features" if position is None else f"features_{position}"
 
 
 def _opened(name: str, source: Any, pool: str) -> Model | Features:
