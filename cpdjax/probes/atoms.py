@@ -13,7 +13,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import cross_validation, kfold
 from cpdjax.probes.signature import takes_choices
-from cpdjax.probes.splitters import Folds, read_folds
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.real_arrays import real_arrays
 
 
@@ -66,7 +66,7 @@ def atom_cpd(
             raise InputError(f"{name} must have one entry for each of {atoms} atoms of X, "
                              f"got shape {values.shape}")  # fmt: skip
     names, owner = np.unique(labels, return_inverse=True)
-    ids = read_folds(folds, names, once="atom_cpd")
+    ids = read_ids(folds, names, what="atom_cpd")
     if isinstance(ids, int):
         ids = kfold(len(names), ids, seed=seed)
     else:

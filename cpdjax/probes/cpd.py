@@ -12,6 +12,7 @@ Both functions are pure functions of arrays: they work inside a caller's jit, vm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from jaxtyping import ArrayLike, Float
@@ -21,7 +22,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.probes.signature import takes_choices
-from cpdjax.probes.splitters import Folds, read_folds
+from cpdjax.probes.splitters import Folds, read_folds, read_ids
 
 
 @takes_choices()
@@ -99,8 +100,8 @@ def cpd(
     True
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
-    once = "predictions=True" if predictions else ""
-    split = read_folds(folds, arguments.arrays[0], arguments.targets, once=once)
+    read = partial(read_ids, what="predictions=True") if predictions else read_folds
+    split = read(folds, arguments.arrays[0], arguments.targets)
     layout = cross_validation(arguments.rows, split, seed=seed)
     return of_one_size(arguments.run(layout))
 
@@ -145,6 +146,6 @@ def learning_curve(
     (2, 3, 5, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    ids = read_folds(folds, arguments.arrays[0], arguments.targets, once="a learning curve")
+    ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a learning curve")
     layout = nested(arguments.rows, sizes, repeats, ids, seed=seed)
     return arguments.run(layout)

@@ -17,6 +17,7 @@ Second moments do not change when a molecule turns, each by itself: neither do w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.probes.splitters import Folds, read_folds
+from cpdjax.probes.splitters import Folds, read_folds, read_ids
 from cpdjax.real_arrays import real_arrays
 
 
@@ -83,8 +84,8 @@ def equivariant_cpd(
     """
     x, y = matched(X, Y)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, predictions=predictions, **choices)
-    once = "predictions=True" if predictions else ""
-    layout = cross_validation(len(x), read_folds(folds, x, once=once), seed=seed)
+    read = partial(read_ids, what="predictions=True") if predictions else read_folds
+    layout = cross_validation(len(x), read(folds, x), seed=seed)
     return of_one_size(arguments.scores(equivariant_probe, layout))
 
 

@@ -30,7 +30,7 @@ class Splitter(Protocol):
 Folds: TypeAlias = int | Int[np.ndarray, " molecule"] | Splitter | Iterable[tuple[Any, Any]]
 
 
-def read_folds(folds: Any, X: Any, Y: Any = None, *, once: str = "") -> int | np.ndarray | Splits:
+def read_folds(folds: Any, X: Any, Y: Any = None) -> int | np.ndarray | Splits:
     """Return a number of folds, fold ids, or splits where test sets are not those of any ids.
 
     Args:
@@ -39,17 +39,40 @@ def read_folds(folds: Any, X: Any, Y: Any = None, *, once: str = "") -> int | np
         X: features or anything else with one row a molecule; a splitter sees the values of a
             matrix that is not traced.
         Y: targets, (molecule, target), if they are known.
-        once: what needs test sets that hold every molecule once, for the error; "": nothing does.
 
     Raises:
         InputError: folds are none of these, or traced; a splitter refuses the molecules; a split
-            has no rows, rows that do not exist or that are on both its sides; or `once`.
+            has no rows, or rows that do not exist or that are on both its sides.
 
     >>> read_folds([([0, 1], [2, 3]), ([2, 3], [0, 1])], np.zeros((4, 1)))
     array([1, 1, 0, 0])
     >>> len(read_folds([([0, 1], [2, 3]), ([0, 2], [1, 3])], np.zeros((4, 1))).pairs)
     2
     """
+    return _read(folds, X, Y)[0]
+
+
+def read_ids(folds: Any, X: Any, Y: Any = None, *, what: str) -> int | np.ndarray:
+    """Return folds that hold every molecule out once and train on all others; see `read_folds`.
+
+    Args:
+        what: what needs such folds, for the error.
+
+    Raises:
+        InputError: as `read_folds`, and where other splits are given.
+    """
+    found, problem = _read(folds, X, Y)
+    if isinstance(found, Splits):
+        raise InputError(
+            f"{what} needs folds that hold every molecule out once, such as those of KFold, "
+            f"GroupKFold, StratifiedKFold or LeaveOneGroupOut, got {problem}; cpd and ladder take "
+            "any splitter"
+        )
+    return found
+
+
+def _read(folds: Any, X: Any, Y: Any) -> tuple[int | np.ndarray | Splits, str]:
+    """Return folds, and of splits why they are those of no fold ids."""
     if isinstance(folds, jax.core.Tracer):
         raise InputError(
             "folds must be concrete: fold ids set array shapes and cannot be traced; "
@@ -57,11 +80,11 @@ def read_folds(folds: Any, X: Any, Y: Any = None, *, once: str = "") -> int | np
         )
     pairs = _pairs(folds, X, Y)
     if pairs is not None:
-        return _splits(pairs, len(X), once)
+        return _splits(pairs, len(X))
     if hasattr(folds, "__len__") and not isinstance(folds, str):
-        return folds  # what else there is row by row, `folds.cross_validation` checks
+        return folds, ""  # what else there is row by row, `folds.cross_validation` checks
     if isinstance(folds, int | np.integer):
-        return int(folds)
+        return int(folds), ""
     raise InputError(
         "folds must be a whole number, one fold id a molecule, a splitter such as "
         f"sklearn.model_selection.KFold(5) or pairs of (train, test) rows, got {folds!r}"
@@ -95,35 +118,25 @@ def _split(splitter: Any, X: Any, Y: Any) -> Iterator[Any]:
         ) from None
 
 
-def _splits(pairs: Iterable[Any], n: int, once: str) -> np.ndarray | Splits:
-    """Return the fold ids that make the same splits, or the splits where there are none."""
-    ids, found = np.full(n, -1), []
-    problem = ""
+def _splits(pairs: Iterable[Any], n: int) -> tuple[np.ndarray | Splits, str]:
+    """Return the fold ids that make the same splits, or else the splits and why there are none."""
+    ids = np.full(n, -1)
+    found, problem = [], ""
     for k, pair in enumerate(pairs):
         train, test = _sides(k, pair, n)
-        others = n - len(train) - len(test)
-        again = ids[test] >= 0
-        if again.any() and not problem:
-            problem = f"molecule {test[again.argmax()]} held out twice"
-        if others and not problem:
-            problem = f"{others} molecules on no side of split {k}"
+        others, again = n - len(train) - len(test), ids[test] >= 0
+        if again.any():
+            problem = problem or f"molecule {test[again.argmax()]} held out twice"
+        if others:
+            problem = problem or f"{others} molecules on no side of split {k}"
         ids[test] = k
         found.append((train, test))
         check_rows("all splits", len(found) * n)
     if not found:
         raise InputError("folds hold no split: give pairs of (train, test) rows")
-    never = np.flatnonzero(ids < 0)
-    if len(never) and not problem:
-        problem = f"molecule {never[0]} never held out"
-    if not problem:
-        return ids
-    if once:
-        raise InputError(
-            f"{once} needs folds that hold every molecule out once, such as those of KFold, "
-            f"GroupKFold, StratifiedKFold or LeaveOneGroupOut, got {problem}; cpd and ladder take "
-            "any splitter"
-        )
-    return Splits(tuple(found))
+    if (ids < 0).any():
+        problem = problem or f"molecule {(ids < 0).argmax()} never held out"
+    return (Splits(tuple(found)), problem) if problem else (ids, "")
 
 
 def _sides(k: int, pair: Any, n: int) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:

@@ -21,7 +21,7 @@ from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.probes.folds import cross_validation
-from cpdjax.probes.splitters import read_folds
+from cpdjax.probes.splitters import read_ids
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
 from cpdjax.sweeps.target_names import check_no_name, names_or_table
@@ -136,13 +136,13 @@ def with_ids(
     """Return settings with the number of these folds, and the fold of every molecule.
 
     Raises:
-        InputError: `read_folds` refuses them, or they do not hold every molecule out once.
+        InputError: `read_ids` refuses them, since they do not hold every molecule out once.
     """
     if folds is None:
         return settings, None
     molecules = len(targets.formulas)
     y = targets.y if targets.offsets is None else None
-    ids = read_folds(folds, np.zeros((molecules, 1)), y, once="a sweep")
+    ids = read_ids(folds, np.zeros((molecules, 1)), y, what="a sweep")
     cross_validation(molecules, ids)  # for its checks
     ids = np.asarray(ids, np.int64)
     return replace(settings, folds=int(ids.max()) + 1), ids

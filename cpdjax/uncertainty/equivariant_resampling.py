@@ -18,7 +18,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.probes.splitters import Folds, read_folds
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import (
@@ -81,7 +81,7 @@ def equivariant_permutation_test(
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
     x, y, grid = (np.asarray(a) for a in arguments.arrays)
     x, y = _turned(x, y, frames, seed)
-    ids = read_folds(folds, x, once="a permutation test")
+    ids = read_ids(folds, x, what="a permutation test")
     layout = cross_validation(len(x), ids, seed=seed)
     order = orders(len(y), permutations, groups, seed)
     scores = scores_of_copies(_of_copies, (x, y, grid), order, layout, arguments)
@@ -127,7 +127,7 @@ def equivariant_bootstrap(
     x, y = matched(X, Y)
     refuse_traced(x, y, alphas)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
-    ids = read_folds(folds, x, once="the bootstrap")
+    ids = read_ids(folds, x, what="the bootstrap")
     layout = redrawn(cross_validation(len(x), ids, seed=seed), replicates, seed, groups)
     scores = mean_scores(equivariant_probe, arguments, layout)
     return Bootstrap(scores[0], scores[1:])

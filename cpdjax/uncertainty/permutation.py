@@ -23,7 +23,7 @@ from cpdjax.kernel.residual import Rows
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
-from cpdjax.probes.splitters import Folds, read_folds
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.uncertainty.resampling import orders, p_values, refuse_traced, scores_of_copies
 from cpdjax.validation import check_count
 
@@ -139,7 +139,7 @@ def mean_scores(
     seed: int,
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
-    ids = read_folds(folds, arguments.arrays[0], arguments.targets, once="a permutation test")
+    ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a permutation test")
     layout = cross_validation(len(fixed), ids, seed=seed)
     x, c, _, alphas = arguments.arrays
     given = (x, c, alphas, fixed, moved)
