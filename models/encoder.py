@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from cpdjax.errors import InputError
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Architecture, Layers
+from cpdjax.models.shown import shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -161,3 +162,6 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, parameters={self.parameters:,})"
+
+    def _repr_html_(self) -> str:
+        return shown(self).html

@@ -12,13 +12,13 @@ import cpdjax
 ROOT_FILES = {
     *("characters", "errors", "files", "locks", "hashing", "checksums", "validation"),
     *("real_arrays", "configuration", "irreps", "bounds", "verification", "compilation"),
-    *("provenance", "processes", "presence", "omissions"),
+    *("provenance", "processes", "presence", "omissions", "displays", "accessor"),
     *("machine", "progress"),  # folders that all but the kernel may import, as they may the files
 }
 #: What the modules of each folder may import from cpdjax, beside their own folder and the files at
 #: the root.
 MAY_IMPORT = {
-    "kernel": set(),  # of the root files, `errors` alone
+    "kernel": set(),  # of the root files, `errors` and `displays` alone
     "probes": {"kernel"},
     "uncertainty": {"kernel", "probes"},
     "data": set(),
@@ -26,9 +26,12 @@ MAY_IMPORT = {
     "features": {"data", "models"},
     "sweeps": {"kernel", "probes", "uncertainty", "data", "models", "features"},
 }
+MAY_IMPORT["sklearn"] = {"kernel"}
 MAY_IMPORT["checks"] = {*MAY_IMPORT["sweeps"], "sweeps"}
 MAY_IMPORT["studies"] = {*MAY_IMPORT["checks"], "checks"}
 MAY_IMPORT["reports"] = {*MAY_IMPORT["studies"], "studies"}
+#: The one root file that points up, which `test_what_points_up_is_imported_on_use` holds to that.
+UPWARD = {"accessor": {"reports", "sweeps"}}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["reports"], "reports"}
 
 #: The same inside `cpdjax.models`, whose files at the root are listed one by one.
@@ -40,17 +43,18 @@ MODELS_MAY_IMPORT = {
     "prediction": {"interface", "limits"},
     "wrapped": {"graph", "interface", "prediction"},
     "objects": {"conformance", "interface", "naming"},
-    "encoder": {"graph", "interface", "prediction"},
+    "encoder": {"graph", "interface", "prediction", "shown"},
     "blocks": {"graph", "hyperparameters", "interface"},
     "weights": {
         *("graph", "hyperparameters", "interface", "encoder", "blocks"),
         *("registry", "naming", "runs"),
     },
-    "descriptors": {"interface", "prediction"},
+    "descriptors": {"interface", "prediction", "shown"},
     "architectures": {
         *("graph", "hyperparameters", "interface", "encoder", "blocks", "weights", "descriptors"),
     },
     "registry": {"interface"},
+    "shown": {"cards", "interface"},
     "hyperparameters": set(),
     "naming": {"registry"},
     "runs": {"naming"},
@@ -117,8 +121,10 @@ def test_every_import_goes_down():
             if ours != "cli":
                 wrong.append((name, other))
         elif theirs in ROOT_FILES:
-            if ours == "kernel" and theirs != "errors":
+            if ours == "kernel" and theirs not in ("errors", "displays"):
                 wrong.append((name, other))
+        elif theirs in UPWARD.get(ours, ()):
+            continue
         elif ours in ROOT_FILES or theirs not in MAY_IMPORT[ours]:
             wrong.append((name, other))
     assert not wrong
@@ -136,12 +142,22 @@ def test_every_import_inside_models_goes_down():
 
 def test_no_module_imports_itself_through_others():
     below = {name: set(imported(path)) - {name} for name, path in MODULES.items()}
+    for name in UPWARD:
+        own = f"cpdjax.{name}"
+        below[own] = {other for other in below[own] if room(other) in ROOT_FILES}
     while True:
         ground = {name for name, needs in below.items() if not needs}
         if not ground:
             break
         below = {n: needs - ground for n, needs in below.items() if n not in ground}
     assert not below
+
+
+def test_what_points_up_is_imported_on_use():
+    for name, rooms in UPWARD.items():
+        tree = ast.parse(MODULES[f"cpdjax.{name}"].read_text(encoding="utf-8"))
+        at_once = [n.module for n in tree.body if isinstance(n, ast.ImportFrom)]
+        assert not rooms & {module.split(".")[1] for module in at_once if "cpdjax." in module}
 
 
 def test_the_kernel_imports_jax_and_nothing_else():

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from jaxtyping import Bool, Float, Int
 
 from cpdjax.data.arrays import (
@@ -41,6 +42,7 @@ from cpdjax.data.batch import Batch
 from cpdjax.data.elements import number_of, symbols_of
 from cpdjax.data.frames import check_frames
 from cpdjax.data.tables.table import TABLES, Source, Table, read_table
+from cpdjax.displays import Shown
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
 from cpdjax.omissions import say_left_out
@@ -146,6 +148,21 @@ class Structures:
             f"Structures({self.name!r}, molecules={len(self)}, atoms={len(self.numbers)}, "
             f"targets={list(self.targets)})"
         )
+
+    def _repr_html_(self) -> str:
+        elements = ", ".join(chemical_symbols[z] for z in np.unique(self.numbers))
+        periodic = self.pbc is not None and bool(self.pbc.any())
+        title = (
+            f"Structures {self.name}: {len(self):,} molecules, {len(self.numbers):,} atoms of "
+            f"{elements}, {'periodic' if periodic else 'not periodic'}"
+        )
+        columns = {"molecule": self.targets, "atom": self.atom_targets}
+        rows = [
+            (name, self.units[name] or "unknown", values.shape[1] if values.ndim == 2 else 1, owner)
+            for owner, named in columns.items()
+            for name, values in named.items()
+        ]
+        return Shown(title, ("target", "unit", "components", "of each"), rows).html
 
     @property
     def sizes(self) -> Int[np.ndarray, " molecule"]:

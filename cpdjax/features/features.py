@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from cpdjax.data.composition import formulas
 from cpdjax.data.structures import Structures
+from cpdjax.displays import Shown
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.layers import layers_of, of_atoms
 from cpdjax.hashing import hash_arrays
@@ -187,6 +188,15 @@ class Features(Mapping[str, IrrepsArray]):
         irreps = {layer: str(array.irreps) for layer, array in self.items()}
         molecules = max((array.shape[0] for array in self.values()), default=0)
         return f"Features({self.model!r}, {molecules=}, pool={self.pool!r}, layers={irreps})"
+
+    def _repr_html_(self) -> str:
+        rows = max((array.shape[0] for array in self.values()), default=0)
+        what = "atoms" if self.pool == "atom" else "molecules"
+        pooled = "" if self.pool in ("atom", "none") else f", {self.pool} over atoms"
+        parity = "" if self.parity else ", irreps hold for rotations only"
+        title = f"Features of {self.model}: {rows:,} {what}{pooled}{parity}"
+        cells = [(layer, array.irreps, array.shape[1]) for layer, array in self.items()]
+        return Shown(title, ("layer", "irreps", "columns"), cells).html
 
     def scalars(
         self, layer: str, irrep: str | None = None, how: str | None = None

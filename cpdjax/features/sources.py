@@ -214,7 +214,7 @@ def named_sources(sources: Any) -> list[tuple[str, Any]]:
         return [(str(name), source) for name, source in sources.items()]
     if isinstance(sources, list | tuple):
         return [(_name(source, i), source) for i, source in enumerate(sources)]
-    return [(_name(sources, 0), sources)]
+    return [(_name(sources), sources)]
 
 
 def _imported(sources: Any) -> Any:
@@ -226,7 +226,7 @@ def _imported(sources: Any) -> Any:
     return models.load(sources) if is_place(sources) else sources
 
 
-def _name(source: Any, position: int) -> str:
+def _name(source: Any, position: int | None = None) -> str:
     """Return what a source without a given name is called."""
     if isinstance(source, str | Path):
         model = naming.find(source)
@@ -234,7 +234,7 @@ def _name(source: Any, position: int) -> str:
     for name in (getattr(source, "name", None), getattr(source, "model", None)):
         if isinstance(name, str) and name:
             return name
-    return f"features_{position}"
+    return "features" if position is None else f"features_{position}"
 
 
 def _opened(name: str, source: Any, pool: str, before: str | None) -> Model | Features:

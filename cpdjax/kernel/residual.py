@@ -66,6 +66,17 @@ def _slots(rows: Rows, fold: Array, start: Array, step: int) -> Rows:
     return Rows(c, x, y, jnp.where(own, weight, 0))
 
 
+def varies(left: Any, variance: Any, mean: Any) -> Any:
+    """Return which features have a residual that is more than rounding, for arrays of any kind.
+
+    It is not when the residual's variance `left` is at most eps^(3/4) of the feature's own
+    `variance` (composition explains the feature), or when its standard deviation is at most 100 eps
+    of the feature's mean (the feature is constant).
+    """
+    eps = jnp.finfo(variance.dtype).eps
+    return (left > eps**0.75 * variance) & (left > (100 * eps * mean) ** 2)
+
+
 class Residual(NamedTuple):
     """Hold a projection fitted on training rows, which applies to any rows.
 
@@ -92,16 +103,12 @@ class Residual(NamedTuple):
     ) -> Residual:
         """Return the residual about the regression that the moments `m` of training rows hold.
 
-        A feature drops out, with a scale of 0, when its residual may be nothing but rounding. That
-        is the case when the residual's variance is at most eps^(3/4) of the feature's own
-        `variance` (composition explains the feature), or when its standard deviation is at most
-        100 eps of the feature's mean (the feature is constant).
+        A feature drops out, with a scale of 0, when its residual may be nothing but rounding: see
+        `varies`.
         """
         mean_x, mean_y = jnp.split(m.mean, [m.features])
         b_x, b_y = jnp.split(m.b, [m.features], axis=-1)
-        eps = jnp.finfo(variance.dtype).eps
-        constant = jnp.square(100 * eps * mean_x)
-        kept = m.variance > jnp.maximum(eps**0.75 * variance, constant)
+        kept = varies(m.variance, variance, mean_x)
         deviation = jnp.sqrt(jnp.where(kept, m.variance, 1)) if standardize else 1
         scale = jnp.where(kept, 1 / deviation, 0).astype(variance.dtype)
         trace = m.n * (m.variance * scale * scale).sum()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from cpdjax.displays import Shown
 from cpdjax.kernel.moments import einsum, matmul
 
 
@@ -82,3 +85,56 @@ class Scores:
     alpha_full: Float[Array, "*curve fold alpha target"]
     prediction: Float[Array, "*curve alpha molecule target"] | None = None
     r2_both: Float[Array, "*curve fold alpha target"] | None = None
+
+    def __repr__(self) -> str:
+        shown = self._shown()
+        if shown is not None:
+            return shown.text
+        shapes = {f.name: np.shape(getattr(self, f.name)) for f in fields(self)}
+        return f"Scores({', '.join(f'{name}: {shape}' for name, shape in shapes.items() if shape)})"
+
+    def _repr_html_(self) -> str | None:
+        shown = self._shown()
+        return None if shown is None else shown.html
+
+    def _shown(self) -> Shown | None:
+        """Return a row for every target; None for axes of a caller's own, or without values."""
+        arrays = {"R²_geom": self.r2_geom, "R²_full": self.r2_full, "R²_comp": self.r2_comp}
+        if self.r2_both is not None:
+            arrays["R²_both"] = self.r2_both
+        if not all(map(_has_values, arrays.values())) or np.ndim(self.r2_geom) not in (3, 5):
+            return None
+        scores = {name: np.asarray(a) for name, a in arrays.items()}
+        scores["R²_comp"] = scores["R²_comp"][..., None, :]  # the same for every α
+        scores = {name: a if a.ndim == 5 else a[None, None] for name, a in scores.items()}
+        repeats, sizes, folds, alphas, targets = scores["R²_geom"].shape
+        grid = np.asarray(self.alpha_geom).reshape(-1, alphas, targets)[0, :, 0]
+        axes = {"size": range(sizes), "α": [f"{a:g}" for a in grid], "target": range(targets)}
+        told = [name for name, places in axes.items() if len(places) > 1 or name == "target"]
+        cells = [_spread(np.broadcast_to(a, scores["R²_geom"].shape)) for a in scores.values()]
+        rows = [
+            (*(axes[name][i] for name, i in zip(axes, place, strict=True) if name in told), *found)
+            for place, *found in zip(np.ndindex(sizes, alphas, targets), *cells, strict=True)
+        ]
+        over = f"{folds} folds" + (f" in {repeats} repeats" if repeats > 1 else "")
+        return Shown(f"Scores: mean ± standard deviation over {over}", (*told, *scores), rows)
+
+
+def _has_values(array: Any) -> bool:
+    return isinstance(array, np.ndarray | jax.Array) and not isinstance(array, jax.core.Tracer)
+
+
+def _spread(scores: Float[np.ndarray, "repeat size fold alpha target"]) -> list[str]:
+    """Return mean and standard deviation of R² over repeats and folds, as texts."""
+    count = scores.shape[0] * scores.shape[2]
+    means = scores.mean((0, 2)).ravel()
+    spreads = scores.std((0, 2), ddof=1).ravel() if count > 1 else np.full(means.size, np.nan)
+    return [_pair(*pair) for pair in zip(means, spreads, strict=True)]
+
+
+def _pair(mean: float, spread: float) -> str:
+    """Return a score in two digits, or far below zero its magnitude, with its spread."""
+    if not np.isfinite(mean):
+        return "undefined"
+    known = (mean, spread) if np.isfinite(spread) else (mean,)
+    return " ± ".join(f"{v:.2f}" if abs(v) < 10 else f"{v:.0e}" for v in known)

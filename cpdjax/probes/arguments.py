@@ -81,6 +81,8 @@ class Arguments:
     def scores(self, kernel: Callable[..., Scores], layout: Layout) -> Scores:
         """Run a kernel; predictions are in the targets' own units."""
         scores: Scores = compute(kernel, self.arrays, layout, self.options, self.dtype)
+        if layout.of_splits:  # of each split the first fold, which is the one that was held out
+            return jax.tree.map(lambda a: a[:, 0, 0][None, None], scores)
         if scores.prediction is None:
             return scores
         return replace(scores, prediction=multiplied(scores.prediction, self.unit))

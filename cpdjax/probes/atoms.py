@@ -10,9 +10,10 @@ from jaxtyping import ArrayLike, Float, Int, Shaped
 
 from cpdjax.errors import InputError
 from cpdjax.kernel.scores import Scores
-from cpdjax.probes.cpd import concrete_folds, cpd
+from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import cross_validation, kfold
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.real_arrays import real_arrays
 
 
@@ -23,7 +24,7 @@ def atom_cpd(
     Y: Float[ArrayLike, " atom"] | Float[ArrayLike, "atom target"],
     molecule: Shaped[np.ndarray, " atom"],
     *,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
@@ -65,7 +66,7 @@ def atom_cpd(
             raise InputError(f"{name} must have one entry for each of {atoms} atoms of X, "
                              f"got shape {values.shape}")  # fmt: skip
     names, owner = np.unique(labels, return_inverse=True)
-    ids = concrete_folds(folds)
+    ids = read_ids(folds, names, what="atom_cpd")
     if isinstance(ids, int):
         ids = kfold(len(names), ids, seed=seed)
     else:
@@ -74,7 +75,7 @@ def atom_cpd(
         X,
         one_hot(numbers),
         Y,
-        folds=ids[owner],
+        folds=np.asarray(ids)[owner],
         alphas=alphas,
         predictions=predictions,
         dtype=dtype,

@@ -12,18 +12,17 @@ Both functions are pure functions of arrays: they work inside a caller's jit, vm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
-import jax
-import numpy as np
-from jaxtyping import ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float
 
-from cpdjax.errors import InputError
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_folds, read_ids
 
 
 @takes_choices()
@@ -32,7 +31,7 @@ def cpd(
     C: Float[ArrayLike, "molecule element"],
     Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
     *,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
@@ -57,13 +56,15 @@ def cpd(
             rank may be smaller than its number of columns.
         Y: one target, or a target in each column. A single target has a target axis of length one.
         folds: the number of shuffled folds, drawn with `seed`; or the fold id of every molecule
-            (`group_folds` makes ids that keep groups whole).
+            (`group_folds` makes ids that keep groups whole); or a splitter such as those of
+            scikit-learn, or its pairs of (train, test) rows. Each split is then a fold.
         alphas: one Ridge penalty, a grid of them, or "loo": for each target and fold, the α of
             `kernel.ridge.LOO_ALPHAS` with the smallest leave-one-out error on the training rows,
             of composition and features together, both fitted without the molecule. The paper has
             1.0, which fails where molecules are few; see the page "Choosing α".
         seed: random seed of the folds.
-        predictions: return every molecule's held-out prediction from the residual as well.
+        predictions: return every molecule's held-out prediction from the residual as well, for
+            which the folds must hold every molecule out once.
         dtype: precision of the arithmetic. By default it is float64, asked for locally (float32 on
             a TPU); inside a transformation, it is the precision of what is traced.
         standardize: scale features to unit variance on the training rows of each fold.
@@ -101,7 +102,9 @@ def cpd(
     True
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
-    layout = cross_validation(arguments.rows, concrete_folds(folds), seed=seed)
+    read = partial(read_ids, what="predictions=True") if predictions else read_folds
+    split = read(folds, arguments.arrays[0], arguments.targets)
+    layout = cross_validation(arguments.rows, split, seed=seed)
     return of_one_size(arguments.run(layout))
 
 
@@ -113,7 +116,7 @@ def learning_curve(
     *,
     sizes: Sequence[int],
     repeats: int = 5,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
@@ -145,19 +148,6 @@ def learning_curve(
     (2, 3, 5, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    layout = nested(arguments.rows, sizes, repeats, concrete_folds(folds), seed=seed)
+    ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a learning curve")
+    layout = nested(arguments.rows, sizes, repeats, ids, seed=seed)
     return arguments.run(layout)
-
-
-def concrete_folds(folds: Any) -> int | np.ndarray:
-    """Return a number of folds, or fold ids as an array; see `cpd` for what is raised."""
-    if isinstance(folds, jax.core.Tracer):
-        raise InputError(
-            "folds must be concrete: fold ids set array shapes and cannot be traced; "
-            "make them outside jit and close over them"
-        )
-    if np.ndim(folds):
-        return np.asarray(folds)
-    if not isinstance(folds, int | np.integer):
-        raise InputError(f"folds must be a whole number or one fold id a molecule, got {folds!r}")
-    return int(folds)

@@ -17,11 +17,12 @@ Second moments do not change when a molecule turns, each by itself: neither do w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from e3nn_jax import IrrepsArray
-from jaxtyping import ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float
 
 from cpdjax.errors import InputError
 from cpdjax.irreps import components
@@ -29,9 +30,9 @@ from cpdjax.kernel.equivariant_probe import equivariant_probe
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.cpd import concrete_folds
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_folds, read_ids
 from cpdjax.real_arrays import real_arrays
 
 
@@ -40,7 +41,7 @@ def equivariant_cpd(
     X: IrrepsArray | Float[ArrayLike, "molecule channel m"],
     Y: IrrepsArray | Float[ArrayLike, "molecule m"] | Float[ArrayLike, "molecule target m"],
     *,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
@@ -83,7 +84,8 @@ def equivariant_cpd(
     """
     x, y = matched(X, Y)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, predictions=predictions, **choices)
-    layout = cross_validation(len(x), concrete_folds(folds), seed=seed)
+    read = partial(read_ids, what="predictions=True") if predictions else read_folds
+    layout = cross_validation(len(x), read(folds, x), seed=seed)
     return of_one_size(arguments.scores(equivariant_probe, layout))
 
 

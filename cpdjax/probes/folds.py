@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeGuard
@@ -70,6 +70,23 @@ def group_folds(
 
 
 @dataclass(frozen=True)
+class Splits:
+    """Hold splits that no fold ids make, such as those of overlapping test sets."""
+
+    #: The rows that each split trains on and holds out; the two share none.
+    pairs: tuple[tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]], ...]
+
+    def layout(self) -> Layout:
+        """Return a layout whose repeats are the splits, each with its two sides for folds."""
+        rows = [
+            [(test, np.arange(len(test))), (train, len(test) + np.arange(len(train)))]
+            for train, test in self.pairs
+        ]
+        largest = max(len(train) + len(test) for train, test in self.pairs)
+        return replace(padded(rows, (largest,)), of_splits=True)
+
+
+@dataclass(frozen=True)
 class Layout:
     """Hold the place of every row of a nested learning curve, where every repeat is a new shuffle.
 
@@ -85,6 +102,8 @@ class Layout:
     bounds: tuple[tuple[int, int], ...]
     index: Int[np.ndarray, "repeat fold slot"]
     rank: Int[np.ndarray, "repeat fold slot"]
+    #: Whether each repeat is one of the `Splits`, whose first fold alone is held out.
+    of_splits: bool = False
 
     def subset(self, repeat: int, size: int) -> Int[np.ndarray, " molecule"]:
         """Return the molecules of one nested subset, in the order in which they joined it."""
@@ -98,12 +117,14 @@ class Layout:
         return fold[np.argsort(self.rank[repeat][inside])]
 
 
-def cross_validation(n: int, folds: int | np.ndarray, *, seed: int = 0) -> Layout:
+def cross_validation(n: int, folds: int | np.ndarray | Splits, *, seed: int = 0) -> Layout:
     """Return the layout of one cross-validation of all molecules in their given order.
 
     Raises:
         InputError: when `kfold` raises it, or when fold ids are not one integer per molecule.
     """
+    if isinstance(folds, Splits):
+        return folds.layout()
     if not _is_number(folds):
         return _lay_out([np.arange(n)], [_check_ids(folds, n)], (n,))
     if type(folds) is type(seed) is int and n <= _REMEMBERED:

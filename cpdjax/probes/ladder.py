@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float
 
 from cpdjax.errors import InputError
 from cpdjax.kernel.nested import of_one_size
+from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.cpd import concrete_folds
-from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.folds import Layout, cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_folds
 from cpdjax.real_arrays import real_array
 
 COMPOSITION, GEOMETRY = "composition", "geometry"
@@ -50,7 +51,7 @@ def ladder(
     Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
     rungs: Mapping[str, Float[ArrayLike, "molecule column"]],
     *,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
@@ -92,11 +93,14 @@ def ladder(
     # Those of rungs to come are zeros, which explain nothing.
     steps = np.cumsum([block.shape[1] for block in blocks.values()])
     stacked = np.concatenate([np.asarray(b, np.float64) for b in blocks.values()], axis=1)
-    found = []
+    found: list[Scores] = []
+    layout: Layout | None = None
     for width in steps:
         concepts = np.where(np.arange(steps[-1]) < width, stacked, 0)
         arguments = Arguments.of(X, concepts, Y, alpha, dtype, both=True, **choices)
-        layout = cross_validation(arguments.rows, concrete_folds(folds), seed=seed)
+        if layout is None:  # once: a splitter may shuffle anew each time
+            split = read_folds(folds, arguments.arrays[0], arguments.targets)
+            layout = cross_validation(arguments.rows, split, seed=seed)
         found.append(of_one_size(arguments.run(layout)))
     r2 = [scores.r2_comp for scores in found]
     return Ladder(

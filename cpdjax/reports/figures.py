@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,20 @@ from cpdjax.reports.text import for_figure
 
 #: About how many characters an inch holds: of a title, of the text below it, of a legend.
 _TITLE, _TEXT, _LEGEND = 12, 17, 15
+
+#: How many pixels a notebook's figure has for each that is asked for, on screens that show more.
+_FINE = 2
+
+
+class ShownFigure(Figure):
+    """Show itself in a notebook, where a figure that pyplot does not know would be a text."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the figure in fine resolution, and the size at which it is shown."""
+        with io.BytesIO() as file:
+            self.savefig(file, format="png", dpi=_FINE * self.dpi)
+            width, height = (int(length * self.dpi) for length in self.get_size_inches())
+            return file.getvalue(), {"width": width, "height": height}
 
 
 def write(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
@@ -57,7 +72,7 @@ def panels(
     head = (0.27 if title else 0) + 0.15 * len(lines)
     height = head + margin[1] + size[1] * rows
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - head / height))
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = ShownFigure(figsize=(width, height), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for empty in axes[count:]:
         empty.set_axis_off()

@@ -1,30 +1,68 @@
-"""Read what a sweep or a check is run on: structures and targets, from the arguments for them."""
+"""Read what a sweep or a check is run on, from the arguments for it: structures, targets, folds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 
+from cpdjax.configuration import checked
 from cpdjax.data.datasets import qm9, read
 from cpdjax.data.elements import number_of, symbols_of
 from cpdjax.data.structures import Structures
+from cpdjax.data.tables.beside import check_apart, is_frame, without
 from cpdjax.data.tables.table import TABLES, Table, read_table
 from cpdjax.errors import InputError
+from cpdjax.hashing import hash_arrays
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.omissions import note, say_left_out
+from cpdjax.probes.folds import cross_validation
+from cpdjax.probes.splitters import read_ids
 from cpdjax.sweeps.probe_kinds import KINDS
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, Settings
 from cpdjax.sweeps.target_names import check_no_name, names_or_table
 from cpdjax.sweeps.targets import OF_TENSORS, Targets
 
+#: The fold of every molecule: what a table holds it under, and what records its hash.
+FOLD_ID = "fold_id"
+
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 
 #: The elements that each model knows, by its name; None for any.
 Known = Mapping[str, Sequence[int] | None]
+
+
+def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
+    """Return features and targets that share no column, from the arguments of `sweep`.
+
+    A DataFrame, alone or under a name, may hold all: a column `formula` or `smiles`, features, and
+    the targets that are named. Then the columns that are named are the targets, and all others of
+    numbers are features.
+
+    Raises:
+        UnknownNameError: some targets are columns of the DataFrame, and others are not.
+        InputError: tables of features and of targets do not go together.
+    """
+    if dataset is not None or targets is None:
+        return features, targets
+    names = names_or_table(targets, dataset) if isinstance(targets, str) else targets
+    sources = features if isinstance(features, dict) else {"": features}
+    if isinstance(names, TABLES):
+        for source in features if isinstance(features, list | tuple) else sources.values():
+            if is_frame(source):
+                check_apart(source, names)
+        return features, targets
+    [frame] = sources.values() if len(sources) == 1 else [None]
+    if not isinstance(frame, pd.DataFrame) or not set(names) & set(map(str, frame.columns)):
+        return features, targets
+    own, beside = without(frame, list(names))
+    return (dict.fromkeys(sources, own) if isinstance(features, dict) else own), beside
 
 
 def load(
@@ -180,3 +218,48 @@ def _of_elements(
 
 def _is_qm9(dataset: Any) -> bool:
     return isinstance(dataset, str) and dataset in _QM9
+
+
+def settings_and_folds(given: Mapping[str, Any]) -> tuple[Settings, Any]:
+    """Return checked settings, and folds that are not a number; None where they are one.
+
+    With folds of one's own, one repeat is the default.
+
+    Raises:
+        InputError: as `configuration.checked`, and for folds beside `group_by`.
+    """
+    folds = given.get("folds")
+    if folds is None or isinstance(folds, Number | str):
+        return checked(Settings, given), None
+    others = {name: value for name, value in given.items() if name != "folds"}
+    # Every repeat has the same folds: at the largest size another one would add nothing, and count
+    # in an interval as if it did.
+    settings = checked(Settings, {"repeats": 1, **others})
+    if settings.group_by is not None:
+        raise InputError(
+            f"folds of your own and group_by={settings.group_by!r} do not go together: give one"
+        )
+    return settings, folds
+
+
+def with_ids(
+    settings: Settings, folds: Any, targets: Targets
+) -> tuple[Settings, Int[np.ndarray, " molecule"] | None]:
+    """Return settings with the number of these folds, and the fold of every molecule.
+
+    Raises:
+        InputError: `read_ids` refuses them, since they do not hold every molecule out once.
+    """
+    if folds is None:
+        return settings, None
+    molecules = len(targets.formulas)
+    y = targets.y if targets.offsets is None else None
+    ids = read_ids(folds, np.zeros((molecules, 1)), y, what="a sweep")
+    cross_validation(molecules, ids)  # for its checks
+    ids = np.asarray(ids, np.int64)
+    return replace(settings, folds=int(ids.max()) + 1), ids
+
+
+def hashed(ids: Int[np.ndarray, " molecule"] | None) -> dict[str, str]:
+    """Return what a sweep records of its folds: nothing where the settings say all."""
+    return {} if ids is None else {FOLD_ID: hash_arrays([(FOLD_ID, ids)])}

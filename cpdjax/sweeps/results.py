@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+import cpdjax.accessor  # noqa: F401  registers `table.cpd`
 from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.features.sources import Source

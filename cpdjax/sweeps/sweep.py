@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
@@ -68,9 +67,10 @@ def sweep(
             that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
             that holds composition itself.
         targets: names of the dataset's targets; or a table, a CSV or a Parquet file: with a column
-            `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`. By
-            default all scalars that composition does not explain: those whose median R²_comp is
-            below 0.98.
+            `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`; or
+            names of columns of a DataFrame that `features` is, whose other columns of numbers are
+            then the features. By default all scalars that composition does not explain: those
+            whose median R²_comp is below 0.98.
         n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
@@ -79,7 +79,10 @@ def sweep(
             same arguments: each computes a share, all in the folder `out`, and all get the table.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, elements,
             skip_unknown, pool, invariants, sizes, repeats, folds, group_by, alphas, standardize,
-            projection, permutations, scheme, permute_within, bootstrap, adjust, seed, dtype.
+            projection, permutations, scheme, permute_within, bootstrap, adjust, seed, dtype. In
+            place of their number, `folds` may be one fold id a molecule, or a splitter such as
+            scikit-learn's (give it a `random_state`) that holds every molecule out once; `repeats`
+            is then 1 by default, and the table holds `fold_id` (molecule).
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
@@ -108,7 +111,8 @@ def sweep(
     >>> result.sizes["size"], result.target.values.tolist()
     (2, ['gap'])
     """
-    chosen = checked(Settings, settings)
+    chosen, own_folds = inputs.settings_and_folds(settings)
+    features, targets = inputs.parted(features, targets, dataset)
     if features is None:
         chosen = chosen.headline
     kind = KINDS[chosen.probe]
@@ -123,7 +127,7 @@ def sweep(
         drawing = bool(chosen.permutations or chosen.bootstrap)
         named = DEFAULT_FEATURES if features is None else features
         expect(2 + len(named_sources(named)) + rounds * (1 + drawing))
-        prepared = _prepared(features, dataset, targets, n, chosen, folder)
+        prepared = _prepared(features, dataset, targets, n, chosen, own_folds, folder)
         with alone:
             return _swept(prepared, left_out, folder, processes)
 
@@ -137,10 +141,17 @@ class _Prepared(NamedTuple):
     layout: Layout
     settings: Settings
     facts: dict[str, Any]
+    fold_ids: np.ndarray | None
 
 
 def _prepared(
-    features: Any, dataset: Any, targets: Any, n: int | None, chosen: Settings, folder: Path | None
+    features: Any,
+    dataset: Any,
+    targets: Any,
+    n: int | None,
+    chosen: Settings,
+    own_folds: Any,
+    folder: Path | None,
 ) -> _Prepared:
     """Read data, open models, and refuse what cannot be done before models run for hours."""
     kind = KINDS[chosen.probe]
@@ -159,14 +170,15 @@ def _prepared(
     check_names("target", predicted.by_name)
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
-    layout = _layout(chosen, predicted)
+    chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
+    layout = _layout(chosen, predicted, fold_ids)
     if targets is None and kind.projects:
         predicted = predicted.unexplained(layout)
     significance.check_attainable(chosen, predicted)
-    facts = known_before(chosen, predicted, sources)
+    facts = known_before(chosen, predicted, sources) | inputs.hashed(fold_ids)
     if folder is not None:
         check_before(folder, facts)
-    return _Prepared(sources, structures, predicted, layout, chosen, facts)
+    return _Prepared(sources, structures, predicted, layout, chosen, facts, fold_ids)
 
 
 def _swept(
@@ -176,7 +188,7 @@ def _swept(
     processes: Team,
 ) -> xr.Dataset:
     """Return the results of a sweep that keeps its features and finished units in `folder`."""
-    sources, structures, predicted, layout, chosen, facts = prepared
+    sources, structures, predicted, layout, chosen, facts, fold_ids = prepared
     kind = KINDS[chosen.probe]
     collected = compute(
         sources,
@@ -202,6 +214,8 @@ def _swept(
     table = assemble(work, scores, facts)
     drawn = _draws(work, significance.units(work))
     table = significance.attach(table, found, chosen, drawn)
+    if fold_ids is not None:
+        table[inputs.FOLD_ID] = ("molecule", fold_ids)
     _warn_undefined(table)
     return table
 
@@ -216,12 +230,12 @@ def _draws(
     return dict(each(partial(significance.resample, work), wanted, f"drawing {kinds}"))
 
 
-def _layout(settings: Settings, targets: Targets) -> Layout:
+def _layout(settings: Settings, targets: Targets, fold_ids: np.ndarray | None) -> Layout:
     n = len(targets.formulas)
     sizes = settings.sizes or default_sizes(n)
     if sizes[-1] < n:
         note("rows", {f"{n - sizes[-1]:,} of {n:,} molecules": f"the last size is {sizes[-1]:,}"})
-    folds: int | np.ndarray = settings.folds
+    folds: int | np.ndarray = settings.folds if fold_ids is None else fold_ids
     if settings.group_by is not None:
         folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
     layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
@@ -65,6 +66,35 @@ def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Es
         score = estimate(scores_of(table, model, layer, irrep, target))
         found.append((model, layer, irrep, count, score))
     return sorted(found, key=lambda row: -row[4].low)
+
+
+def summary(table: xr.Dataset) -> pd.DataFrame:
+    """Return a row for every channel and target at the largest size, best first.
+
+    The columns are `model`, `layer`, `irrep`, `features`, `target`, `unit`; `r2_geom`, the mean
+    over folds and repeats, with `low` and `high` (95 %, see `uncertainty.comparison.estimate`), and
+    its `median`; the means `r2_full` and `r2_comp`; `alpha`, where there are several; `p_adjusted`,
+    where there are permutations. Targets that a channel cannot predict are left out.
+    """
+    table, over = table.isel(size=-1), ("repeat", "fold")
+
+    def of_one(scores: np.ndarray) -> np.ndarray:
+        found = estimate(scores)
+        return np.array([found.value, found.low, found.high, np.median(scores)])
+
+    found = xr.apply_ufunc(
+        of_one, table.r2_geom, input_core_dims=[over], output_core_dims=[["part"]], vectorize=True
+    )
+    parts = {name: found[..., i] for i, name in enumerate(("r2_geom", "low", "high", "median"))}
+    parts |= {name: table[name].mean(over, skipna=False) for name in ("r2_full", "r2_comp")}
+    parts |= {name: table[name] for name in ("p_adjusted",) if name in table}
+    frame = xr.Dataset({"features": table.n_features, **parts}).to_dataframe().reset_index()
+    # A tensor has no score from channels of another irrep, but one from composition: zero.
+    frame = frame[(frame.features > 0) & (frame.r2_geom.notna() | frame.r2_comp.isna())]
+    alpha = ["alpha"] if table.sizes["alpha"] > 1 else []
+    first = [*OWN, "features", "target", "unit"]
+    frame = frame.assign(unit=frame.get("unit", ""))[[*first, *parts, *alpha]]
+    return frame.sort_values("r2_geom", ascending=False, kind="stable", ignore_index=True)
 
 
 def along_path(paths: Sequence[Sequence[str]]) -> list[str]:

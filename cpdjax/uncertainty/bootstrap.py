@@ -24,6 +24,7 @@ from cpdjax.machine.threads import one_blas_thread
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
@@ -101,7 +102,7 @@ def bootstrap(
     *,
     replicates: int = 200,
     groups: Sequence[object] | np.ndarray | None = None,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] = 1.0,
     seed: int = 0,
     dtype: Any = None,
@@ -145,7 +146,8 @@ def bootstrap(
     check_grid(alphas)
     refuse_traced(X, C, Y, alphas)
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
-    layout = cross_validation(arguments.rows, folds, seed=seed)
+    ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="the bootstrap")
+    layout = cross_validation(arguments.rows, ids, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
     scores = mean_scores(probe, arguments, layout)
     return Bootstrap(scores[0], scores[1:])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irrep, IrrepsArray
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 from scipy.spatial.transform import Rotation
 
 from cpdjax.kernel.equivariant_probe import equivariant_probe
@@ -18,6 +18,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.equivariant import matched
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.uncertainty.bootstrap import Bootstrap, check_grid, mean_scores, redrawn
 from cpdjax.uncertainty.permutation import PermutationTest
 from cpdjax.uncertainty.resampling import (
@@ -38,7 +39,7 @@ def equivariant_permutation_test(
     permutations: int = 1000,
     groups: Sequence[object] | np.ndarray | None = None,
     frames: Sequence[object] | np.ndarray | None = None,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
@@ -80,7 +81,8 @@ def equivariant_permutation_test(
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
     x, y, grid = (np.asarray(a) for a in arguments.arrays)
     x, y = _turned(x, y, frames, seed)
-    layout = cross_validation(len(x), folds, seed=seed)
+    ids = read_ids(folds, x, what="a permutation test")
+    layout = cross_validation(len(x), ids, seed=seed)
     order = orders(len(y), permutations, groups, seed)
     scores = scores_of_copies(_of_copies, (x, y, grid), order, layout, arguments)
     observed, null = scores[0], scores[1:]
@@ -94,7 +96,7 @@ def equivariant_bootstrap(
     *,
     replicates: int = 200,
     groups: Sequence[object] | np.ndarray | None = None,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] = 1.0,
     seed: int = 0,
     dtype: Any = None,
@@ -125,7 +127,8 @@ def equivariant_bootstrap(
     x, y = matched(X, Y)
     refuse_traced(x, y, alphas)
     arguments = Arguments.of_tensors(x, y, alphas, dtype, **choices)
-    layout = redrawn(cross_validation(len(x), folds, seed=seed), replicates, seed, groups)
+    ids = read_ids(folds, x, what="the bootstrap")
+    layout = redrawn(cross_validation(len(x), ids, seed=seed), replicates, seed, groups)
     scores = mean_scores(equivariant_probe, arguments, layout)
     return Bootstrap(scores[0], scores[1:])
 

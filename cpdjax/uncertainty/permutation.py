@@ -23,6 +23,7 @@ from cpdjax.kernel.residual import Rows
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.uncertainty.resampling import orders, p_values, refuse_traced, scores_of_copies
 from cpdjax.validation import check_count
 
@@ -62,7 +63,7 @@ def permutation_test(
     permutations: int = 1000,
     scheme: Literal["residual", "marginal"] = "residual",
     groups: Sequence[object] | np.ndarray | None = None,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
+    folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
@@ -134,11 +135,12 @@ def mean_scores(
     fixed: Float[np.ndarray, "molecule target"],
     moved: Float[np.ndarray, "molecule target"],
     order: Int[np.ndarray, "copy molecule"],
-    folds: int | Int[np.ndarray, " molecule"],
+    folds: Folds,
     seed: int,
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
-    layout = cross_validation(len(fixed), folds, seed=seed)
+    ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a permutation test")
+    layout = cross_validation(len(fixed), ids, seed=seed)
     x, c, _, alphas = arguments.arrays
     given = (x, c, alphas, fixed, moved)
     return scores_of_copies(_of_copies, given, order, layout, arguments)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
 from cpdjax.models.interface import Card
 from cpdjax.models.prediction import PredictsNothing
+from cpdjax.models.shown import shown
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,9 @@ class AEV(PredictsNothing):
         angular = elements * (elements + 1) // 2 * self.angular.shifts * self.angular.sections
         dims = {"radial": radial, "angular": angular, "aev": radial + angular}
         return {layer: Irreps(f"{dim}x0e") for layer, dim in dims.items()}
+
+    def _repr_html_(self) -> str:
+        return shown(self).html
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers kept at once for one molecule: the angular terms, and the result."""

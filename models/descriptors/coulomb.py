@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
 from cpdjax.models.interface import Card
 from cpdjax.models.prediction import PredictsNothing
+from cpdjax.models.shown import shown
 
 BOHR = 0.529177210903
 """Bohr radius (Å), CODATA 2018."""
@@ -53,6 +54,9 @@ class CoulombSpectrum(PredictsNothing):
     def irreps(self) -> dict[str, Irreps]:
         """Return the irreps of the one layer."""
         return {"spectrum": Irreps(f"{self.max_atoms}x0e")}
+
+    def _repr_html_(self) -> str:
+        return shown(self).html
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers kept at once for one molecule: its matrix, a few times."""
