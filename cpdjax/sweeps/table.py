@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from cpdjax.features import layers
+from cpdjax.features import layer_names
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
 #: The axes that tell channels apart.
@@ -54,7 +54,7 @@ def paths_of(table: xr.Dataset) -> list[list[str]]:
 def last_interaction(table: xr.Dataset, model: str) -> Place:
     """Return the last interaction layer of a model, or its last layer where it has none."""
     found = layers_of(table, model)
-    last = layers.last_interaction(list(found))
+    last = layer_names.last_interaction(list(found))
     return last, found[last]
 
 
