@@ -53,7 +53,7 @@ def _compiles(command: Callable[..., Any]) -> Callable[..., Any]:
 _COMPILE_NOTHING = (sweeps.report, sweeps.compare, verify)
 for command in (
     *(sweeps.sweep, sweeps.merge, sweeps.report, sweeps.compare, sweeps.ladder),
-    *(checks.check, studies.reproduce, studies.recommend),
+    *(checks.check, studies.reproduce, studies.recommend, studies.scatter),
     *(models.extract, models.train, verify),
 ):
     app.command()(command if command in _COMPILE_NOTHING else _compiles(command))

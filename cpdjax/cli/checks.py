@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cpdjax.cli import options
-from cpdjax.cli.terminal import show, show_progress
+from cpdjax.cli.terminal import command_line, show, show_progress
 
 
 def check(
@@ -48,5 +48,5 @@ def check(
         nonlinear=nonlinear,
         progress=show_progress(),
     )
-    show(checks.table(found), saved=checks.save(found, out))
+    show(checks.table(found), saved=checks.save(found, out, command_line()))
     return 0 if found.passed else 1

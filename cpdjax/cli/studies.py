@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import options
-from cpdjax.cli.terminal import put, show, show_progress
+from cpdjax.cli.terminal import command_line, put, show, show_progress
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
@@ -50,7 +50,7 @@ def reproduce(
     for line in found.findings:
         cells = (line.name, line.paper, line.ours, line.verdict)
         table.add_row(*(for_terminal(cell, most=MOST_OF_A_SENTENCE) for cell in cells))
-    show(table, saved=findings.save(found, out))
+    show(table, saved=findings.save(found, out, command_line()))
 
 
 def recommend(
@@ -106,3 +106,44 @@ def recommend(
             table.add_row(*map(for_terminal, choice.cells))
         show(table)
         put(recommendation.advice(choices, name))
+
+
+def scatter(
+    features: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Names of models, or files of features.")
+    ],
+    dataset: options.Dataset = None,
+    targets: options.Targets = None,
+    n: options.Molecules = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers, separated by commas; by default the last interaction layer."),
+    ] = None,
+    folds: options.Folds = 5,
+    alpha: Annotated[
+        str | None,
+        typer.Option(help='Ridge penalty α, or "loo"; by default that of a sweep.'),
+    ] = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-scatter"),
+) -> None:
+    """Show which molecules carry a score: an interactive page of predictions and molecules.
+
+    Without --targets, the gap of QM9 or all targets of a file. The scores are those of the first
+    repeat of a sweep.
+    """
+    from cpdjax.reports import scatter
+    from cpdjax.studies.carriers import carriers
+
+    found = carriers(
+        features,
+        dataset=dataset,
+        targets=targets,
+        n=n,
+        layers=options.listed(layers),
+        folds=folds,
+        alpha=None if alpha is None else options.penalty(alpha),
+        seed=seed,
+        progress=show_progress(),
+    )
+    show(scatter.text_table(found), saved=scatter.save(found, out, command_line()))

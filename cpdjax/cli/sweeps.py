@@ -9,7 +9,7 @@ import typer
 
 import cpdjax
 from cpdjax.cli import options
-from cpdjax.cli.terminal import console, folder_of, show, show_progress
+from cpdjax.cli.terminal import command_line, console, folder_of, show, show_progress
 from cpdjax.configuration import checked, read_toml
 from cpdjax.processes import ALONE, Team
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
@@ -70,15 +70,14 @@ def merge(
 
 def report(
     path: options.Results,
-    out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the page and figures.")] = None,
 ) -> None:
-    """Print the table of saved results and plot their figures anew."""
-    from cpdjax.reports import score_figures
+    """Print the table of saved results, and write their figures and their page anew."""
     from cpdjax.sweeps import results
 
     table = results.load(path)
     _show(table)
-    show(saved=score_figures.save_figures(table, out or folder_of(path)))
+    show(saved=_pictured(table, out or folder_of(path)))
 
 
 def compare(
@@ -151,16 +150,23 @@ def ladder(
 
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
-    """Save results with their long table and figures, and return the paths."""
-    from cpdjax.reports import score_figures
+    """Save results with their long table, figures and page, and return the paths."""
     from cpdjax.sweeps import results
 
     suffix = ".zarr" if kind == "zarr" else ".nc"
     return [
         results.save(table, folder / f"results{suffix}"),
         results.save(table, folder / "results.csv"),
-        *score_figures.save_figures(table, folder),
+        *_pictured(table, folder),
     ]
+
+
+def _pictured(table: xr.Dataset, folder: Path) -> list[Path]:
+    """Write the figures of results, and the page that holds them; return the paths."""
+    from cpdjax.reports import score_figures, sweep_page
+
+    figures = score_figures.save_figures(table, folder)
+    return [sweep_page.save(table, figures, folder, command_line()), *figures]
 
 
 def _show(table: xr.Dataset) -> None:

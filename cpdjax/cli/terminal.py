@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable
@@ -57,6 +58,11 @@ def show(*tables: Any, saved: Iterable[Path] = ()) -> None:
             warnings.warn(f"no checksums are kept: {error}", stacklevel=2)
     for path in paths:
         put(f"saved {path}")
+
+
+def command_line() -> str:
+    """Return the command that runs, as it would be typed."""
+    return shlex.join(["cpdjax", *sys.argv[1:]])
 
 
 def put(text: str) -> None:

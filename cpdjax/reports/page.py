@@ -1,11 +1,27 @@
-"""A page of sections, as Markdown and as HTML."""
+"""A page of sections, as Markdown and as one HTML file that holds its figures."""
 
 from __future__ import annotations
 
+import base64
+import re
+import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cpdjax.files import atomic
+from cpdjax.reports.imprint import Imprint
 from cpdjax.reports.text import for_html, for_markdown
+
+#: The verdicts that a page colours, by what they say of a statement; others are left open.
+VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
+_NUMBER = re.compile(r"[+\-−]?(\d[\d,]*)?\.?\d")
+_NO_NUMBER = ("", "–", "undefined")
+_PIXELS_PER_INCH = 150 / 96  # of a figure's file, and of a page
 
 
 class Section(NamedTuple):
@@ -18,6 +34,21 @@ class Section(NamedTuple):
     rows: Sequence[Sequence[str]] = ()
     figure: str = ""
     """The file name of the figure."""
+    alt: str = ""
+    """What the figure shows, for those who cannot see it; by default the title."""
+
+
+def save(sections: Sequence[Section], folder: Path, name: str, imprint: Imprint) -> list[Path]:
+    """Write a page as `<name>.md` and `<name>.html` beside its figures; return the paths."""
+    texts = {".md": to_markdown(sections), ".html": to_html(sections, imprint, folder)}
+    return [write(folder / f"{name}{suffix}", text) for suffix, text in texts.items()]
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a page, whole or not at all, and return its path."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
@@ -41,35 +72,76 @@ def to_markdown(sections: Sequence[Section]) -> str:
             head, *rows = map(_markdown_row, (section.head, *section.rows))
             parts.append("\n".join([head, "| --- " * len(section.head) + "|", *rows]))
         if section.figure:
-            parts.append(f"![{title}]({section.figure})")
+            alt = for_markdown(section.alt or section.title)
+            parts.append(f"![{alt}]({section.figure})")
     return "\n\n".join(parts) + "\n"
 
 
-def to_html(sections: Sequence[Section]) -> str:
-    """Return the page as HTML; the first section has the page's title."""
-    parts = []
-    for i, section in enumerate(sections):
-        level, title = 2 if i else 1, for_html(section.title)
-        parts.append(f"<h{level}>{title}</h{level}><p>{for_html(section.text)}</p>")
-        if section.head:
-            rows = "".join(_html_row(row, "td") for row in section.rows)
-            parts.append(f"<table>{_html_row(section.head, 'th')}{rows}</table>")
-        if section.figure:
-            parts.append(f'<p><img src="{section.figure}" alt="{title}"></p>')
-    head = f"<title>{for_html(sections[0].title)}</title><style>{_STYLE}</style>"
-    return f'<!doctype html><meta charset="utf-8">{head}{"".join(parts)}\n'
+def to_html(
+    sections: Sequence[Section], imprint: Imprint | None = None, folder: Path = Path()
+) -> str:
+    """Return the page as HTML that needs no other file; the first section has the page's title.
+
+    Args:
+        sections: the sections.
+        imprint: where the page comes from.
+        folder: the folder of the figures, which the page holds as images.
+    """
+    shown = [
+        {
+            **section._asdict(),
+            "figure": _embedded(folder / section.figure) if section.figure else None,
+            "columns": [
+                {"name": name, "is_number": _is_number([row[i] for row in section.rows])}
+                for i, name in enumerate(section.head)
+            ],
+        }
+        for section in sections
+    ]
+    title, text = sections[0].title, sections[0].text
+    return render(
+        "report.html", title=title, text=text, sections=shown, imprint=imprint, verdicts=VERDICTS
+    )
 
 
-_STYLE = (
-    "body{font:16px/1.4 sans-serif;max-width:80em;margin:2em auto;padding:0 1em}"
-    "td,th{border:1px solid #ccc;padding:.3em;text-align:left}"
-    "table{border-collapse:collapse;font-size:.9em}img{max-width:100%}"
-)
+def render(template: str, **values: Any) -> str:
+    """Return a page made from a template, in which every text is shown and none is obeyed."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    def shown(value: Any) -> Any:
+        return value if isinstance(value, Markup) else Markup(for_html(value))
+
+    return Environment(
+        loader=PackageLoader("cpdjax.reports"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _embedded(figure: Path) -> dict[str, str | int]:
+    """Return a PNG as a data URI, and its size on the page."""
+    content = figure.read_bytes()
+    width, height = (round(n / _PIXELS_PER_INCH) for n in struct.unpack(">II", content[16:24]))
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return {"source": source, "width": width, "height": height}
+
+
+def _is_number(cells: Sequence[str]) -> bool:
+    """Return whether all cells of a column begin with a number, as far as they hold anything.
+
+    >>> _is_number(["0.5 (0.4, 0.6)", "-1e+02", ""]), _is_number(["1o", "all"])
+    (True, False)
+    """
+    told = [cell for cell in cells if cell not in _NO_NUMBER]
+    return bool(told) and all(map(_NUMBER.match, told))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(map(for_markdown, cells)) + " |"
-
-
-def _html_row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{for_html(c)}</{tag}>" for c in cells) + "</tr>"

@@ -43,8 +43,18 @@ def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:
 def last_interaction(table: xr.Dataset, model: str) -> Place:
     """Return the last interaction layer of a model, or its last layer where it has none."""
     layers = layers_of(table, model)
-    inner = [layer for layer in layers if layer.startswith("interaction")] or list(layers)
-    return inner[-1], layers[inner[-1]]
+    last = last_of(layers)
+    return last, layers[last]
+
+
+def last_of(layers: Iterable[str]) -> str:
+    """Return the last interaction layer, or the last layer where there is none.
+
+    >>> last_of(["interaction_0", "interaction_1", "readout"]), last_of(["spectrum"])
+    ('interaction_1', 'spectrum')
+    """
+    known = along_path(layers)
+    return ([layer for layer in known if layer.startswith("interaction")] or known)[-1]
 
 
 def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Estimate]]:
