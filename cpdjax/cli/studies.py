@@ -132,7 +132,7 @@ def scatter(
     Without --targets, the gap of QM9 or all targets of a file. The scores are those of the first
     repeat of a sweep.
     """
-    from cpdjax.reports import scatter
+    from cpdjax.reports.pages import scatter
     from cpdjax.studies.carriers import carriers
 
     found = carriers(

@@ -163,10 +163,11 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
 
 def _pictured(table: xr.Dataset, folder: Path) -> list[Path]:
     """Write the figures of results, and the page that holds them; return the paths."""
-    from cpdjax.reports import score_figures, sweep_page
+    from cpdjax.reports import score_figures
+    from cpdjax.reports.pages import sweep as page
 
     figures = score_figures.save_figures(table, folder)
-    return [sweep_page.save(table, figures, folder, command_line()), *figures]
+    return [page.save(table, figures, folder, command_line()), *figures]
 
 
 def _show(table: xr.Dataset) -> None:

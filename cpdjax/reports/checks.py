@@ -16,9 +16,10 @@ from cpdjax.checks.outcome import Outcome, reported
 from cpdjax.checks.residualisation import RESIDUALS
 from cpdjax.checks.suite import Checks
 from cpdjax.files import write_csv
-from cpdjax.reports import check_figures, imprint, page
+from cpdjax.reports import check_figures
 from cpdjax.reports.figures import write
-from cpdjax.reports.page import Section
+from cpdjax.reports.pages import imprint, page
+from cpdjax.reports.pages.page import Section
 from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
 
 _HEAD = ("features", "check", "quantity", "value", "requirement", "verdict")
@@ -68,7 +69,7 @@ def save(checks: Checks, folder: str | Path, command: str = "") -> list[Path]:
     written = write(figures, folder)
     write_csv(frame(checks), folder / "checks.csv")
     origin = imprint.of_run(checks.dataset, checks.molecules, command, checks.facts)
-    pages = page.save(sections(checks), folder, "checks", origin)
+    pages = page.save(sections(checks), written, folder, "checks", origin)
     return [*pages, folder / "checks.csv", *written]
 
 

@@ -12,10 +12,10 @@ from cpdjax.irreps import INVARIANTS
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.registry import pretrained
-from cpdjax.reports import imprint, page
 from cpdjax.reports.figures import write
 from cpdjax.reports.finding_figures import plot_depth, plot_efficiency, plot_gradient, training_of
-from cpdjax.reports.page import Section
+from cpdjax.reports.pages import imprint, page
+from cpdjax.reports.pages.page import Section
 from cpdjax.studies.findings import DIPOLE, GAP, PLACES, depth, gap_score, models_by_gap
 from cpdjax.studies.recommendation import HEAD, advice, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
@@ -34,7 +34,7 @@ def save(found: Reproduction, folder: str | Path, command: str = "") -> list[Pat
     }
     written = write(figures, folder)
     origin = imprint.of_table(found.table, command)
-    return [*page.save(sections(found), folder, "report", origin), *written]
+    return [*page.save(sections(found), written, folder, "report", origin), *written]
 
 
 def sections(found: Reproduction) -> list[Section]:

@@ -21,7 +21,7 @@ from cpdjax.characters import for_csv, printable, shortened, stand_in
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.files import write_csv
 from cpdjax.reports import score_figures, scores, significance
-from cpdjax.reports.page import Section, to_html, to_markdown
+from cpdjax.reports.pages.page import Section, to_html, to_markdown
 from cpdjax.reports.text import MOST_CHARACTERS, for_figure, for_markdown
 from cpdjax.sweeps import results
 

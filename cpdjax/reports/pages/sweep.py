@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from cpdjax.reports import imprint, page
-from cpdjax.reports.page import Section
+from cpdjax.reports.pages import imprint, page
+from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import p_text, score_text
@@ -73,14 +73,19 @@ def sections(table: xr.Dataset, figures: Sequence[str]) -> list[Section]:
 
     Args:
         table: results of a sweep.
-        figures: the file names of the figures that there are; the first becomes the headline.
+        figures: the file names of the figures that there are; the first one stands on top.
     """
     known = [name for name in _FIGURES if name in figures]
     known += [name for name in figures if name not in _FIGURES]
-    found = [_figure(name) for name in known]
-    first = Section(_title(table), _lead(table), figure=known[0], alt=found[0].alt)
-    reading = Section("How to read the numbers", _READ)
-    return [first, reading, _scores(table), *found[1:], *_uncertainty(table), _citing()]
+    top, *others = [_figure(name) for name in known] or [Section("", "")]
+    return [
+        top._replace(title=_title(table), text=_lead(table)),
+        Section("How to read the numbers", _READ),
+        _scores(table),
+        *others,
+        *_uncertainty(table),
+        Section("How to cite", _CITE),
+    ]
 
 
 def _title(table: xr.Dataset) -> str:
@@ -163,7 +168,3 @@ def _uncertainty(table: xr.Dataset) -> list[Section]:
         "targets, of the mean over folds at the largest N in the first repeat."
     )
     return [Section("How sure the scores are", text, head, rows[:MOST_ROWS])]
-
-
-def _citing() -> Section:
-    return Section("How to cite", _CITE)

@@ -17,7 +17,7 @@ from rich.table import Table
 from cpdjax.characters import printable
 from cpdjax.data.structures import Structures
 from cpdjax.probes.predictions import ResidualPredictions
-from cpdjax.reports import chemiscope, imprint, page
+from cpdjax.reports.pages import chemiscope, imprint, page
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import for_terminal, score_text
 from cpdjax.studies.carriers import Carriers
@@ -148,15 +148,17 @@ def _together(own: ResidualPredictions, composition: np.ndarray, t: int) -> floa
 
 
 def _score(own: ResidualPredictions, t: int, rows: Int[np.ndarray, " row"]) -> dict[str, Any]:
-    """Return one channel's predictions of one target, and how few molecules carry its score."""
+    """Return one channel's predictions of one target, and what few molecules do to its score."""
     contribution = own.contribution[:, t]
     few = max(len(contribution) // 20, 1)
+    ranked = np.sort(contribution)
     return {
         "r2_geom": _mean(own.r2_geom[:, t]),
         "prediction": _packed(own.prediction[rows, t]),
         "contribution": _packed(contribution[rows]),
         "few": few,
-        "of_few": _number(np.sort(contribution)[-few:].sum()),
+        "added": _number(ranked[-few:].sum()),
+        "taken": _number(ranked[:few].sum()),
     }
 
 

@@ -1,4 +1,4 @@
-// Numbers come as the text of their bytes; see `_packed` of `cpdjax/reports/scatter.py`.
+// Numbers come as the text of their bytes; see `_packed` of `cpdjax/reports/pages/scatter.py`.
 const unpacked = (text, kind) =>
   new kind(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 const data = JSON.parse(document.getElementById("data").textContent);

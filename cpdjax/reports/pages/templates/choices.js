@@ -19,10 +19,10 @@ function show() {
       : [`${target.name}, less what composition predicts`, "prediction from the residual, less the mean"],
     order: [...Array(COUNT).keys()].sort((a, b) => score.contribution[b] - score.contribution[a]),
   });
-  const of_few = score.few === 1 ? "The one molecule" : `The ${score.few.toLocaleString("en")} molecules`;
+  const few = score.few === 1 ? "molecule" : `${score.few.toLocaleString("en")} molecules`;
   by_id("score").textContent =
     `R²_geom ${signed(score.r2_geom ?? NaN)} (mean over folds); R²_comp ${signed(target.r2_comp ?? NaN)}; both together ${signed(score.r2_both ?? NaN)}. ` +
-    `${of_few} that carry most of it add ${signed(score.of_few ?? NaN)}.`;
+    `The ${few} that carry it most: ${signed(score.added ?? NaN)}; the ${few} that cost it most: ${signed(score.taken ?? NaN)}.`;
   list("carry", now.order.slice(0, LISTED));
   list("cost", now.order.slice(-LISTED).reverse());
   choose(now.chosen < 0 ? now.order[0] : now.chosen);

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cpdjax.files import atomic
-from cpdjax.reports.imprint import Imprint
+from cpdjax.reports.pages.imprint import Imprint
 from cpdjax.reports.text import for_html, for_markdown
 
 #: The verdicts that a page colours, by what they say of a statement; others are left open.
@@ -38,8 +38,20 @@ class Section(NamedTuple):
     """What the figure shows, for those who cannot see it; by default the title."""
 
 
-def save(sections: Sequence[Section], folder: Path, name: str, imprint: Imprint) -> list[Path]:
-    """Write a page as `<name>.md` and `<name>.html` beside its figures; return the paths."""
+def save(
+    sections: Sequence[Section], figures: Sequence[Path], folder: Path, name: str, imprint: Imprint
+) -> list[Path]:
+    """Write a page as `<name>.md` and `<name>.html`, and return the paths.
+
+    Args:
+        sections: the sections; one whose figure was not made does without.
+        figures: the figures that lie in the folder.
+        folder: the folder.
+        name: the name of the files.
+        imprint: where the page comes from.
+    """
+    made = {path.name for path in figures}
+    sections = [s if s.figure in made else s._replace(figure="") for s in sections]
     texts = {".md": to_markdown(sections), ".html": to_html(sections, imprint, folder)}
     return [write(folder / f"{name}{suffix}", text) for suffix, text in texts.items()]
 
@@ -115,7 +127,7 @@ def _environment() -> Environment:
         return value if isinstance(value, Markup) else Markup(for_html(value))
 
     return Environment(
-        loader=PackageLoader("cpdjax.reports"),
+        loader=PackageLoader("cpdjax.reports.pages"),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,
