@@ -31,6 +31,7 @@ WRITTEN = [
     "SHA256SUMS",
     "learning_curves.png",
     "r2_geom.png",
+    "report.html",
     "results.csv",
     "results.zarr",
     "sweep.json",
@@ -149,7 +150,7 @@ def test_report_shows_it_again(finished, tmp_path):
         assert (status, errors) == (0, "")
         assert again.splitlines()[0] in printed
         assert again.count("│ gap") == printed.count("│ gap") == 1
-        assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png"]
+        assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png", "report.html"]
 
 
 def test_report_draws_into_the_folder_by_default(finished):

@@ -19,7 +19,7 @@ from cpdjax.reports.text import for_html, for_markdown
 
 #: The verdicts that a page colours, by what they say of a statement; others are left open.
 VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
-_NUMBER = re.compile(r"[+\-−]?(\d[\d,]*)?\.?\d")
+_NUMBER = re.compile(r"[+\-−]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?(?![\w.])")
 _NO_NUMBER = ("", "–", "undefined")
 _PIXELS_PER_INCH = 150 / 96  # of a figure's file, and of a page
 
@@ -148,7 +148,7 @@ def _embedded(figure: Path) -> dict[str, str | int]:
 def _is_number(cells: Sequence[str]) -> bool:
     """Return whether all cells of a column begin with a number, as far as they hold anything.
 
-    >>> _is_number(["0.5 (0.4, 0.6)", "-1e+02", ""]), _is_number(["1o", "all"])
+    >>> _is_number(["0.5 (0.4, 0.6)", "-1e+02", ""]), _is_number(["0e", "1o"])
     (True, False)
     """
     told = [cell for cell in cells if cell not in _NO_NUMBER]

@@ -51,13 +51,13 @@ function colour(contribution, reach) {
 const frame = { left: 62, right: 14, top: 12, bottom: 46 };
 let place = () => [0, 0];
 
-// The axes hold what is within one span of the middle 98 % of the values; the rest lies beyond them.
+// The axes reach from the middle 90 % of the values by 1.5 times their span; the rest lies beyond.
 function reach(values) {
   const known = [...values].filter(Number.isFinite).sort((a, b) => a - b);
   if (!known.length) return [0, 1];
   const at = (share) => known[Math.round(share * (known.length - 1))];
-  const span = at(0.99) - at(0.01);
-  const [low, high] = [Math.max(known[0], at(0.01) - span), Math.min(at(1), at(0.99) + span)];
+  const span = 1.5 * (at(0.95) - at(0.05));
+  const [low, high] = [Math.max(at(0), at(0.05) - span), Math.min(at(1), at(0.95) + span)];
   const room = 0.04 * (high - low) || Math.abs(high) || 1;
   return [low - room, high + room];
 }
