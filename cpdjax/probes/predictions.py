@@ -74,14 +74,14 @@ def residual_predictions(
     """
     if np.ndim(alpha):
         raise InputError(f'alpha must be one number or "loo" for predictions, got {alpha!r}')
-    X, C, Y = real_arrays(X=X, C=C, Y=Y)
+    x, c, y = real_arrays(X=X, C=C, Y=Y)
     ids = concrete_folds(folds)
     if isinstance(ids, int):
-        ids = kfold(len(X), ids, seed=seed)
-    scores = cpd(X, C, Y, folds=ids, alphas=alpha, predictions=True, **choices)
+        ids = kfold(len(x), ids, seed=seed)
+    scores = cpd(x, c, y, folds=ids, alphas=alpha, predictions=True, **choices)
     prediction = np.asarray(scores.prediction)[0]
     return ResidualPredictions(
-        np.asarray(Y, np.float64).reshape(prediction.shape),
+        np.asarray(y, np.float64).reshape(prediction.shape),
         prediction,
         ids,
         np.asarray(scores.r2_geom)[:, 0],
