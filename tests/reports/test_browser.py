@@ -122,13 +122,15 @@ const look = (choices) => {
   }
   const { left, top } = id("points").getBoundingClientRect(), { u, v } = spot(7);
   const at = { clientX: left + u, clientY: top + v };
+  id("points").dispatchEvent(new PointerEvent("pointermove", at));
+  const told = id("tip").hidden ? "" : id("tip").textContent;
   id("points").dispatchEvent(new MouseEvent("click", at));
   const before = inked("molecule");
   press("molecule");
   found.push({
     chosen: now.chosen, points: inked("points"), before, after: inked("molecule"),
     id: id("facts").querySelectorAll("dd")[1].textContent, listed: id("carry").rows.length,
-    score: id("score").textContent,
+    score: id("score").textContent, told,
   });
 };
 for (const channel of [0, 1]) {
@@ -163,6 +165,7 @@ def test_the_scatter_shows_the_molecule_that_is_chosen(tmp_path):
         assert min(own["points"], own["before"], own["after"]) > 2000
         assert own["before"] != own["after"]
         assert own["listed"] == 16
+        assert own["told"].startswith(found.targets.formulas[own["chosen"]])
     assert 7 in {own["chosen"] for own in left["found"]}
     score = next(iter(found.channels.values())).r2_geom[:, 0].mean()
     shown = re.match(r"R²_geom (\S+)", left["found"][0]["score"])[1].replace("−", "-")

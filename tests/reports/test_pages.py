@@ -96,8 +96,8 @@ def test_a_page_holds_its_figure(tmp_path):
     assert base64.b64decode(image["src"].partition(",")[2]) == path.read_bytes()
     width, height = png_size(path)
     assert (int(image["width"]), int(image["height"])) == (
-        round(width * 0.64),
-        round(height * 0.64),
+        round(width * 128 / 150),
+        round(height * 128 / 150),
     )
     assert image["alt"] == "A line."
 
@@ -194,7 +194,7 @@ def test_a_page_without_figures(swept, tmp_path):
 def test_a_page_of_many_channels_is_bounded(swept, monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "MOST_ROWS", 2)
     text = sweep.save(swept, [], tmp_path).read_text()
-    assert "1 further channels are in the results" in text
+    assert "1 further channels in the results" in text
 
 
 def test_markdown_holds_the_same_rows():

@@ -21,7 +21,7 @@ from cpdjax.reports.text import for_html, for_markdown
 VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
 _NUMBER = re.compile(r"[+\-−]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?(?![\w.])")
 _NO_NUMBER = ("", "–", "undefined")
-_PIXELS_PER_INCH = 150 / 96  # of a figure's file, and of a page
+_SCALE = 128 / 150  # pixels of a page in one of a figure's file, so that small print can be read
 
 
 class Section(NamedTuple):
@@ -140,7 +140,7 @@ def _environment() -> Environment:
 def _embedded(figure: Path) -> dict[str, str | int]:
     """Return a PNG as a data URI, and its size on the page."""
     content = figure.read_bytes()
-    width, height = (round(n / _PIXELS_PER_INCH) for n in struct.unpack(">II", content[16:24]))
+    width, height = (round(n * _SCALE) for n in struct.unpack(">II", content[16:24]))
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     return {"source": source, "width": width, "height": height}
 

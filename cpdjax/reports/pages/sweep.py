@@ -12,7 +12,7 @@ from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary
 from cpdjax.reports.symbols import target_text
-from cpdjax.reports.text import p_text, score_text
+from cpdjax.reports.text import left_out_text, p_text, score_text
 from cpdjax.sweeps.table import models_of, present
 
 #: What the table of a page holds; the results hold every row.
@@ -126,12 +126,11 @@ def _scores(table: xr.Dataset) -> Section:
         count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
         cells = map(_cell, own["median"].values, own["lower"].values, own["upper"].values)
         rows.append((model, layer, irrep, str(count), *cells))
-    left_out = len(rows) - 1 - MOST_ROWS
-    note = f" {left_out:,} further channels are in the results." if left_out > 0 else ""
+    more = left_out_text(channels=max(len(rows) - 1 - MOST_ROWS, 0))
     return Section(
         "All scores",
         f"R²_geom at N = {int(scores['size']):,}: the median over folds and repeats, in brackets "
-        f"the quartiles. A heading sorts its column.{note}",
+        f"the quartiles. A heading sorts its column.{f' {more}.' if more else ''}",
         ("model", "layer", "irrep", "features", *heads),
         rows[: MOST_ROWS + 1],
     )

@@ -82,6 +82,18 @@ function choose(i) {
   draw_molecule();
 }
 
+// What is under the pointer.
+function tell(i) {
+  const tip = by_id("tip");
+  tip.hidden = i < 0;
+  if (i < 0) return;
+  const { u, v } = spot(i), { width } = points.getBoundingClientRect();
+  const values = [now.target.value[i], now.score.prediction[i]].map((value) => signed(value, 4));
+  tip.textContent = `${data.molecules.formula[i]}\n${values[0]}, predicted ${values[1]}`;
+  tip.style.top = `${v + 10}px`;
+  Object.assign(tip.style, u < width / 2 ? { left: `${u + 10}px`, right: "" } : { left: "", right: `${width - u + 10}px` });
+}
+
 function mark() {
   const wanted = by_id("search").value.trim().toLowerCase(), names = data.molecules;
   const texts = (i) => [names.formula[i], names.id[i], names.smiles ? names.smiles[i] : ""];
@@ -101,10 +113,8 @@ points.addEventListener("click", (event) => {
   const found = nearest(event, 20);
   if (found >= 0) choose(found);
 });
-points.addEventListener("pointermove", (event) => {
-  const found = nearest(event, 8), names = data.molecules;
-  points.title = found < 0 ? "" : `${names.formula[found]}: ${signed(now.target.value[found], 4)}, predicted ${signed(now.score.prediction[found], 4)}`;
-});
+points.addEventListener("pointermove", (event) => tell(nearest(event, 8)));
+points.addEventListener("pointerleave", () => tell(-1));
 points.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (!step) return;
