@@ -110,7 +110,7 @@ def recommend(
 
 def scatter(
     features: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Names of models, or files of features.")
+        list[str], typer.Argument(metavar="MODEL", help="Names of models, or files of features.")
     ],
     dataset: options.Dataset = None,
     targets: options.Targets = None,
