@@ -15,6 +15,7 @@ from .probes.cpd import cpd, learning_curve
 from .probes.equivariant import equivariant_cpd
 from .probes.folds import group_folds, kfold
 from .probes.ladder import Ladder, ladder
+from .probes.predictions import ResidualPredictions, residual_predictions
 from .sweeps.differences import differences
 from .sweeps.sweep import sweep
 from .uncertainty.bootstrap import Bootstrap, bootstrap
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "Ladder",
     "PermutationTest",
+    "ResidualPredictions",
     "Scores",
     "Structures",
     "UnknownNameError",
@@ -67,5 +69,6 @@ __all__ = [
     "models",
     "permutation_test",
     "read_features",
+    "residual_predictions",
     "sweep",
 ]

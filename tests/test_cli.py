@@ -32,6 +32,7 @@ WRITTEN = [
     "SHA256SUMS",
     "learning_curves.png",
     "r2_geom.png",
+    "report.html",
     "results.csv",
     "results.zarr",
     "sweep.json",
@@ -87,7 +88,7 @@ def test_a_sweep_prints_its_table_and_says_what_it_saved(finished):
     for word in ("gap", "mu", "first", "second", "R²_comp"):
         assert word in printed
     assert names(out) == WRITTEN
-    for name in WRITTEN[1:5]:
+    for name in WRITTEN[1:6]:
         assert f"saved {out / name}" in printed.splitlines()
 
 
@@ -152,7 +153,7 @@ def test_report_shows_it_again(finished, tmp_path):
         _, head, *rows = again.splitlines()
         assert head.split() == ["model", "layer", "irrep", "gap", "mu"]
         assert [row in printed for row in rows[:3]] == [True] * 3
-        assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png"]
+        assert names(figures) == ["SHA256SUMS", "learning_curves.png", "r2_geom.png", "report.html"]
 
 
 def test_report_draws_into_the_folder_by_default(finished):
@@ -162,6 +163,26 @@ def test_report_draws_into_the_folder_by_default(finished):
         assert call("report", path)[0] == 0
         assert names(out) == WRITTEN
     assert "r2_geom.png" not in names(out / "results.zarr")
+
+
+def test_a_scatter_says_who_carries_the_score(data, tmp_path):
+    out = tmp_path / "out"
+    status, printed, errors = call(
+        "scatter", data / "mine.npz", "--targets", data / "mine.csv", "--out", out
+    )
+    assert (status, errors) == (0, "")
+    assert names(out) == ["SHA256SUMS", "scatter.html"]
+    assert f"saved {out / 'scatter.html'}" in printed.splitlines()
+    rows = [line.split() for line in printed.splitlines() if " second " in line]
+    assert [row[2] for row in rows] == ["gap", "mu"]
+    assert {row[4] for row in rows} < {*cpdjax.formulas(FORMULAS)}
+    assert "cpdjax scatter" in (out / "scatter.html").read_text()
+
+
+def test_a_scatter_of_too_much_is_refused(data, tmp_path):
+    status, _, errors = call("scatter", "coulomb-spectrum", "--alpha", "x", "--out", tmp_path / "o")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "--alpha" in errors
 
 
 def listed():

@@ -28,13 +28,11 @@ from cpdjax.checks.planted import Planted, check_planted
 from cpdjax.checks.procedures import Alpha
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.errors import InputError
-from cpdjax.features.features import Features
 from cpdjax.features.sources import collect, named_sources
 from cpdjax.machine.threads import one_blas_thread
 from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs
-from cpdjax.sweeps.channels import ALL, Channel, channels
+from cpdjax.sweeps.channels import Channel, whole_layers
 from cpdjax.sweeps.pairing import paired
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.targets import Targets
@@ -69,6 +67,8 @@ class Checks:
     molecules: int
     planted: Planted
     channels: Mapping[str, ChannelChecks]
+    facts: Mapping[str, str]
+    """What the checks were run with, by name."""
 
     @property
     def outcomes(self) -> Iterator[tuple[str, Outcome]]:
@@ -125,7 +125,13 @@ def run(
         with stage("data"):
             structures, molecules = inputs.load(dataset, targets, n, settings)
         sets = collect(features, structures, layers=layers)
-        chosen = [c for f in sets for c in _channels(paired(f, molecules), len(molecules), layers)]
+        chosen = [
+            channel
+            for f in sets
+            for channel in whole_layers(
+                paired(f, molecules), len(molecules), list(f)[-1:] if layers is None else list(f)
+            )
+        ]
         expect(len(chosen) - sources)
         with stage("planted truth"):
             planted = check_planted(molecules.counts, folds=folds, seed=seed)
@@ -133,23 +139,13 @@ def run(
             channel.label: _check(channel, molecules, folds, alpha, seed, nonlinear)
             for channel in chosen
         }
-    return Checks(molecules.name, len(molecules), planted, found)
-
-
-def _channels(
-    features: Features, molecules: int, layers: Sequence[str] | None
-) -> Iterator[Channel]:
-    """Yield, for every layer to check, the channel of all its irreps."""
-    wanted = list(features)[-1:] if layers is None else list(features)
-    found = channels([features], molecules)
-    for layer in wanted:
-        of_layer = [c for c in found if c.layer == layer]
-        channel = next((c for c in of_layer if c.irrep == ALL), of_layer[0])
-        if not channel.x.shape[1]:
-            raise InputError(
-                f"{channel.label}: every feature is constant, so there is nothing to check"
-            )
-        yield channel
+    facts = {
+        "targets": ", ".join(molecules.by_name),
+        "settings": f"folds {folds}, alpha {alpha}, seed {seed}",
+        "dataset hash": molecules.hash,
+        "elements": " ".join(molecules.elements),
+    }
+    return Checks(molecules.name, len(molecules), planted, found, facts)
 
 
 def _check(

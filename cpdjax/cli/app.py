@@ -95,7 +95,7 @@ def _explained(command: Callable[..., Any]) -> dict[str, Any]:
 
 _PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Scores": (sweeps.sweep, sweeps.merge, sweeps.report, sweeps.compare, sweeps.ladder),
-    "Findings": (checks.check, studies.reproduce, studies.recommend),
+    "Findings": (checks.check, studies.reproduce, studies.recommend, studies.scatter),
     "Models and features": (models.extract, models.train),
     "Files": (verify,),
 }

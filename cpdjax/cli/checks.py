@@ -9,7 +9,7 @@ import typer
 
 from cpdjax.cli import options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import show, takes_json
+from cpdjax.cli.terminal import command_line, show, takes_json
 from cpdjax.progress import expect, stage
 
 
@@ -63,6 +63,6 @@ def check(
     )
     show(checks.table(found))  # before figures are drawn, which takes a while
     with stage("figures"):
-        saved = checks.save(found, out)
+        saved = checks.save(found, out, command_line())
     show(saved=saved)
     return 0 if found.passed else 1

@@ -10,7 +10,7 @@ import typer
 from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import completion, options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import show, takes_json
+from cpdjax.cli.terminal import command_line, show, takes_json
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
 from cpdjax.progress import expect, stage
@@ -63,7 +63,7 @@ def reproduce(
     )
     show(findings_table(found))
     with stage("report and figures"):
-        saved = findings.save(found, out)
+        saved = findings.save(found, out, command_line())
     show(saved=saved)
 
 
@@ -122,3 +122,48 @@ def recommend(
         )
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
     show(recommendation_table(tables, names, most))
+
+
+@takes_json
+def scatter(
+    features: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help="Names of models, or files of features.")
+    ],
+    dataset: options.Dataset = None,
+    targets: options.Targets = None,
+    n: options.Molecules = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers, separated by commas; by default the last interaction layer."),
+    ] = None,
+    folds: options.Folds = 5,
+    alpha: Annotated[
+        str | None,
+        typer.Option(help='Ridge penalty α, or "loo"; by default that of a sweep.'),
+    ] = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-scatter"),
+) -> None:
+    """Show which molecules carry a score: an interactive page of predictions and molecules.
+
+    Without --targets, the gap of QM9 or all targets of a file. The scores are those of the first
+    repeat of a sweep.
+    """
+    from cpdjax.reports.pages import scatter
+    from cpdjax.studies.carriers import carriers
+
+    found = carriers(
+        features,
+        dataset=dataset,
+        targets=targets,
+        n=n,
+        layers=options.listed(layers),
+        folds=folds,
+        alpha=None if alpha is None else options.penalty(alpha),
+        seed=seed,
+        progress=show_progress(),
+    )
+    show(scatter.text_table(found))
+    with stage("page"):
+        saved = scatter.save(found, out, command_line())
+    show(saved=saved)

@@ -12,7 +12,7 @@ import typer
 import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import folder_of, put, put_lines, show, takes_json
+from cpdjax.cli.terminal import command_line, folder_of, put, put_lines, show, takes_json
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
 from cpdjax.errors import LeftOutWarning
 from cpdjax.processes import ALONE, Team
@@ -92,16 +92,15 @@ def merge(
 @takes_json
 def report(
     path: options.Results,
-    out: Annotated[Path | None, typer.Option(help="Folder of the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the page and figures.")] = None,
 ) -> None:
-    """Print the table of saved results and plot their figures anew."""
-    from cpdjax.reports import score_figures
+    """Print the table of saved results, and write their figures and their page anew."""
     from cpdjax.sweeps import results
 
     table = results.load(path)
     _show(table)
-    with stage("figures"):
-        saved = score_figures.save_figures(table, out or folder_of(path))
+    with stage("figures and page"):
+        saved = _pictured(table, out or folder_of(path))
     show(saved=saved)
 
 
@@ -183,8 +182,7 @@ def ladder(
 
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
-    """Save results with their long table and figures, and return the paths."""
-    from cpdjax.reports import score_figures
+    """Save results with their long table, figures and page, and return the paths."""
     from cpdjax.sweeps import results
 
     suffix = ".zarr" if kind == "zarr" else ".nc"
@@ -193,15 +191,24 @@ def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:
             results.save(table, folder / f"results{suffix}"),
             results.save(table, folder / "results.csv"),
         ]
-    with stage("figures"):
-        return [*saved, *score_figures.save_figures(table, folder)]
+    with stage("figures and page"):
+        return [*saved, *_pictured(table, folder)]
+
+
+def _pictured(table: xr.Dataset, folder: Path) -> list[Path]:
+    """Write the figures of results, and the page that holds them; return the paths."""
+    from cpdjax.reports import score_figures
+    from cpdjax.reports.pages import sweep as page
+
+    figures = score_figures.save_figures(table, folder)
+    return [page.save(table, figures, folder, command_line()), *figures]
 
 
 def _show(table: xr.Dataset) -> None:
-    """Print the table of scores, that of their uncertainty, and what the sweep left out."""
-    from cpdjax.reports import scores, significance
+    """Print scores, their uncertainty, what was left out, and what makes scores unreliable."""
+    from cpdjax.reports import hints, scores, significance
     from cpdjax.sweeps import left_out
 
     show(scores.text_table(table), significance.uncertainty_table(table))
-    for line in left_out.lines(table):
+    for line in (*left_out.lines(table), *hints.hints(table)):
         put(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -98,6 +99,11 @@ def _print(tables: Iterable[Any], paths: Iterable[Path]) -> None:
                 Console(width=None if _is_terminal(sys.stdout) else _ENDLESS).print(table)
         for path in paths:
             put(f"saved {path}")
+
+
+def command_line() -> str:
+    """Return the command that runs, as it would be typed."""
+    return shlex.join(["cpdjax", *sys.argv[1:]])
 
 
 def put(text: str) -> None:

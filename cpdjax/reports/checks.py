@@ -14,10 +14,11 @@ from cpdjax.checks.nonlinear_probes import PROBES
 from cpdjax.checks.outcome import Outcome, reported
 from cpdjax.checks.residualisation import RESIDUALS
 from cpdjax.checks.suite import Checks
-from cpdjax.files import atomic, write_csv
+from cpdjax.files import write_csv
 from cpdjax.reports import check_figures
 from cpdjax.reports.figures import write
-from cpdjax.reports.page import Section, to_markdown
+from cpdjax.reports.pages import imprint, page
+from cpdjax.reports.pages.page import Section
 from cpdjax.reports.sheet import Column, Kind, Sheet
 
 _HEAD = ("features", "check", "quantity", "value", "requirement", "verdict")
@@ -37,8 +38,8 @@ def table(checks: Checks) -> Sheet:
     )
 
 
-def save(checks: Checks, folder: str | Path) -> list[Path]:
-    """Write `checks.md`, `checks.csv` and the figures into a folder; return the paths."""
+def save(checks: Checks, folder: str | Path, command: str = "") -> list[Path]:
+    """Write the page as Markdown and HTML, `checks.csv` and the figures; return the paths."""
     folder = Path(folder)
     figures = {
         "planted.png": check_figures.plot_planted(checks),
@@ -50,9 +51,9 @@ def save(checks: Checks, folder: str | Path) -> list[Path]:
         figures["nonlinear.png"] = check_figures.plot_nonlinear(checks)
     written = write(figures, folder)
     write_csv(frame(checks), folder / "checks.csv")
-    with atomic(folder / "checks.md") as temporary:
-        temporary.write_text(to_markdown(sections(checks)), encoding="utf-8")
-    return [folder / "checks.md", folder / "checks.csv", *written]
+    origin = imprint.of_run(checks.dataset, checks.molecules, command, checks.facts)
+    pages = page.save(sections(checks), written, folder, "checks", origin)
+    return [*pages, folder / "checks.csv", *written]
 
 
 def frame(checks: Checks) -> pd.DataFrame:
@@ -66,7 +67,7 @@ def frame(checks: Checks) -> pd.DataFrame:
 
 def sections(checks: Checks) -> list[Section]:
     """Return the page: outcomes, scores of the nonlinear probes, figures."""
-    page = [
+    found = [
         Section(
             "All checks pass" if checks.passed else "A check fails",
             f"{checks.dataset}, {checks.molecules:,} molecules. The requirements are our choice; "
@@ -78,9 +79,9 @@ def sections(checks: Checks) -> list[Section]:
     ]
     for label, channel in checks.channels.items():
         if channel.nonlinear is not None:
-            page += _nonlinear_sections(label, channel.nonlinear)
-    any_nonlinear = len(page) > 1
-    return [*page, *_FIGURES, *([_NONLINEAR_FIGURE] if any_nonlinear else [])]
+            found += _nonlinear_sections(label, channel.nonlinear)
+    any_nonlinear = len(found) > 1
+    return [*found, *_FIGURES, *([_NONLINEAR_FIGURE] if any_nonlinear else [])]
 
 
 _FIGURES = (

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from cpdjax.files import atomic
 from cpdjax.irreps import INVARIANTS
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
@@ -16,7 +15,8 @@ from cpdjax.models.registry import pretrained
 from cpdjax.reports.figures import write
 from cpdjax.reports.finding_figures import plot_all
 from cpdjax.reports.objectives import training_of
-from cpdjax.reports.page import Section, to_html, to_markdown
+from cpdjax.reports.pages import imprint, page
+from cpdjax.reports.pages.page import Section
 from cpdjax.studies.findings import DIPOLE, GAP, PLACES, depth, gap_score, models_by_gap
 from cpdjax.studies.recommendation import HEAD, advice, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
@@ -25,16 +25,13 @@ from cpdjax.sweeps.table import layers_of, scores_of
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
 
-def save(found: Reproduction, folder: str | Path) -> list[Path]:
+def save(found: Reproduction, folder: str | Path, command: str = "") -> list[Path]:
     """Write `report.md`, `report.html` and their figures into a folder; return the paths."""
     folder = Path(folder)
     figures = plot_all(found.table)
     written = write(figures, folder)
-    page = [s if s.figure in figures else s._replace(figure="") for s in sections(found)]
-    for name, text in {"report.md": to_markdown(page), "report.html": to_html(page)}.items():
-        with atomic(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return [folder / "report.md", folder / "report.html", *written]
+    origin = imprint.of_table(found.table, command)
+    return [*page.save(sections(found), written, folder, "report", origin), *written]
 
 
 def sections(found: Reproduction) -> list[Section]:
@@ -75,6 +72,8 @@ def _models(table: xr.Dataset) -> Section:
         head,
         [_model_row(table, model) for model in models_by_gap(table)],
         "gradient.png",
+        "R²_geom of the gap, a row for each model in order of its score: dots with 95 % intervals "
+        "at the last interaction layer, and bars at the best layer.",
     )
 
 
@@ -136,6 +135,7 @@ def _sizes(table: xr.Dataset) -> Section:
             for model in models_by_gap(table)
         ],
         "efficiency.png",
+        "R²_geom of the gap against the number of molecules, a line for each model.",
     )
 
 
@@ -156,6 +156,8 @@ def _layers(table: xr.Dataset) -> Section:
         ("model", *map(str, by_layer.layer.values)),
         rows,
         "depth.png",
+        "R²_geom of the gap, and the share of the features' variance that composition explains, "
+        "layer by layer, a line for each model.",
     )
 
 

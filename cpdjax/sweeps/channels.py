@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,6 +120,21 @@ def channels(
     wanted = _chosen(found, irreps, alone)
     _say_without(features, wanted, f"has no {' or '.join(irreps or ())}")
     return wanted
+
+
+def whole_layers(features: Features, rows: int, layers: Iterable[str]) -> Iterator[Channel]:
+    """Yield the channel of all irreps together, layer by layer.
+
+    Raises:
+        InputError: as `channels`, and where every feature of a layer is constant.
+    """
+    found = channels([features], rows)
+    for layer in layers:
+        of_layer = [c for c in found if c.layer == layer]
+        channel = next((c for c in of_layer if c.irrep == ALL), of_layer[0])
+        if not channel.x.shape[1]:
+            raise InputError(f"{channel.label}: every feature is constant and tells nothing")
+        yield channel
 
 
 def tensor_channels(

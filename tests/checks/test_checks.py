@@ -295,13 +295,18 @@ def test_the_page_says_pass_and_the_status_is_zero(finished):
     assert "mine / last / 0e" in printed  # the last layer
     assert "first" not in printed
     pngs = {"isomers.png", "planted.png", "compositional.png", "leakage.png"}
-    assert {p.name for p in out.iterdir()} == {"checks.md", "checks.csv", "SHA256SUMS"} | pngs
-    for name in {"checks.md", "checks.csv"} | pngs:
+    pages = {"checks.md", "checks.html", "checks.csv"}
+    assert {p.name for p in out.iterdir()} == {"SHA256SUMS"} | pages | pngs
+    for name in pages | pngs:
         assert f"saved {out / name}" in printed
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in pngs)
     text = (out / "checks.md").read_text()
     assert "# All checks pass" in text
     assert "![Structural isomers](isomers.png)" in text
+    html = (out / "checks.html").read_text()
+    assert html.count('class="good">pass</td>') == text.count("| pass |") > 0
+    assert html.count("data:image/png;base64,") == len(pngs)
+    assert "folds 5, alpha 1.0, seed 0" in html
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from cpdjax.characters import for_csv, printable, shortened, stand_in
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.files import write_csv
 from cpdjax.reports import score_figures, scores, significance
-from cpdjax.reports.page import Section, to_html, to_markdown
+from cpdjax.reports.pages.page import Section, to_html, to_markdown
 from cpdjax.reports.text import MOST_CHARACTERS, for_figure, for_markdown
 from cpdjax.sweeps import results
 
@@ -103,7 +103,10 @@ def test_pages_hold_names_and_no_markup(names):
     parser = Cells()
     parser.feed(to_html(page))
     assert parser.cells == ["name", "score", *(c for n in names for c in (printable(n), "0.5"))]
-    assert parser.tags == {"meta", "title", "style", "h1", "p", "table", "tr", "td", "th"}
+    assert parser.tags == {
+        *("html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "section"),
+        *("div", "table", "thead", "tbody", "tr", "td", "th", "script"),
+    }
 
 
 class Cells(HTMLParser):
@@ -111,7 +114,7 @@ class Cells(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.cells, self.tags = [], set()
+        self.cells, self.tags, self.inside = [], set(), False
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)

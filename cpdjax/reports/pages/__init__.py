@@ -1,0 +1,1 @@
+"""Pages: Markdown, and HTML that needs no other file; templates say how they look."""
