@@ -115,7 +115,10 @@ def compare(
         typer.Option(help="The model that all others are compared with; by default every pair."),
     ] = None,
     layer: Annotated[
-        str, typer.Option(help='The layer to compare, or "last": the last of each model.')
+        str,
+        typer.Option(
+            help='The layer to compare, or "last": the last interaction layer of each model.'
+        ),
     ] = LAST,
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:
@@ -138,7 +141,7 @@ def ladder(
     dataset: Annotated[
         str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
     ] = "qm9",
-    layer: Annotated[str | None, typer.Option(help="The layer; by default the last.")] = None,
+    layer: Annotated[str | None, typer.Option(help="The layer; by default the very last.")] = None,
     targets: Annotated[
         str, typer.Option(help="Names of targets, separated by commas.")
     ] = "gap,mu,alpha",

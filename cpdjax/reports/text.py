@@ -19,6 +19,9 @@ from cpdjax.characters import printable, shortened
 #: all of them.
 MOST_CHARACTERS, MOST_OF_A_SENTENCE = 80, 1000
 
+#: The verdicts that are coloured, by what they say of a statement; others are left open.
+VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
+
 # What Markdown would obey: its signs, where an underscore between letters is none; and at the start
 # of a paragraph what makes a heading, a list or a line.
 _SIGNS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
@@ -94,6 +97,15 @@ def p_text(value: float) -> str:
     '0.012'
     """
     return f"{value:.2g}"
+
+
+def penalty_text(alpha: float) -> str:
+    """Return how a Ridge penalty was chosen; results have NaN for one that each fold chose.
+
+    >>> penalty_text(1.0), penalty_text(math.nan)
+    ('α = 1', 'α by leave-one-out')
+    """
+    return "α by leave-one-out" if math.isnan(alpha) else f"α = {alpha:g}"
 
 
 def left_out_text(**left_out: int) -> str:

@@ -51,7 +51,7 @@ def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
     """
     if dataset is not None or targets is None:
         return features, targets
-    names = names_or_table(targets, dataset) if isinstance(targets, str) else targets
+    names = _named(targets, dataset)
     sources = features if isinstance(features, dict) else {"": features}
     if isinstance(names, TABLES):
         for source in features if isinstance(features, list | tuple) else sources.values():
@@ -81,8 +81,7 @@ def load(
     """
     kind = KINDS[settings.probe]
     text = targets if isinstance(targets, str) else None
-    if text is not None:
-        targets = names_or_table(text, dataset)
+    targets = _named(targets, dataset)
     beside = isinstance(targets, TABLES)
     if beside and dataset is None:
         if n is not None:
@@ -97,7 +96,7 @@ def load(
                 "dataset, or leave rows out of the table"
             )
         return None, Targets.from_table(targets)
-    is_file = isinstance(dataset, str | Path) and not _is_qm9(dataset)
+    is_file = isinstance(dataset, str | Path) and not of_qm9(dataset)
     if beside and not is_file:
         raise InputError(
             _TAKEN_WHOLE
@@ -112,7 +111,7 @@ def load(
     if text is not None and table is not None:
         check_no_name(text, structures.targets)
     names = targets if table is None else list(table.numbers)
-    if names is None and (dataset is None or _is_qm9(dataset)):
+    if names is None and of_qm9(dataset):
         names = kind.default_targets
         if names is not None:
             others = {k: v.ndim for k, v in structures.targets.items() if k not in names}
@@ -123,8 +122,12 @@ def load(
 
 def is_table(targets: Any, dataset: Any) -> bool:
     """Return whether targets are a table, and not names of the dataset's own."""
-    named = names_or_table(targets, dataset) if isinstance(targets, str) else targets
-    return isinstance(named, TABLES)
+    return isinstance(_named(targets, dataset), TABLES)
+
+
+def _named(targets: Any, dataset: Any) -> Any:
+    """Return targets with the names or the path that a text stands for."""
+    return names_or_table(targets, dataset) if isinstance(targets, str) else targets
 
 
 _TAKEN_WHOLE = "n draws molecules from QM9 (--n); other data are taken whole: use sizes"
@@ -156,7 +159,7 @@ def molecules(
         LeftOutWarning: molecules are left out because of their elements.
     """
     limits = _limits(elements, known)
-    if dataset is None or _is_qm9(dataset):
+    if of_qm9(dataset):
         draw, most = _QM9[dataset or "qm9"], default if n is None else n
         if not limits or most is None:
             return _of_elements(draw(most, seed), limits)
@@ -216,8 +219,9 @@ def _of_elements(
     return structures.select(order[:seen][fitting[:seen]])
 
 
-def _is_qm9(dataset: Any) -> bool:
-    return isinstance(dataset, str) and dataset in _QM9
+def of_qm9(dataset: Any) -> bool:
+    """Return whether molecules are drawn from QM9, as they are where no data are named."""
+    return dataset is None or (isinstance(dataset, str) and dataset in _QM9)
 
 
 def settings_and_folds(given: Mapping[str, Any]) -> tuple[Settings, Any]:
