@@ -37,7 +37,7 @@ from cpdjax.reports.style import (
     shades,
     styled,
 )  # fmt: skip
-from cpdjax.reports.symbols import target_text, unit_text
+from cpdjax.reports.symbols import symbol_text
 from cpdjax.reports.text import for_figure, left_out_text, score_text
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, present
 
@@ -72,10 +72,7 @@ def shown_targets(table: xr.Dataset, most: int) -> tuple[dict[str, str], str]:
     """
     names = [str(target) for target in table.target.values]
     units = map(str, table.unit.values) if "unit" in table.coords else [""] * len(names)
-    symbols = {
-        name: target_text(name, unit).removesuffix(f" ({unit_text(unit)})")
-        for name, unit in zip(names, units, strict=True)
-    }
+    symbols = {name: symbol_text(name, unit) for name, unit in zip(names, units, strict=True)}
     explained = table.r2_comp.isel(size=-1).median(("fold", "repeat")) >= EXPLAINED
     ordered = sorted(names, key=lambda name: bool(explained.sel(target=name)))
     left_out = left_out_text(targets=len(ordered[most:]))

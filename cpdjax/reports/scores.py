@@ -19,7 +19,7 @@ from cpdjax.sweeps.table import OWN, present
 #: Model, layer and irrep of a channel.
 Names = tuple[str, str, str]
 
-_STAR = "* R² of a fold is below -1: held-out molecules are outside the training range"
+_STAR = "* R² of a fold is below -1"  # `hints` says why, and what to do
 
 #: What a figure holds: the best of more channels, the first of more targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 24

@@ -51,3 +51,12 @@ def target_text(name: str, unit: str = "") -> str:
     symbol, units = _SYMBOLS.get(name, (name, ()))
     shown = symbol if unit in units else name
     return f"{shown} ({unit})" if unit else shown
+
+
+def symbol_text(name: str, unit: str = "") -> str:
+    """Return a target's symbol without its unit, which decides whether the symbol is meant.
+
+    >>> symbol_text("mu", "debye"), symbol_text("mu", "eV"), symbol_text("gap", "eV")
+    ('μ', 'mu', 'gap')
+    """
+    return target_text(name, unit).removesuffix(f" ({unit_text(unit)})")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import xarray as xr
 
+from cpdjax.reports import hints
 from cpdjax.sweeps import left_out
 
 #: Attributes of results that a page shows; the machine's name stays with the results.
@@ -31,6 +32,8 @@ class Imprint:
     """Everything else by name: the command, settings, hashes, versions."""
     left_out: list[str]
     """What the numbers leave out, a line for each kind."""
+    hints: list[str] = field(default_factory=list)
+    """What makes numbers unreliable, and what to do, a line each."""
 
 
 def of_run(
@@ -55,7 +58,8 @@ def of_table(table: xr.Dataset, command: str = "") -> Imprint:
         facts["SHA-256 of features"] = _said(short)
     molecules = int(known.get("molecules", table["size"].values[-1]))
     dataset = str(known.get("dataset", "results"))
-    return of_run(dataset, molecules, command, facts, left_out.lines(table))
+    made = of_run(dataset, molecules, command, facts, left_out.lines(table))
+    return replace(made, hints=hints.hints(table))
 
 
 def _today() -> str:
