@@ -139,13 +139,12 @@ def rules(errors: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     fixed, refitted = errors
     targets = y.shape[1]
     one = np.full(targets, int(np.argmin(np.abs(np.log(GRID)))))
-    scaled = (errors / refitted.min(0)).sum(2)
+    joint = np.full(targets, (refitted / refitted.min(0)).sum(1).argmin())
     return {
         "α = 1": one,
-        "leave-one-out": fixed.argmin(0),
-        "joint": np.full(targets, scaled[0].argmin()),
-        "leave-one-out, refitted": refitted.argmin(0),
-        "joint, refitted": np.full(targets, scaled[1].argmin()),
+        "leave-one-out, projection fixed": fixed.argmin(0),
+        "leave-one-out": refitted.argmin(0),
+        "joint": joint,
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from e3nn_jax import Irrep, Irreps, IrrepsArray
 from jaxtyping import Array, Bool, Float
 
-from cpdjax.errors import UnknownNameError
+from cpdjax.errors import InputError, UnknownNameError
 
 POOLS = ("mean", "sum", "atom")
 """Hold the names of the ways of pooling: mean or sum over atoms; "atom" keeps a row per atom."""
@@ -18,6 +18,27 @@ INVARIANTS = ("pool-then-norm", "norm-then-pool", "power-spectrum")
 
 Blocks = tuple[tuple[str, int], ...]
 """Hold each irrep and its number of columns, in order, as `blocks` returns them."""
+
+
+def read_irreps(where: str, text: Any) -> Irreps:
+    """Return irreps that somebody wrote.
+
+    Args:
+        where: what the error calls the place where they stand.
+
+    Raises:
+        InputError: if they are none.
+
+    >>> read_irreps("the name 'last|8x0e'", "8x0e")
+    8x0e
+    """
+    try:
+        irreps = Irreps(text)
+    except (ValueError, TypeError, AssertionError):
+        irreps = Irreps("")
+    if not irreps.dim:
+        raise InputError(f"{where}: expected irreps such as 8x0e+4x1o, got {text!r}")
+    return irreps
 
 
 def pool(

@@ -14,6 +14,7 @@ from e3nn_jax import Irreps, IrrepsArray
 
 from cpdjax.data.batch import AllPairs, Batch, Edges
 from cpdjax.errors import InputError
+from cpdjax.irreps import read_irreps
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Layers
 from cpdjax.models.prediction import PredictsNothing
@@ -152,7 +153,7 @@ def wrap(
         name or _name(function),
         Function(function),
         weights,
-        tuple((str(layer), _irreps(layer, text)) for layer, text in layers.items()),
+        tuple((str(k), read_irreps(f"layer {k!r}", text)) for k, text in layers.items()),
         None if elements is None else tuple(int(number) for number in elements),
         None if cutoff is None else float(cutoff),
         level,
@@ -172,16 +173,6 @@ def _name(function: Any) -> str:
     if owner is not None and not isinstance(owner, type):
         name = type(owner).__name__
     return name if name.isidentifier() else "model"
-
-
-def _irreps(layer: Any, text: Any) -> Irreps:
-    try:
-        found = Irreps(text)
-    except (ValueError, TypeError, AssertionError):
-        found = Irreps("")
-    if not found.dim:
-        raise InputError(f"layer {layer!r}: expected irreps such as '8x0e + 4x1o', got {text!r}")
-    return found
 
 
 def _graph(batch: Batch, cutoff: float | None) -> Graph:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
-from cpdjax.features.layers import BAR
+from cpdjax.features.tagged import BAR
 from cpdjax.real_arrays import is_real
 
 Layers = tuple[dict[str, Any], dict[str, str]]

@@ -15,7 +15,7 @@ from cpdjax.data.composition import formulas
 from cpdjax.data.structures import Structures
 from cpdjax.displays import Shown
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.features.layers import layers_of, of_atoms
+from cpdjax.features.tagged import layers_of, of_atoms
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants
 

@@ -20,7 +20,7 @@ from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
-from cpdjax.features.layers import MATRIX, layer, untagged, warn_of_vectors
+from cpdjax.features.tagged import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
 from cpdjax.omissions import say_left_out
 

@@ -14,7 +14,7 @@ from e3nn_jax import Irrep
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
-from cpdjax.features.layers import layer
+from cpdjax.features.tagged import layer
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a shard

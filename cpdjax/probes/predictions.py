@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from cpdjax.errors import InputError
-from cpdjax.probes.cpd import concrete_folds, cpd
+from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import kfold
 from cpdjax.probes.signature import takes_choices
+from cpdjax.probes.splitters import Folds, read_ids
 from cpdjax.real_arrays import real_arrays
 
 
@@ -51,15 +52,16 @@ def residual_predictions(
     C: Float[ArrayLike, "molecule element"],
     Y: Float[ArrayLike, " molecule"] | Float[ArrayLike, "molecule target"],
     *,
-    folds: int | Int[np.ndarray, " molecule"] = 5,
-    alpha: float | Literal["loo"] = 1.0,
+    folds: Folds = 5,
+    alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
     **choices: Any,
 ) -> ResidualPredictions:
     """Predict every molecule's targets with the probe of `cpd`, trained on the other folds.
 
     Args:
-        X, C, Y, folds, seed, standardize, projection: as in `cpd`.
+        X, C, Y, seed, standardize, projection: as in `cpd`.
+        folds: as in `cpd`, where they hold every molecule out once.
         alpha: one Ridge penalty, or "loo".
 
     Raises:
@@ -75,9 +77,9 @@ def residual_predictions(
     if np.ndim(alpha):
         raise InputError(f'alpha must be one number or "loo" for predictions, got {alpha!r}')
     x, c, y = real_arrays(X=X, C=C, Y=Y)
-    ids = concrete_folds(folds)
-    if isinstance(ids, int):
-        ids = kfold(len(x), ids, seed=seed)
+    columns = y[:, None] if y.ndim == 1 else y
+    read = read_ids(folds, x, columns, what="residual_predictions")
+    ids = kfold(len(x), read, seed=seed) if isinstance(read, int) else np.asarray(read)
     scores = cpd(x, c, y, folds=ids, alphas=alpha, predictions=True, **choices)
     prediction = np.asarray(scores.prediction)[0]
     return ResidualPredictions(

@@ -61,3 +61,14 @@ def test_several_penalties_are_refused():
     one_line(caught, "one number", "[1.0, 2.0]")
     with pytest.raises(UnknownNameError, match="alphas"):
         residual_predictions(X, C, Y, alphas=1.0)
+
+
+def test_folds_may_be_a_splitter_that_holds_every_molecule_out_once():
+    from sklearn.model_selection import KFold, ShuffleSplit
+
+    found = residual_predictions(X, C, Y, folds=KFold(4))
+    expected = residual_predictions(X, C, Y, folds=np.arange(120) // 30)
+    np.testing.assert_array_equal(found.fold, expected.fold)
+    np.testing.assert_array_equal(found.prediction, expected.prediction)
+    with pytest.raises(InputError, match="residual_predictions needs folds that hold every"):
+        residual_predictions(X, C, Y, folds=ShuffleSplit(3, random_state=0))

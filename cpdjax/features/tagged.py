@@ -15,7 +15,7 @@ from e3nn_jax import Irrep, Irreps, IrrepsArray
 from jaxtyping import Float, Int
 
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.irreps import POOLS, invariants
+from cpdjax.irreps import POOLS, invariants, read_irreps
 from cpdjax.real_arrays import real_array
 
 BAR = "|"
@@ -35,22 +35,7 @@ def untagged(name: str) -> tuple[str, Irreps | None]:
     (('last', 8x0e+4x1o), ('last', None))
     """
     plain, bar, tag = str(name).rpartition(BAR)
-    return (plain, irreps_of(f"the name {name!r}", tag)) if bar else (str(name), None)
-
-
-def irreps_of(where: str, text: Any) -> Irreps:
-    """Return irreps that somebody wrote.
-
-    Raises:
-        InputError: if they are none.
-    """
-    try:
-        irreps = Irreps(text)
-    except (ValueError, TypeError, AssertionError):
-        irreps = Irreps("")
-    if not irreps.dim:
-        raise InputError(f"{where}: expected irreps such as 8x0e+4x1o, got {text!r}")
-    return irreps
+    return (plain, read_irreps(f"the name {name!r}", tag)) if bar else (str(name), None)
 
 
 def layers_of(where: str, arrays: Any, irreps: Any = None) -> dict[str, IrrepsArray]:
@@ -69,9 +54,7 @@ def layers_of(where: str, arrays: Any, irreps: Any = None) -> dict[str, IrrepsAr
     for key, values in by_layer.items():
         name, tag = untagged(key)
         given = irreps.get(name) if isinstance(irreps, Mapping) else irreps
-        if tag is not None and given is not None and irreps_of(where, given) != tag:
-            raise InputError(f"{where}: {key!r} is tagged {tag}, but given as {given}")
-        if tag is not None and given is not None and irreps_of(where, given) != tag:
+        if tag is not None and given is not None and read_irreps(where, given) != tag:
             raise InputError(f"{where}: {key!r} is tagged {tag}, but given as {given}")
         known = tag if given is None else given
         if known is None and not isinstance(values, IrrepsArray | Mapping):
@@ -99,8 +82,8 @@ def layer(where: str, values: Any, irreps: Any = None) -> IrrepsArray:
     if isinstance(values, Mapping):
         return _joined(where, values)
     own = values.irreps if isinstance(values, IrrepsArray) else _attribute(values)
-    known = None if irreps is None and own is None else irreps_of(where, own or irreps)
-    if irreps is not None and own is not None and irreps_of(where, irreps) != known:
+    known = None if irreps is None and own is None else read_irreps(where, own or irreps)
+    if irreps is not None and own is not None and read_irreps(where, irreps) != known:
         raise InputError(
             f"{where} is tagged {known}, and {irreps} is said of it: keep the true one"
         )
