@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import xarray as xr
 
-from cpdjax.reports import hints
 from cpdjax.sweeps import left_out
 
 #: Attributes of results that a page shows; the machine's name stays with the results.
@@ -58,8 +57,7 @@ def of_table(table: xr.Dataset, command: str = "") -> Imprint:
         facts["SHA-256 of features"] = _said(short)
     molecules = int(known.get("molecules", table["size"].values[-1]))
     dataset = str(known.get("dataset", "results"))
-    made = of_run(dataset, molecules, command, facts, left_out.lines(table))
-    return replace(made, hints=hints.hints(table))
+    return of_run(dataset, molecules, command, facts, left_out.lines(table))
 
 
 def _today() -> str:

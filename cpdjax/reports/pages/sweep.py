@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from cpdjax.reports import hints
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary, targets_of
@@ -62,9 +64,8 @@ _FIGURES = {
 
 def save(table: xr.Dataset, figures: Sequence[Path], folder: Path, command: str = "") -> Path:
     """Write `report.html` into a folder, with the figures that `save_figures` wrote there."""
-    text = page.to_html(
-        sections(table, [path.name for path in figures]), imprint.of_table(table, command), folder
-    )
+    origin = replace(imprint.of_table(table, command), hints=hints.hints(table))
+    text = page.to_html(sections(table, [path.name for path in figures]), origin, folder)
     return page.write(folder / "report.html", text)
 
 
