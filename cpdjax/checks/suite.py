@@ -116,7 +116,7 @@ def run(
     Raises:
         InputError: the data cannot be used, or no two molecules share a formula.
     """
-    if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
+    if targets is None and inputs.of_qm9(dataset):
         targets = DEFAULT_TARGETS
     settings = checked(Settings, {"seed": seed, "folds": folds})
     with shown(progress), one_blas_thread():

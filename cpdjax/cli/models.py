@@ -289,7 +289,7 @@ def _facts(name: str) -> dict[str, Any]:
     """Return what is known of a model by the name of each fact."""
     found = listing.listed().get(name)
     card = found.card if found else card_of(f"{naming.SHIPPED}{name}")
-    facts = {"model": name, "family": card.family, "trained_on": card.data}
+    facts: dict[str, Any] = {"model": name, "family": card.family, "trained_on": card.data}
     facts |= {"licence": card.licence, "installed": card.installed, "parameters": None}
     if not card.installed:
         return facts | {"layers": {}, "weights": _install(card.distribution)}
@@ -309,7 +309,8 @@ def _facts_of_folder(path: str) -> dict[str, Any]:
     card = card_of(path) if named and named.run else None
     known = {"family": card.family, "trained_on": card.data} if card else {}
     layers = {layer: str(irreps) for layer, irreps in model.irreps.items()}
-    return {"model": path, **known, "parameters": model.parameters, "layers": layers}
+    parameters = getattr(model, "parameters", None)  # which models of a user's own may lack
+    return {"model": path, **known, "parameters": parameters, "layers": layers}
 
 
 def _models_table(facts: Sequence[Mapping[str, Any]]) -> Sheet:

@@ -23,7 +23,7 @@ from cpdjax.reports.figures import (
     shared_legend,
     ticks_at_sizes,
 )  # fmt: skip
-from cpdjax.reports.scores import summary
+from cpdjax.reports.scores import summary, targets_of
 from cpdjax.reports.style import (
     FLOOR,
     GREY,
@@ -38,16 +38,15 @@ from cpdjax.reports.style import (
     styled,
 )  # fmt: skip
 from cpdjax.reports.symbols import symbol_text
-from cpdjax.reports.text import for_figure, left_out_text, score_text
+from cpdjax.reports.text import for_figure, left_out_text, penalty_text, score_text
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, present
+from cpdjax.sweeps.targets import EXPLAINED
 
 #: What a figure holds at most: channels, panels in a row, inches of height; curves in a panel, and
 #: models where each has one.
 MOST_CHANNELS, ACROSS, MOST_INCHES, MOST_CURVES, MOST_MODELS = 120, 6, 16.0, 8, 12
 MOST_TARGETS = 12
 MOST_BANDS = 4
-#: Composition leaves nothing to be seen of a target that it explains to this share.
-EXPLAINED = 0.98
 
 #: The rule of figures in which a model is one channel, as captions say it.
 LAST_LAYER = "last interaction layer of each model, a descriptor's last, all irreps"
@@ -70,11 +69,9 @@ def shown_targets(table: xr.Dataset, most: int) -> tuple[dict[str, str], str]:
     They are in the table's order. Those that composition explains to `EXPLAINED` come last, since
     nothing of them is left to be seen.
     """
-    names = [str(target) for target in table.target.values]
-    units = map(str, table.unit.values) if "unit" in table.coords else [""] * len(names)
-    symbols = {name: symbol_text(name, unit) for name, unit in zip(names, units, strict=True)}
+    symbols = {name: symbol_text(name, unit) for name, unit in targets_of(table)}
     explained = table.r2_comp.isel(size=-1).median(("fold", "repeat")) >= EXPLAINED
-    ordered = sorted(names, key=lambda name: bool(explained.sel(target=name)))
+    ordered = sorted(symbols, key=lambda name: bool(explained.sel(target=name)))
     left_out = left_out_text(targets=len(ordered[most:]))
     return {name: symbols[name] for name in ordered[:most]}, left_out
 
@@ -115,9 +112,10 @@ def lowest(values: Float[np.ndarray, "*value"]) -> float:
 
 def largest(table: xr.Dataset) -> str:
     """Return the number of molecules of the scores that a figure shows, and their penalty."""
-    alpha = table.alpha.values[0]
-    penalty = ["α by leave-one-out" if np.isnan(alpha) else f"α = {alpha:g}"]
-    return ", ".join([f"N = {int(table['size'][-1]):,}", *penalty[: table.sizes["alpha"] == 1]])
+    molecules = f"N = {int(table['size'][-1]):,}"
+    if table.sizes["alpha"] > 1:
+        return molecules
+    return f"{molecules}, {penalty_text(table.alpha.values[0])}"
 
 
 @styled

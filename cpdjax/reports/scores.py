@@ -21,8 +21,6 @@ Names = tuple[str, str, str]
 
 _STAR = "* R² of a fold is below -1"  # `hints` says why, and what to do
 
-#: What a figure holds: the best of more channels, the first of more targets.
-MOST_CHANNELS, MOST_TARGETS = 8, 24
 #: The number of channels of a table that has their quartiles too.
 MOST_WITH_QUARTILES = 16
 

@@ -13,7 +13,7 @@ import xarray as xr
 from cpdjax.reports.scores import best_first, channel_columns, summary, targets_of
 from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import symbol_text, target_text
-from cpdjax.reports.text import bounded_text, p_text
+from cpdjax.reports.text import bounded_text, p_text, penalty_text
 from cpdjax.sweeps.table import OWN, present
 from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
 
@@ -82,18 +82,22 @@ def _difference_cells(record: Mapping[Hashable, Any], symbols: Mapping[str, str]
 
 
 def _title(table: xr.Dataset) -> str:
-    alpha = table.alpha.values[0]
-    chosen = "leave-one-out" if np.isnan(alpha) else f"{alpha:g}"
     said = []
     if "r2_geom_low" in table:
         said.append(f"95 % interval of {table.sizes['replicate']} bootstrap replicates")
     if "p_adjusted" in table:
-        method, family, count = _family(table)
-        said.append(
-            f"p of {count} permutations, adjusted by {_METHODS[method]} for {family} scores, "
-            f"{p_text(smallest(method, family, count))} the smallest possible"
-        )
-    return f"R²_geom at N = {int(table['size'][-1]):,}, α = {chosen}: {'; '.join(said)}"
+        said.append(adjustment(table))
+    chosen = penalty_text(table.alpha.values[0])
+    return f"R²_geom at N = {int(table['size'][-1]):,}, {chosen}: {'; '.join(said)}"
+
+
+def adjustment(table: xr.Dataset) -> str:
+    """Say how p-values are adjusted, and the smallest that there can be."""
+    method, family, count = _family(table)
+    return (
+        f"p of {count:,} permutations, adjusted by {_METHODS[method]} for {family:,} scores, "
+        f"{p_text(smallest(method, family, count))} the smallest possible"
+    )
 
 
 def _notes(table: xr.Dataset) -> tuple[str, ...]:

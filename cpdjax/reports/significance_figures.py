@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ from matplotlib.figure import Figure
 
 from cpdjax.reports.channel_figures import MOST_INCHES, by_rank, shown_targets
 from cpdjax.reports.figures import label_rows, label_width, panel_title, panels, plot_intervals
+from cpdjax.reports.significance import adjustment
 from cpdjax.reports.style import GREY, INK, ROW, TINY, colours, mark_leaving, styled
 from cpdjax.reports.text import for_figure, left_out_text, p_text, score_text
 from cpdjax.sweeps.table import OWN, models_of, present
-from cpdjax.uncertainty.multiplicity import smallest
 
 #: What a figure of histograms holds: rows of channels and columns of targets.
 MOST_CHANNELS, MOST_TARGETS = 8, 6
@@ -41,7 +40,7 @@ def plot_null(table: xr.Dataset) -> Figure:
     left_out = left_out_text(
         channels=len(channels) - len(best), targets=table.sizes["target"] - len(targets)
     )
-    text = ("grey: targets permuted; line: the score", _adjustment(table), left_out)
+    text = ("grey: targets permuted; line: the score", adjustment(table), left_out)
     figure, axes = panels(
         len(best) * len(targets), across=len(targets), size=(1.8, 1.15), margin=(0.6, 0.5),
         title="R²_geom beside chance", text="; ".join(filter(None, text)), xlabel="R²_geom",
@@ -80,16 +79,6 @@ def _plot_one_null(panel: Axes, own: xr.Dataset, score: float, hue: str, symbol:
     mark_leaving(panel, [score], [panel.get_ylim()[1] / 2], hue, along="x")
     p = p_text(own.p_adjusted.item())
     panel.set_title(f"{above}{score_text(score)}, adjusted p {p}", fontsize="small")
-
-
-def _adjustment(table: xr.Dataset) -> str:
-    """Return how p-values are adjusted, and the smallest that there can be."""
-    method = json.loads(table.attrs["settings"])["adjust"]
-    family = int(table.p_adjusted.isel(alpha=0).notnull().sum())
-    count = table.sizes["permutation"]
-    least = p_text(smallest(method, family, count))
-    said = f"p of {count:,} permutations, adjusted for {family:,} scores"
-    return f"{said}, {least} the smallest possible"
 
 
 @styled

@@ -97,6 +97,15 @@ def p_text(value: float) -> str:
     return f"{value:.2g}"
 
 
+def penalty_text(alpha: float) -> str:
+    """Return how a Ridge penalty was chosen; results have NaN for one that each fold chose.
+
+    >>> penalty_text(1.0), penalty_text(math.nan)
+    ('α = 1', 'α by leave-one-out')
+    """
+    return "α by leave-one-out" if math.isnan(alpha) else f"α = {alpha:g}"
+
+
 def left_out_text(**left_out: int) -> str:
     """Return a note about what the results hold and a table or figure does not show.
 

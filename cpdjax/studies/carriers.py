@@ -71,7 +71,7 @@ def carriers(
     Raises:
         InputError: as `cpdjax.sweep`, and where more is asked for than one page can show.
     """
-    if targets is None and (dataset is None or dataset in ("qm9", "qm9-probe")):
+    if targets is None and inputs.of_qm9(dataset):
         targets = "gap"
     given = {"seed": seed, "folds": folds} | ({} if alpha is None else {"alphas": alpha})
     settings = checked(Settings, given)

@@ -112,7 +112,7 @@ def load(
                 "dataset, or leave rows out of the table"
             )
         return None, Targets.from_table(targets)
-    is_file = isinstance(dataset, str | Path) and not _is_qm9(dataset)
+    is_file = isinstance(dataset, str | Path) and not of_qm9(dataset)
     if beside and not is_file:
         raise InputError(
             _TAKEN_WHOLE
@@ -127,7 +127,7 @@ def load(
     if text is not None and table is not None:
         check_no_name(text, structures.targets)
     names = targets if table is None else list(table.numbers)
-    if names is None and (dataset is None or _is_qm9(dataset)):
+    if names is None and of_qm9(dataset):
         names = kind.default_targets
         if names is not None:
             others = {k: v.ndim for k, v in structures.targets.items() if k not in names}
@@ -171,7 +171,7 @@ def molecules(
         LeftOutWarning: molecules are left out because of their elements.
     """
     limits = _limits(elements, known)
-    if dataset is None or _is_qm9(dataset):
+    if of_qm9(dataset):
         draw, most = _QM9[dataset or "qm9"], default if n is None else n
         if not limits or most is None:
             return _of_elements(draw(most, seed), limits)
@@ -231,8 +231,9 @@ def _of_elements(
     return structures.select(order[:seen][fitting[:seen]])
 
 
-def _is_qm9(dataset: Any) -> bool:
-    return isinstance(dataset, str) and dataset in _QM9
+def of_qm9(dataset: Any) -> bool:
+    """Return whether molecules are drawn from QM9, as they are where no data are named."""
+    return dataset is None or (isinstance(dataset, str) and dataset in _QM9)
 
 
 def settings_and_folds(given: Mapping[str, Any]) -> tuple[Settings, Any]:

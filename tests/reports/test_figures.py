@@ -206,7 +206,7 @@ def test_the_figure_of_chance_has_the_best_channels_first_and_adjusted_p():
     assert rows[:2] == [["painn-qm9-gap", "readout, 0e"], ["painn-qm9-gap", "interaction_1, 0e"]]
     assert all(axes.get_title().endswith("adjusted p 0.1") for axes in figure.axes)
     caption = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
-    assert "19 permutations, adjusted for 24 scores, 0.05 the smallest possible" in caption
+    assert "19 permutations, adjusted by max-T for 24 scores, 0.05 the smallest possible" in caption
     holm = plot_null(table.assign_attrs(settings=json.dumps({"adjust": "holm"})))
     assert "1 the smallest possible" in " ".join(text.get_text() for text in holm.texts)
 

@@ -45,7 +45,8 @@ ASKED = {"permutations": PERMUTATIONS, "bootstrap": REPLICATES}
 
 
 def sweep(out=None, **changes):
-    settings = {"targets": TABLE, "sizes": [N], "repeats": 2, "seed": 3, "out": out} | ASKED
+    settings = {"targets": TABLE, "sizes": [N], "repeats": 2, "seed": 3, "out": out, "alphas": 1.0}
+    settings |= ASKED
     return cpdjax.sweep(**({"features": FEATURES} | settings | changes))
 
 
@@ -209,7 +210,7 @@ def assert_public(table):
         sample = bootstrap(*data, replicates=REPLICATES, **options)
         np.testing.assert_array_equal(own.replicate_r2_geom, sample.replicates)
         np.testing.assert_array_equal((own.r2_geom_low, own.r2_geom_high), sample.interval())
-        test = probe_kinds.permutation_test(*data, permutations=PERMUTATIONS, **options)
+        test = probe_kinds.permutation_test(*data, permutations=PERMUTATIONS, alphas=1.0, **options)
         np.testing.assert_array_equal(own.null_r2_geom, test.null)
         np.testing.assert_array_equal(own.p_value, test.p_value)
         np.testing.assert_array_equal(own.selectivity, test.observed - test.null.mean(0))
@@ -413,7 +414,7 @@ def test_the_command_line(table, tmp_path, monkeypatch):
         "sweep", "--features", tmp_path / "good.npz", "--features", tmp_path / "worse.npz",
         "--targets", tmp_path / "table.csv", "--sizes", N, "--repeats", 2, "--seed", 3,
         "--permutations", PERMUTATIONS, "--bootstrap", REPLICATES, "--adjust", "max-t",
-        "--out", out,
+        "--alphas", 1, "--out", out,
     )  # fmt: skip
     assert (status, errors) == (0, "")
     said = " ".join(printed.split())

@@ -121,7 +121,7 @@ def _figure(name: str) -> Section:
 def _scores(table: xr.Dataset) -> Section:
     """Return the table of every channel and target at the largest size."""
     scores = summary(table).isel(size=-1)
-    heads = [_with_unit(scores, target) for target in scores.target.values]
+    heads = [target_text(*target) for target in targets_of(table)]
     composition = [score_text(score) for score in scores.r2_comp.values]
     rows = [("R²_comp", "", "", "", *composition)]
     for i, (model, layer, irrep) in enumerate(present(table)):
@@ -137,11 +137,6 @@ def _scores(table: xr.Dataset) -> Section:
         ("model", "layer", "irrep", "features", *heads),
         rows[: MOST_ROWS + 1],
     )
-
-
-def _with_unit(scores: xr.Dataset, target: str) -> str:
-    unit = str(scores.unit.sel(target=target).item()) if "unit" in scores.coords else ""
-    return target_text(str(target), unit)
 
 
 def _cell(median: float, lower: float, upper: float) -> str:
@@ -169,4 +164,6 @@ def _uncertainty(table: xr.Dataset) -> list[Section]:
         "Intervals are those of a bootstrap over molecules, and p-values those of permuted "
         "targets, of the mean over folds at the largest N in the first repeat."
     )
+    more = left_out_text(rows=max(len(rows) - MOST_ROWS, 0))
+    text += f" {more}." if more else ""
     return [Section("How sure the scores are", text, head, rows[:MOST_ROWS])]
