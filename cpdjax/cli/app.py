@@ -122,7 +122,8 @@ def main() -> None:
 
 
 def _run() -> int:
-    status: int = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+    given = sys.argv[1:] or ["--help"]
+    status: int = app(given, prog_name="cpdjax", standalone_mode=False) or 0
     if status == INTERRUPTED:
         say("interrupted; the same command goes on where it stopped")
     return status

@@ -142,8 +142,8 @@ def extract(
     Interrupted and started again, it goes on where it stopped.
     """
     from cpdjax.features.extraction import known_layers
+    from cpdjax.features.sources import Source
     from cpdjax.models import zoo
-    from cpdjax.models.limits import check_elements
     from cpdjax.sweeps import inputs
 
     expect(2)
@@ -158,10 +158,7 @@ def extract(
             default=None,
         )
     wanted = known_layers(encoder, options.listed(layers))
-    check_elements(encoder, structures)
-    seen = zoo.split(model)
-    if seen is not None:
-        seen.check_unseen(model, structures)
+    Source(model, encoder, list(wanted), zoo.split(model)).check(structures)
     cpdjax.extract_to(
         out,
         encoder,

@@ -137,10 +137,7 @@ def scatter(
         typer.Option(help="Layers, separated by commas; by default the last interaction layer."),
     ] = None,
     folds: options.Folds = 5,
-    alpha: Annotated[
-        str | None,
-        typer.Option(help='Ridge penalty α, or "loo"; by default that of a sweep.'),
-    ] = None,
+    alpha: options.Penalty = "loo",
     seed: options.Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("cpdjax-scatter"),
 ) -> None:
@@ -159,7 +156,7 @@ def scatter(
         n=n,
         layers=options.listed(layers),
         folds=folds,
-        alpha=None if alpha is None else options.penalty(alpha),
+        alpha=options.penalty(alpha),
         seed=seed,
         progress=show_progress(),
     )

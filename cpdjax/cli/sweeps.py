@@ -115,7 +115,10 @@ def compare(
         typer.Option(help="The model that all others are compared with; by default every pair."),
     ] = None,
     layer: Annotated[
-        str, typer.Option(help='The layer to compare, or "last": the last of each model.')
+        str,
+        typer.Option(
+            help='The layer to compare, or "last": the last interaction layer of each model.'
+        ),
     ] = LAST,
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:

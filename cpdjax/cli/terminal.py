@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import wraps
-from inspect import Parameter, Signature
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from cpdjax import checksums
 from cpdjax.characters import printable, stand_in
+from cpdjax.cli.signatures import parameters_of, signed
 from cpdjax.errors import FileError
 from cpdjax.progress import paused
 
@@ -49,7 +50,6 @@ def takes_json(command: Callable[..., Any]) -> Callable[..., Any]:
     Each table is there under its name, with its title, notes and rows, and `saved` lists the files
     that were written. Nothing else goes to standard output.
     """
-    signature = Signature.from_callable(command, eval_str=True)
     text = "Print JSON on standard output in place of tables."
     added = Parameter(
         "as_json",
@@ -70,11 +70,7 @@ def takes_json(command: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             _shown.reset(before)
 
-    shown: Any = run
-    parameters = [*signature.parameters.values(), added]
-    shown.__signature__ = signature.replace(parameters=parameters)
-    shown.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+    return signed(run, [*parameters_of(command), added])
 
 
 def show(*tables: Any, saved: Iterable[Path] = ()) -> None:

@@ -16,6 +16,7 @@ from cpdjax import models
 from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
+from cpdjax.data.tables.files import SUFFIXES
 from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
@@ -26,7 +27,6 @@ from cpdjax.omissions import say_left_out
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
-_TABLES = (".csv", ".parquet", ".pq")
 #: Arrays that stand beside features everywhere, and whose leaving out is no news.
 _QUIET = frozenset(
     {"id", "ids", "smiles", "formula", "formulas", "name", "names", "molecule", "molecules"}
@@ -59,7 +59,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
             beside = (str(other) for other in path.parent.glob(f"*{path.suffix}"))
             raise UnknownNameError("file", str(path), beside)
         raise UnknownNameError("model or file", str(path), models.names())
-    if path is not None and path.suffix.lower() not in (*_READERS, *_TABLES):
+    if path is not None and path.suffix.lower() not in (*_READERS, *SUFFIXES):
         return _of_atoms(name, path, pool, before)
     if before is not None:
         raise InputError(
@@ -67,7 +67,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
             f"`invariants` out, or give the atoms' rows to Features.from_atoms(..., "
             f"invariants={before!r})"
         )
-    if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in _TABLES):
+    if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in SUFFIXES):
         return _table_features(name, source)
     found, left_out = _arrays_of(source) if path is None else _file_layers(path)
     _check_masks(name, found, left_out)

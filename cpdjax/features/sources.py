@@ -228,6 +228,8 @@ def _imported(sources: Any) -> Any:
 
 def _name(source: Any, position: int | None = None) -> str:
     """Return what a source without a given name is called."""
+    if is_place(source):
+        return str(source)
     if isinstance(source, str | Path):
         model = naming.find(source)
         return model.name if model else Path(source).stem

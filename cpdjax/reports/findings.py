@@ -18,7 +18,7 @@ from cpdjax.reports.objectives import training_of
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.studies.findings import DIPOLE, GAP, PLACES, depth, gap_score, models_by_gap
-from cpdjax.studies.recommendation import HEAD, advice, recommend
+from cpdjax.studies.recommendation import HEAD, advice, certain, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
 from cpdjax.studies.routing import TENSORS
 from cpdjax.sweeps.table import layers_of, scores_of
@@ -163,7 +163,8 @@ def _layers(table: xr.Dataset) -> Section:
 
 def _recommendation(tables: Sequence[xr.Dataset]) -> Section:
     targets = [str(target) for target in tables[0].target.values]
-    ranked = {target: recommend(tables, target, SHOWN) for target in targets}
-    words = " ".join(advice(choices, target) for target, choices in ranked.items())
-    rows = [(t, *choice.cells) for t, choices in ranked.items() for choice in choices]
+    ranked = {target: recommend(tables, target, None) for target in targets}
+    best = {target: certain(choices)[:SHOWN] for target, choices in ranked.items()}
+    words = " ".join(advice(best[t] or choices, t) for t, choices in ranked.items())
+    rows = [(t, *choice.cells) for t, choices in best.items() for choice in choices]
     return Section("What to use", words, ("target", *HEAD), rows)

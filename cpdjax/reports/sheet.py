@@ -15,12 +15,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cpdjax.reports.text import MOST_OF_A_SENTENCE, for_terminal
+from cpdjax.reports.text import MOST_OF_A_SENTENCE, VERDICTS, for_terminal
 
-_STYLES = {
-    **{"pass": "green", "holds": "green", "reported": "dim"},
-    **{"FAIL": "bold red", "does not hold": "bold red", "damaged": "bold red"},
-}
+_HUES = {"good": "green", "bad": "bold red"}
+_STYLES = {word: _HUES[kind] for word, kind in VERDICTS.items()}
+_STYLES |= {"reported": "dim", "damaged": _HUES["bad"]}
 _NARROW = 16  # a column of words is no narrower
 _INSET = 2  # of rows below the heading of their group
 

@@ -19,6 +19,9 @@ from cpdjax.characters import printable, shortened
 #: all of them.
 MOST_CHARACTERS, MOST_OF_A_SENTENCE = 80, 1000
 
+#: The verdicts that are coloured, by what they say of a statement; others are left open.
+VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
+
 # What Markdown would obey: its signs, where an underscore between letters is none; and at the start
 # of a paragraph what makes a heading, a list or a line.
 _SIGNS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")

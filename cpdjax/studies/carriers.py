@@ -52,7 +52,7 @@ def carriers(
     n: int | None = None,
     layers: Sequence[str] | None = None,
     folds: int = 5,
-    alpha: float | Literal["loo"] | None = None,
+    alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
     progress: bool = False,
 ) -> Carriers:
@@ -65,7 +65,7 @@ def carriers(
         features, dataset, n, folds, seed: as in `cpdjax.sweep`.
         targets: as in `cpdjax.sweep`; by default the gap of QM9, or all scalars of other data.
         layers: the layers; by default the last interaction layer of every model, or else its last.
-        alpha: one Ridge penalty, or "loo"; by default that of a sweep.
+        alpha: one Ridge penalty, or "loo".
         progress: whether to report progress on standard error.
 
     Raises:
@@ -73,9 +73,7 @@ def carriers(
     """
     if targets is None and inputs.of_qm9(dataset):
         targets = "gap"
-    given = {"seed": seed, "folds": folds} | ({} if alpha is None else {"alphas": alpha})
-    settings = checked(Settings, given)
-    penalty = settings.alphas if isinstance(settings.alphas, str) else settings.alphas[0]
+    settings = checked(Settings, {"seed": seed, "folds": folds})
     with shown(progress):
         with stage("data"):
             structures, predicted = inputs.load(dataset, targets, n, settings)
@@ -90,12 +88,12 @@ def carriers(
         with stage("probing"):
             found = {
                 (c.model, c.layer): residual_predictions(
-                    c.x, predicted.counts, predicted.y, folds=ids, alpha=penalty
+                    c.x, predicted.counts, predicted.y, folds=ids, alpha=alpha
                 )
                 for c in chosen
             }
     composition = predict_from_composition(predicted.counts, predicted.y, ids)
-    return Carriers(structures, predicted, composition, found, penalty)
+    return Carriers(structures, predicted, composition, found, alpha)
 
 
 def _first_folds(molecules: int, folds: int, seed: int) -> Int[np.ndarray, " molecule"]:

@@ -19,9 +19,9 @@ import xarray as xr
 from cpdjax import models
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
-from cpdjax.errors import FileError, InputError, UnknownNameError
+from cpdjax.errors import FileError, InputError, LeftOutWarning, UnknownNameError
 from cpdjax.features.features import Features, as_means
-from cpdjax.features.sources import collect
+from cpdjax.features.sources import collect, named_sources
 from cpdjax.files import remove
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
@@ -180,7 +180,7 @@ def survey(
         UnknownNameError: a model does not exist.
         InputError: the data cannot be used, or no model can take the molecules.
     """
-    sources = _by_name((*installed(), *DESCRIPTORS) if features is None else features)
+    sources = dict(named_sources((*installed(), *DESCRIPTORS) if features is None else features))
     settings = checked(Settings, {"seed": seed, "repeats": repeats})
     folder = None if out is None else Path(out)
     with shown(progress):
@@ -221,7 +221,7 @@ def with_measured_costs(
 
     Other channels have NaN, and so have features that do not come from a model.
     """
-    sources = _by_name(features)
+    sources = dict(named_sources(features))
     targets = [str(target) for target in tables[0].target.values]
     leading = {
         (choice.model, choice.layer): None
@@ -262,13 +262,6 @@ def load(path: str | Path) -> list[xr.Dataset]:
     return [results.load(path), *([results.load(of_sums)] if of_sums.exists() else [])]
 
 
-def _by_name(features: Sequence[str | Path] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return sources of features by the names that results have for them."""
-    if isinstance(features, Mapping):
-        return {str(name): source for name, source in features.items()}
-    return {Path(source).name: source for source in features}
-
-
 def _collect_sums(sources: Mapping[str, Any], structures: Structures) -> list[Features]:
     """Return sums over atoms, from all sources that can take the molecules."""
     collected = []
@@ -278,7 +271,7 @@ def _collect_sums(sources: Mapping[str, Any], structures: Structures) -> list[Fe
         except UnknownNameError:
             raise
         except InputError as error:
-            warnings.warn(f"{name} is left out: {error}", stacklevel=3)
+            warnings.warn(f"{name} is left out: {error}", LeftOutWarning, stacklevel=3)
     if not collected:
         raise InputError(f"none of {', '.join(sources)} can take these molecules; see the warnings")
     return collected

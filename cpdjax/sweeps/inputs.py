@@ -51,7 +51,7 @@ def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
     """
     if dataset is not None or targets is None:
         return features, targets
-    names = names_or_table(targets, dataset) if isinstance(targets, str) else targets
+    names = _named(targets, dataset)
     features = _framed(features, names)
     sources = features if isinstance(features, dict) else {"": features}
     if isinstance(names, TABLES):
@@ -96,8 +96,7 @@ def load(
     """
     kind = KINDS[settings.probe]
     text = targets if isinstance(targets, str) else None
-    if text is not None:
-        targets = names_or_table(text, dataset)
+    targets = _named(targets, dataset)
     beside = isinstance(targets, TABLES)
     if beside and dataset is None:
         if n is not None:
@@ -138,8 +137,12 @@ def load(
 
 def is_table(targets: Any, dataset: Any) -> bool:
     """Return whether targets are a table, and not names of the dataset's own."""
-    named = names_or_table(targets, dataset) if isinstance(targets, str) else targets
-    return isinstance(named, TABLES)
+    return isinstance(_named(targets, dataset), TABLES)
+
+
+def _named(targets: Any, dataset: Any) -> Any:
+    """Return targets with the names or the path that a text stands for."""
+    return names_or_table(targets, dataset) if isinstance(targets, str) else targets
 
 
 _TAKEN_WHOLE = "n draws molecules from QM9 (--n); other data are taken whole: use sizes"

@@ -104,7 +104,7 @@ class Settings(Choices):
     ] = None
     elements: Annotated[
         Several[str] | None,
-        "Elements, such as H,C,O: molecules with any other are left out.",
+        "Elements, such as H,C,O: molecules with any other are left out; by default any.",
     ] = None
     skip_unknown: Annotated[
         bool, "Leave out molecules with an element that one of the models does not know."

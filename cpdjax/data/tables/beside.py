@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cpdjax.data.tables.files import SUFFIXES
 from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
-
-_FILES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def is_frame(source: Any) -> bool:
     """Return whether features are a DataFrame, or a file of columns."""
     if isinstance(source, str | Path):
-        return Path(source).suffix.lower() in _FILES and Path(source).is_file()
+        return Path(source).suffix.lower() in SUFFIXES and Path(source).is_file()
     return isinstance(source, pd.DataFrame)
 
 

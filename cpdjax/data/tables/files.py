@@ -16,6 +16,9 @@ import pyarrow.parquet
 from cpdjax.bounds import check_columns, check_size
 from cpdjax.errors import FileError
 
+_PARQUET = (".parquet", ".pq")
+#: How the names of tables of features end; a table of targets may have any other name.
+SUFFIXES = (".csv", *_PARQUET)
 _LINE = 2**24  # bytes: no line of a CSV file may be longer
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -32,7 +35,7 @@ def read_columns(path: Path) -> Columns:
         FileError: if the file cannot be read, is no such text, has rows of other lengths than its
             header, has no header, or claims more than `bounds` allows.
     """
-    reader = _read_parquet if path.suffix.lower() in (".parquet", ".pq") else _read_csv
+    reader = _read_parquet if path.suffix.lower() in _PARQUET else _read_csv
     try:
         if not path.is_file():
             reason = "it is no file" if path.exists() else "there is no such file"

@@ -15,6 +15,7 @@ from ase import Atoms
 from jaxtyping import Int
 
 from cpdjax.characters import printable
+from cpdjax.errors import InputError
 from cpdjax.files import atomic
 from cpdjax.studies.carriers import Carriers
 
@@ -32,10 +33,10 @@ def data(found: Carriers, rows: Int[np.ndarray, " row"]) -> dict[str, Any]:
     """Return the content of the file.
 
     Raises:
-        ValueError: there are no structures.
+        InputError: there are no structures.
     """
     if found.structures is None:
-        raise ValueError("chemiscope shows structures, and there are none")
+        raise InputError("chemiscope shows structures, and there are none")
     properties = _properties(found, rows)
     numbers = [name for name, one in properties.items() if not isinstance(one["values"][0], str)]
     axes = dict(zip(("x", "y", "color"), ({"property": name} for name in numbers), strict=False))

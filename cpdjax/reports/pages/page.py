@@ -15,10 +15,8 @@ from markupsafe import Markup
 
 from cpdjax.files import atomic
 from cpdjax.reports.pages.imprint import Imprint
-from cpdjax.reports.text import for_html, for_markdown
+from cpdjax.reports.text import VERDICTS, for_html, for_markdown
 
-#: The verdicts that a page colours, by what they say of a statement; others are left open.
-VERDICTS = {"pass": "good", "holds": "good", "FAIL": "bad", "does not hold": "bad"}
 _NUMBER = re.compile(r"[+\-−]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?(?![\w.])")
 _NO_NUMBER = ("", "–", "undefined")
 _SCALE = 128 / 150  # pixels of a page in one of a figure's file, so that small print can be read
