@@ -142,7 +142,7 @@ def test_sweep_and_merge(joined):
     printed, found, both = joined
     assert_whole(printed, LONG, *LAYERS, *TARGETS, "composition alone", "saved a/results.csv")
     assert_whole(both, LONG, OTHER, *LAYERS, *TARGETS, "0.05 the smallest possible")
-    assert set(found) == {"scores", "uncertainty", "saved"}
+    assert set(found) == {"scores", "uncertainty", "left_out", "hints", "saved"}
     assert "b/results.csv" in found["saved"]
     rows = found["scores"]["rows"]
     assert [(row["model"], row["target"]) for row in rows] == [(OTHER, t) for t in TARGETS]
