@@ -35,7 +35,7 @@ ZOO = tuple(
 KINDS = {
     "descriptor": ("ani-2x-aev", "coulomb-spectrum"),
     "zoo": ZOO,
-    "pretrained": ("so3lr", "chgnet-0.3.0", "sevennet-0"),
+    "pretrained": ("so3lr", "chgnet-0.3.0"),
 }
 #: Composition fixes features of networks never exactly, so float32 serves them.
 DTYPES = {"ani-2x-aev": "float64"}
