@@ -85,7 +85,7 @@ def as_toml(settings: Any) -> str:
     parts = []
     for name in in_order(kind):
         comment = textwrap.wrap(
-            texts[name], 96, initial_indent="# ", subsequent_indent="# ",
+            texts[name], 79, initial_indent="# ", subsequent_indent="# ",
             break_on_hyphens=False,
         )  # fmt: skip
         value = values[name]

@@ -38,7 +38,7 @@ class UnknownNameError(InputError):
         near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4)
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         listed = ", ".join(names[:_LISTED]) + more
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed or 'none'}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -86,6 +86,17 @@ def test_the_time_left_is_that_of_the_pace_after_compilation(stages, clock):
     assert line(stages) == "stage 1 of 6: features of painn-qm9-gap 500/2,000, 50 s left"
 
 
+def test_no_time_is_told_while_more_may_be_compiled(stages, clock):
+    probing = stages.open(Stage("probing", 60, clock=clock))
+    for _ in range(3):
+        probing.advance()
+        assert probing.seconds_left is None
+        clock.now += 20  # of compilation, again
+    clock.now += 2
+    probing.advance()
+    assert probing.seconds_left is not None
+
+
 def test_the_whole_counts_its_own_stages_and_not_those_inside(stages, clock):
     reading = stages.open(Stage("data", clock=clock))
     inner = stages.open(Stage("reading QM9", clock=clock))

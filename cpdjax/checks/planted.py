@@ -47,10 +47,11 @@ from cpdjax.probes.folds import kfold
 
 GEOMETRY_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """The geometry shares g of the target."""
+CHECK = "planted truth"
+MOLECULES = 2000
+"""For so many molecules the bounds below hold; they grow as 1/√n for fewer."""
 
-_CHECK = "planted truth"
 _LINEAR_REST = 0.8  # f
-_MOLECULES = 2000  # for which the bounds below hold; they grow as 1/√n for fewer
 _RMS, _LARGEST = 0.01, 0.03
 
 
@@ -91,17 +92,17 @@ class Planted:
     def outcomes(self) -> tuple[Outcome, Outcome]:
         """Compare the deviation of estimates from expectations with its bounds."""
         deviation = self.estimate - self.expected
-        scale = float(np.sqrt(max(_MOLECULES / self.molecules, 1.0)))
+        scale = float(np.sqrt(max(MOLECULES / self.molecules, 1.0)))
         rms, largest = _RMS * scale, _LARGEST * scale
         quantity = "estimated minus expected R²_geom"
         over = f"{deviation.size} settings"
         return (
             required(
-                _CHECK, f"{quantity}, root mean square over {over}",
+                CHECK, f"{quantity}, root mean square over {over}",
                 np.sqrt((deviation**2).mean()), (0, rms), f"at most {rms:.3f}",
             ),
             required(
-                _CHECK, f"{quantity}, largest magnitude of {over}",
+                CHECK, f"{quantity}, largest magnitude of {over}",
                 np.abs(deviation).max(), (0, largest), f"at most {largest:.3f}",
             ),
         )  # fmt: skip

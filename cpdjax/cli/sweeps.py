@@ -12,7 +12,7 @@ import typer
 import cpdjax
 from cpdjax.cli import options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import command_line, folder_of, put, put_lines, show, takes_json
+from cpdjax.cli.terminal import command_line, folder_of, put_lines, show, takes_json, tell
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
 from cpdjax.errors import LeftOutWarning
 from cpdjax.processes import ALONE, Team
@@ -36,8 +36,8 @@ def sweep(
 ) -> None:
     """Probe features for targets.
 
-    Without arguments: the ten models of the zoo and two descriptors, all
-    scalars of the last interaction layer of each, on 2,000 molecules of QM9
+    Without arguments: the ten models that come with cpdjax and two descriptors,
+    all scalars of the last interaction layer of each, on 2,000 molecules of QM9
     that no model has seen. Models that are named are probed in all layers.
     Interrupted and started again, it goes on where it stopped.
     """
@@ -132,7 +132,7 @@ def compare(
     with stage("figures"):
         plotted = {"differences.png": significance_figures.plot_differences(found, table)}
         saved = figures.write(plotted, out or folder_of(path))
-    show(significance.differences_table(found), saved=saved)
+    show(significance.differences_table(found, table), saved=saved)
 
 
 @takes_json
@@ -213,5 +213,6 @@ def _show(table: xr.Dataset) -> None:
     from cpdjax.sweeps import left_out
 
     show(scores.text_table(table), significance.uncertainty_table(table))
-    for line in (*left_out.lines(table), *hints.hints(table)):
-        put(line)
+    tell("left_out", left_out.left_out_of(table), left_out.lines(table))
+    found = hints.hints(table)
+    tell("hints", found, found)

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -104,14 +105,39 @@ def command_line() -> str:
 
 def put(text: str) -> None:
     """Print one line on standard output."""
-    with paused():
-        print(printable(text))
+    put_all([text])
 
 
 def put_lines(text: str) -> None:
     """Print a text of several lines on standard output."""
-    for line in text.splitlines():
-        put(line)
+    put_all(text.splitlines())
+
+
+def put_all(lines: Iterable[str]) -> None:
+    """Print lines on standard output, without progress between them."""
+    with paused():
+        for line in lines:
+            print(printable(line))
+
+
+def tell(name: str, told: Any, sentences: Iterable[str]) -> None:
+    """Print sentences, each a line that a terminal's width breaks between words.
+
+    With `--json` what they tell is part of the object, under a name.
+    """
+    found = _shown.get()
+    if found is not None:
+        found[name] = told
+    elif _is_terminal(sys.stdout):
+        width = Console().width - 1
+        put_all(line for text in sentences for line in _broken(printable(text), width))
+    else:
+        put_all(sentences)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Return the lines of a sentence; all but the first are inset."""
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def say(message: str) -> None:

@@ -8,6 +8,9 @@ from threading import get_ident
 
 Clock = Callable[[], float]
 
+#: Items by which the time left can be told, of many; of few, one in twenty.
+_TELLING = 10
+
 
 class Stage:
     """Hold one thing that takes a while, in plain words; it may consist of stages of its own."""
@@ -56,6 +59,8 @@ class Stage:
         if self.total is None or self._since is None:
             return None
         since, first = self._since
+        if self.done - first < min(self.total / 20, _TELLING):
+            return None  # more of it may have been compiled meanwhile
         pace = (self.done - first) / max(self._clock() - since, 1e-9)
         return (self.total - self.done) / pace if pace > 0 else None
 

@@ -235,14 +235,14 @@ def plot_curves(table: xr.Dataset) -> Figure:
     curves, rule = _curves(table, scores)
     targets, note = shown_targets(table, MOST_TARGETS)
     models = models_of(table)
-    of = f" of {models[0]}" if len(models) == 1 else ""
-    title = f"R²_geom{of} by number of molecules"
+    whose = models[0] if len(models) == 1 else ""
     is_short = len(curves) <= 4 and max(len(curve.label) for curve in curves) <= 20
     beside = 0.0 if is_short else room_for_legend(len(targets), 4)
     said = _DOTS if len(curves) <= MOST_BANDS else "median over folds and repeats"
     figure, axes = panels(
         len(targets), across=4, size=(2.3, 1.9), margin=(0.6 + beside, 0.5), sharex=True,
-        sharey=True, title=title, text="; ".join(filter(None, (said, rule, note))),
+        sharey=True, title="R²_geom by number of molecules",
+        text="; ".join(filter(None, (whose, said, rule, note))),
         xlabel="molecules N", ylabel="R²_geom",
     )  # fmt: skip
     shown = scores.sel(target=list(targets)).isel(channel=[curve.channel for curve in curves])

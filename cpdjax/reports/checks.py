@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cpdjax.checks import planted
 from cpdjax.checks.compositional import FOLD_KINDS
 from cpdjax.checks.nonlinear import PAPER_TREES_R2, Nonlinear
 from cpdjax.checks.nonlinear_probes import PROBES
@@ -35,6 +36,18 @@ def table(checks: Checks) -> Sheet:
         [Column(head, kind) for head, kind in zip(_HEAD, kinds, strict=True)],
         [_cells(label, outcome) for label, outcome in checks.outcomes],
         [_row(label, outcome) for label, outcome in checks.outcomes],
+        _notes(checks),
+    )
+
+
+def _notes(checks: Checks) -> tuple[str, ...]:
+    """Say what to do where planted truth is missed by too few molecules."""
+    missed = any(o.check == planted.CHECK and o.passed is False for _, o in checks.outcomes)
+    if not missed or checks.molecules >= planted.MOLECULES:
+        return ()
+    return (
+        f"Planted truth is known to first order in 1/N, and {checks.molecules:,} molecules with a "
+        f"rare element may be too few for it: check with {planted.MOLECULES:,}.",
     )
 
 

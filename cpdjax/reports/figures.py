@@ -190,7 +190,7 @@ def plot_intervals(
         label = ""
     for place, hue, *dot in zip(heights, hues, centre, low, high, strict=True):
         leaving = [x for x in dot if not left <= x <= right and not np.isnan(x)]
-        mark_leaving(panel, leaving[:1], [place] * len(leaving[:1]), hue, along="x")
+        mark_leaving(panel, leaving[:1], [place] * len(leaving[:1]), hue, along="x", above=True)
 
 
 def ticks_at_sizes(panel: Axes, sizes: Sequence[int]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from cpdjax.sweeps.table import present
 
-#: How many channels a hint names.
-_MOST_NAMED = 3
+#: How many channels, and targets of a channel, a hint names.
+_MOST_NAMED = 2
 
 
 def hints(table: xr.Dataset) -> list[str]:
@@ -24,7 +23,7 @@ def hints(table: xr.Dataset) -> list[str]:
     >>> made = {"formula": ["CH4", "C2H6", "H2O", "CO2"] * 10, "gap": np.random.rand(40)}
     >>> wide = sweep({"wide": np.random.rand(40, 50)}, targets=made, repeats=1, alphas=1)
     >>> hints(wide)[0][:59]
-    'more columns than the 32 training molecules: wide / feature'
+    'More columns than the 32 training molecules: wide / feature'
     """
     loo = bool(np.isnan(table.alpha.values).any())
     return [line for line in (_wide(table, loo), _failed(table, loo)) if line]
@@ -45,30 +44,29 @@ def _wide(table: xr.Dataset, loo: bool) -> str:
     if not loo:
         cure = f"choose α by leave-one-out (--alphas loo), {cure}"
     what = "molecules" if training == size * (folds - 1) // folds else "rows"
-    return f"more columns than the {training:,} training {what}: {_named(wide)}; {cure}"
+    return (
+        f"More columns than the {training:,} training {what}: {_named(wide)}. "
+        f"{cure[0].upper()}{cure[1:]}."
+    )
 
 
 def _failed(table: xr.Dataset, loo: bool) -> str:
     failed = (table.r2_geom.isel(size=-1) < -1).any(("repeat", "fold", "alpha"))
     found = [
-        f"{model} / {layer} / {irrep} ({', '.join(map(str, targets))})"
+        f"{model} / {layer} / {irrep} ({_named([str(target) for target in targets])})"
         for model, layer, irrep in present(table)
         if len(targets := table.target.values[failed.sel(model=model, layer=layer, irrep=irrep)])
     ]
     if not found:
         return ""
-    cure = "take more molecules"
-    if not loo:
-        cure = f"choose α by leave-one-out (--alphas loo), or {cure}"
+    cure = "Take more molecules" if loo else "Choose α by leave-one-out (--alphas loo)"
     return (
-        f"R² of a fold is below −1: {_named(found)}; held-out molecules lie outside the range of "
-        f"the training molecules: {cure}, and read medians, not means"
+        f"A fold is below −1, since held-out molecules lie outside the training range: "
+        f"{_named(found)}. {cure}, and read medians, not means."
     )
 
 
-def _named(channels: Iterable[str]) -> str:
+def _named(names: Sequence[str]) -> str:
     """Return the first names, and how many there are beside them."""
-    names = iter(channels)
-    shown = list(islice(names, _MOST_NAMED))
-    more = sum(1 for _ in names)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -19,7 +19,7 @@ from cpdjax.sweeps.table import OWN, present
 #: Model, layer and irrep of a channel.
 Names = tuple[str, str, str]
 
-_STAR = "* R² of a fold is below -1: held-out molecules are outside the training range"
+_STAR = "* R² of a fold is below -1"  # `hints` says why, and what to do
 
 #: The number of channels of a table that has their quartiles too.
 MOST_WITH_QUARTILES = 16

@@ -12,7 +12,7 @@ import xarray as xr
 
 from cpdjax.reports.scores import best_first, channel_columns, summary, targets_of
 from cpdjax.reports.sheet import Column, Kind, Sheet
-from cpdjax.reports.symbols import target_text
+from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import bounded_text, p_text, penalty_text
 from cpdjax.sweeps.table import OWN, present
 from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
@@ -41,8 +41,12 @@ def uncertainty_table(table: xr.Dataset) -> Sheet | None:
     return Sheet("uncertainty", _title(table), columns, rows, records, _notes(table))
 
 
-def differences_table(found: pd.DataFrame) -> Sheet:
-    """Return a table with a row for each difference of `cpdjax.differences`."""
+def differences_table(found: pd.DataFrame, table: xr.Dataset | None = None) -> Sheet:
+    """Return a table with a row for each difference of `cpdjax.differences`.
+
+    The results that they are of give targets their symbols.
+    """
+    symbols = {} if table is None else {name: symbol_text(name, u) for name, u in targets_of(table)}
     paired = "bootstrap_low" in found
     if "layer" not in found:  # differences of a user's own
         found = found.assign(layer="", reference_layer="")
@@ -59,16 +63,17 @@ def differences_table(found: pd.DataFrame) -> Sheet:
         "differences",
         "Differences of R²_geom",
         columns,
-        [_difference_cells(record) for record in records],
+        [_difference_cells(record, symbols) for record in records],
         records,
         ("95 %: corrected resampled t. p is adjusted for all rows (Holm).",),
         heading="{0}: minus {1} ({2})" if one else "{0}: {1} ({2}) minus",
     )
 
 
-def _difference_cells(record: Mapping[Hashable, Any]) -> list[str]:
-    names = ("target", "model", "layer", "reference", "reference_layer")
-    cells = [str(record[name]) for name in names]
+def _difference_cells(record: Mapping[Hashable, Any], symbols: Mapping[str, str]) -> list[str]:
+    names = ("model", "layer", "reference", "reference_layer")
+    target = str(record["target"])
+    cells = [symbols.get(target, target), *(str(record[name]) for name in names)]
     cells.append(f"{record['difference']:+.3f} ({record['low']:+.3f}, {record['high']:+.3f})")
     cells.append(p_text(record["p_adjusted"]))
     if "bootstrap_low" in record:

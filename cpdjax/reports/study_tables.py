@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
 import xarray as xr
 
 from cpdjax.reports.scores import targets_of
 from cpdjax.reports.sheet import Column, Sheet
-from cpdjax.reports.symbols import target_text
+from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.studies.recommendation import Choice, advice, certain, recommend
 from cpdjax.studies.reproduction import Reproduction
 
@@ -33,21 +34,27 @@ def recommendation_table(tables: Sequence[xr.Dataset], targets: Sequence[str], m
     """
     columns = [Column("target", "group")]
     columns += [Column(name, "name") for name in ("model", "layer", "irrep", "pool")]
-    columns += [Column(name) for name in ("features", "R²_geom (95 %)", "ms")]
+    columns += [Column(name) for name in ("features", "R²_geom (95 %)")]
     rows, records, notes = [], [], []
+    shown: list[Choice] = []
     units = dict(targets_of(tables[0]))
     for target in targets:
         ranked = recommend(tables, target, None)
         chosen = certain(ranked)
+        shown += chosen[:most]
         rows += [[target_text(target, units[target]), *_cells(c)] for c in chosen[:most]]
         records += [_record(choice, target) for choice in chosen[:most]]
-        notes.append(advice(chosen[:most] or ranked[:1], target))
+        notes.append(advice(chosen[:most] or ranked[:1], symbol_text(target, units[target])))
         if chosen and len(chosen) < len(ranked):
             notes[-1] += (
                 f" {len(ranked) - len(chosen)} of {len(ranked)} channels are left out: their "
                 "intervals are not above zero."
             )
-    title = "Best channels by the lower end of the interval; ms: cost per molecule"
+    title = "Best channels by the lower end of the interval"
+    if np.isfinite([choice.milliseconds for choice in shown]).any():
+        title += "; ms: cost per molecule"
+        columns.append(Column("ms"))
+    rows = [row[: len(columns)] for row in rows]
     return Sheet("recommendation", title, columns, rows, records, notes)
 
 

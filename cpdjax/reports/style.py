@@ -95,10 +95,12 @@ def mark_leaving(
     colour: str,
     *,
     along: Literal["x", "y"],
+    above: bool = False,
 ) -> None:
     """Mark every point beyond the limits of one axis: an arrow at the border, and its number.
 
-    The limits must be final. Numbers at one place stand above each other.
+    The limits must be final. Numbers at one place stand above each other; with `above` they stand
+    beside each other, above their row, so that they hide no dot on it.
     """
     xs, ys = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     values, places = (xs, ys) if along == "x" else (ys, xs)
@@ -109,11 +111,17 @@ def mark_leaving(
         at = (border, places[i]) if along == "x" else (places[i], border)
         shape = {"x": "><", "y": "^v"}[along][int(is_low)]
         axes.plot(*at, shape, color=colour, markersize=4.5, clip_on=False, zorder=4)
-        _number(axes, score_text(values[i]), at, colour, along, 1 if is_low else -1)
+        _number(axes, score_text(values[i]), at, colour, along, 1 if is_low else -1, above)
 
 
 def _number(
-    axes: Axes, text: str, at: tuple[float, float], colour: str, along: str, inward: int
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    colour: str,
+    along: str,
+    inward: int,
+    above: bool,
 ) -> None:
     """Print a number inside the border, beyond those that stand close by already."""
     axes.get_xlim()  # brings the transformations up to date
@@ -121,17 +129,20 @@ def _number(
     place = f"leaves along {along} by {inward}"
     notes = [note for note in axes.texts if isinstance(note, Annotation)]
     others = [axes.transData.transform(note.xy) for note in notes if note.get_gid() == place]
-    width = 30.0 if along == "y" else 5.0  # points that a number takes along its border
+    width = 30.0 if along == "y" else 8.0 if above else 5.0  # points of a number along its border
     near = width * DPI / 72
     before = sum(np.linalg.norm(other - here) < near for other in others)
     if along == "x":
         offset, align, vertical = (7.0 * inward, 7.0 * before), inward, "center"
+        if above:
+            offset, vertical = ((3.0 + 18.0 * before) * inward, 1.5), "bottom"
     else:
         across, _ = axes.transAxes.inverted().transform(here)
         align, vertical = (1 if across < 0.5 else -1), "bottom" if inward > 0 else "top"
         offset = 3.0 * align, inward * (5.0 + 7.0 * before)
     axes.annotate(
         text, at, offset, textcoords="offset points", color=colour, fontsize=TINY, gid=place,
-        ha="left" if align > 0 else "right", va=vertical, zorder=5,
+        ha="left" if align > 0 else "right", va=vertical,
+        zorder=2.5 if above else 5,  # below dots, above whiskers
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85},
     )  # fmt: skip

@@ -71,12 +71,13 @@ def for_html(text: object) -> str:
 def score_text(value: float, digits: int = 2) -> str:
     """Return a score with its digits; far from zero its magnitude alone.
 
-    >>> score_text(0.5), score_text(-12345.0), score_text(math.nan)
-    ('0.50', '-1e+04', 'undefined')
+    >>> score_text(0.5), score_text(-0.001), score_text(-12345.0), score_text(math.nan)
+    ('0.50', '0.00', '-1e+04', 'undefined')
     """
     if not math.isfinite(value):
         return "undefined"
-    return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.0e}"
+    # Adding zero makes −0.00 of rounding 0.00.
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 10 else f"{value:.0e}"
 
 
 def bounded_text(value: float) -> str:

@@ -85,12 +85,12 @@ def gradient(table: xr.Dataset) -> list[Finding]:
         worst = min(scores, key=lambda model: scores[model].value)
         best = max(scores, key=lambda model: scores[model].value)
         low, high = scores[worst], scores[best]
-        ratio = high.value / low.value if low.value > 0 else np.inf
+        ratio = f"a factor of {high.value / low.value:.1f}" if low.value > 0 else "no factor"
         lines.append(
             Finding(
                 f"linear accessibility gradient, gap, {place}",
                 "0.081 to 0.533, a factor of 6.6",
-                f"{worst} {low} to {best} {high}, a factor of {ratio:.1f}",
+                f"{worst} {low} to {best} {high}, {ratio}",
                 verdict(high.low > low.high),
                 "It holds if the intervals of the best and the worst model do not overlap (our "
                 "choice).",

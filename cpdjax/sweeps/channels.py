@@ -198,7 +198,8 @@ def _layers(features: Sequence[Features], rows: int, what: str) -> Iterator[tupl
             if array.shape[0] != rows:
                 raise InputError(
                     f"features {f.model!r}, layer {layer!r}, have {array.shape[0]} {what} but "
-                    f"the targets have {rows}: they must be row by row"
+                    f"the targets have {rows}: they must be row by row (without --targets or "
+                    "--dataset, targets are those of QM9)"
                 )
             check_finite(f"features {f.model!r}, layer {layer!r},", array.array)
             yield f, layer

@@ -41,9 +41,9 @@ Known = Mapping[str, Sequence[int] | None]
 def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
     """Return features and targets that share no column, from the arguments of `sweep`.
 
-    A DataFrame, alone or under a name, may hold all: a column `formula` or `smiles`, features, and
-    the targets that are named. Then the columns that are named are the targets, and all others of
-    numbers are features.
+    A DataFrame, alone or under a name, or one file of columns may hold all: a column `formula` or
+    `smiles`, features, and the targets that are named. Then the columns that are named are the
+    targets, and all others of numbers are features.
 
     Raises:
         UnknownNameError: some targets are columns of the DataFrame, and others are not.
@@ -52,6 +52,7 @@ def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
     if dataset is not None or targets is None:
         return features, targets
     names = _named(targets, dataset)
+    features = _framed(features, names)
     sources = features if isinstance(features, dict) else {"": features}
     if isinstance(names, TABLES):
         for source in features if isinstance(features, list | tuple) else sources.values():
@@ -63,6 +64,20 @@ def parted(features: Any, targets: Any, dataset: Any) -> tuple[Any, Any]:
         return features, targets
     own, beside = without(frame, list(names))
     return (dict.fromkeys(sources, own) if isinstance(features, dict) else own), beside
+
+
+def _framed(features: Any, names: Any) -> Any:
+    """Return one file of columns that holds named targets as a DataFrame, under its name."""
+    [source] = features if isinstance(features, list | tuple) and len(features) == 1 else [features]
+    if isinstance(names, TABLES) or not isinstance(source, str | Path) or not is_frame(source):
+        return features
+    table = read_table(source)
+    if not set(names) & set(table.numbers):
+        return features
+    name = Path(source).stem
+    say_left_out("channels", f"features {name!r}", table.left_out)
+    columns = {k: v if v.ndim == 1 else list(v) for k, v in (table.texts | table.numbers).items()}
+    return {name: pd.DataFrame(columns)}
 
 
 def load(

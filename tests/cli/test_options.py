@@ -155,6 +155,7 @@ def test_a_sweep_prints_the_settings_in_force_and_does_nothing_else(tmp_path, mo
     assert not list(tmp_path.iterdir())
     (tmp_path / "x.toml").write_text(printed, encoding="utf-8")
     assert call("sweep", "x.toml", "--print-config") == (0, printed, "")
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_editors_get_a_schema_that_knows_every_setting():

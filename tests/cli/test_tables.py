@@ -142,7 +142,7 @@ def test_sweep_and_merge(joined):
     printed, found, both = joined
     assert_whole(printed, LONG, *LAYERS, *TARGETS, "composition alone", "saved a/results.csv")
     assert_whole(both, LONG, OTHER, *LAYERS, *TARGETS, "0.05 the smallest possible")
-    assert set(found) == {"scores", "uncertainty", "saved"}
+    assert set(found) == {"scores", "uncertainty", "left_out", "hints", "saved"}
     assert "b/results.csv" in found["saved"]
     rows = found["scores"]["rows"]
     assert [(row["model"], row["target"]) for row in rows] == [(OTHER, t) for t in TARGETS]
@@ -180,6 +180,7 @@ def test_recommend(joined, tmp_path, monkeypatch):
     rows = as_json("recommend", "both")["recommendation"]["rows"]
     assert rows
     assert all(row["low"] > 0 for row in rows)
+    assert "ms: cost" not in shown  # none is known
     assert "heat_of_formation_at_298_K" not in {row["target"] for row in rows}
     assert "For heat_of_formation_at_298_K no channel certainly" in piped("recommend", "both")
     monkeypatch.chdir(tmp_path)

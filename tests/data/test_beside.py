@@ -66,6 +66,14 @@ def test_files_are_held_to_the_same(tmp_path):
     one_line(caught, "predict itself")
 
 
+def test_one_file_may_hold_features_and_the_targets_that_are_named(tmp_path):
+    ALL.to_csv(tmp_path / "all.csv", index=False)
+    found = cpdjax.sweep([tmp_path / "all.csv"], targets="gap", **CALL)
+    expected = cpdjax.sweep({"all": ALL}, targets=["gap"], **CALL)
+    assert found.model.values.tolist() == ["all"]
+    np.testing.assert_allclose(found.r2_geom, expected.r2_geom)
+
+
 def test_other_labels_of_rows_say_nothing():
     kept = FEATURES.set_index(np.arange(100, 100 + N))
     found = cpdjax.sweep(kept, targets=TARGETS, **CALL)

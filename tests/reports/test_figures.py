@@ -182,7 +182,7 @@ def test_bars_of_checks_that_leave_are_marked():
             targets=("heavy atoms", "mixing entropy"), r2_geom=scores, r2_full=scores + 0.5
         )
     )
-    checks = Checks("qm9", 60, None, {"mine / last": channel})
+    checks = Checks("qm9", 60, None, {"mine / last": channel}, {})
     [axes] = check_figures.plot_compositional(checks).axes
     assert numbers_at_borders(axes) == ["-0.70"]
     assert [line.get_xdata()[0] for line in arrows(axes, "<")] == [FLOOR]

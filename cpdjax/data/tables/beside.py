@@ -56,7 +56,8 @@ def check_apart(features: Source, targets: Source | Table) -> None:
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
         raise InputError(
             f"column {shared[0]!r}{more} would predict itself, as a feature and a target: leave it "
-            "out of one, or give one DataFrame and name its targets: sweep(df, targets=['gap'])"
+            "out of one, or give one table and name its targets (--targets gap, in Python "
+            "sweep(df, targets=['gap']))"
         )
     if "id" in ours.texts and "id" in theirs.texts:
         return

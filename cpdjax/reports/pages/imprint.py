@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -31,6 +31,8 @@ class Imprint:
     """Everything else by name: the command, settings, hashes, versions."""
     left_out: list[str]
     """What the numbers leave out, a line for each kind."""
+    hints: list[str] = field(default_factory=list)
+    """What makes numbers unreliable, and what to do, a line each."""
 
 
 def of_run(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from cpdjax.reports import hints
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary, targets_of
-from cpdjax.reports.symbols import target_text
+from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import left_out_text, p_text, score_text
 from cpdjax.sweeps.table import models_of, present
 
@@ -62,9 +64,8 @@ _FIGURES = {
 
 def save(table: xr.Dataset, figures: Sequence[Path], folder: Path, command: str = "") -> Path:
     """Write `report.html` into a folder, with the figures that `save_figures` wrote there."""
-    text = page.to_html(
-        sections(table, [path.name for path in figures]), imprint.of_table(table, command), folder
-    )
+    origin = replace(imprint.of_table(table, command), hints=hints.hints(table))
+    text = page.to_html(sections(table, [path.name for path in figures]), origin, folder)
     return page.write(folder / "report.html", text)
 
 
@@ -97,14 +98,16 @@ def _title(table: xr.Dataset) -> str:
 def _lead(table: xr.Dataset) -> str:
     """Say what was probed, and which score is highest."""
     n, channels = int(table["size"].values[-1]), list(present(table))
-    targets = [str(target) for target in table.target.values]
+    units = dict(targets_of(table))
+    targets = list(units)
     scores = summary(table).isel(size=-1)
     best = []
     for target in targets[:3]:
         own = scores["median"].sel(target=target)
         if np.isfinite(own).any():
             at = int(own.argmax("channel"))
-            best.append(f"{target} {float(own[at]):.2f} by {scores.channel.values[at]}")
+            symbol = symbol_text(target, units[target])
+            best.append(f"{symbol} {float(own[at]):.2f} by {scores.channel.values[at]}")
     said = f" Highest R²_geom: {'; '.join(best)}." if best else ""
     of_targets = f"{len(targets)} targets" if len(targets) > 1 else f"target {targets[0]}"
     return f"{len(channels)} channels, {of_targets}, up to N = {n:,} molecules.{said}"
