@@ -60,7 +60,7 @@ def lines(stages, monkeypatch):
 
 @pytest.mark.parametrize("done", [0, 7])
 def test_a_stage_says_compiling_until_the_first_item_has_come_back(done, stages, clock):
-    probing = stages.open(Stage("probing", 20, done, clock=clock))
+    probing = stages.begin(Stage("probing", 20, done, clock=clock))
     for _ in range(2):
         clock.now += 1
         assert "compiling" in drawn(stages)
@@ -71,12 +71,12 @@ def test_a_stage_says_compiling_until_the_first_item_has_come_back(done, stages,
 
 
 def test_nothing_is_compiled_where_nothing_is_left_to_do(stages, clock):
-    stages.open(Stage("probing", 20, 20, clock=clock))
+    stages.begin(Stage("probing", 20, 20, clock=clock))
     assert "20/20" in drawn(stages)
 
 
 def test_the_time_left_is_that_of_the_pace_after_compilation(stages, clock):
-    probing = stages.open(Stage("features of painn-qm9-gap", 2000, clock=clock))
+    probing = stages.begin(Stage("features of painn-qm9-gap", 2000, clock=clock))
     clock.now += 60  # of compilation
     probing.advance(200)
     assert probing.seconds_left is None
@@ -86,17 +86,28 @@ def test_the_time_left_is_that_of_the_pace_after_compilation(stages, clock):
     assert line(stages) == "stage 1 of 6: features of painn-qm9-gap 500/2,000, 50 s left"
 
 
+def test_no_time_is_told_while_more_may_be_compiled(stages, clock):
+    probing = stages.begin(Stage("probing", 60, clock=clock))
+    for _ in range(3):
+        probing.advance()
+        assert probing.seconds_left is None
+        clock.now += 20  # of compilation, again
+    clock.now += 2
+    probing.advance()
+    assert probing.seconds_left is not None
+
+
 def test_the_whole_counts_its_own_stages_and_not_those_inside(stages, clock):
-    reading = stages.open(Stage("data", clock=clock))
-    inner = stages.open(Stage("reading QM9", clock=clock))
+    reading = stages.begin(Stage("data", clock=clock))
+    inner = stages.begin(Stage("reading QM9", clock=clock))
     assert line(stages) == "stage 1 of 6: data: reading QM9"
     stages.close(inner)
     stages.close(reading)
     assert (stages.number, stages.whole.finished) == (1, 1)
-    sweep = stages.open(Stage("means of all models", clock=clock))
+    sweep = stages.begin(Stage("means of all models", clock=clock))
     sweep.expected = 4
-    stages.close(stages.open(Stage("opening", clock=clock)))
-    stages.open(Stage("probing", 10, clock=clock)).advance(5)
+    stages.close(stages.begin(Stage("opening", clock=clock)))
+    stages.begin(Stage("probing", 10, clock=clock)).advance(5)
     assert stages.number == 2
     assert stages.fraction == pytest.approx((1 + (1 + 0.5) / 4) / 6)
 
@@ -218,9 +229,9 @@ def plain(text):
 
 
 def test_two_rows_of_80_columns_say_what_is_done_and_how_far_all_is(stages, clock):
-    stages.open(Stage("irreps of painn-qm9-gap", clock=clock))
-    stages.open(Stage("power-spectrum", clock=clock))
-    stages.open(Stage("features of painn-qm9-gap", 2000, clock=clock)).advance(640)
+    stages.begin(Stage("irreps of painn-qm9-gap", clock=clock))
+    stages.begin(Stage("power-spectrum", clock=clock))
+    stages.begin(Stage("features of painn-qm9-gap", 2000, clock=clock)).advance(640)
     clock.now += 125
     first, second = drawn(stages).splitlines()
     assert first.startswith("stage 1 of 6: irreps of painn-qm9-gap ")
@@ -228,7 +239,7 @@ def test_two_rows_of_80_columns_say_what_is_done_and_how_far_all_is(stages, cloc
     assert second.startswith("power-spectrum: features of painn-qm9-gap ")
     assert "640/2,000" in second
     assert all(len(row) <= 80 for row in (first, second))
-    stages.open(Stage("x" * 100, clock=clock))
+    stages.begin(Stage("x" * 100, clock=clock))
     assert all(len(row) <= 80 for row in drawn(stages).splitlines())
 
 

@@ -36,8 +36,8 @@ def sweep(
 ) -> None:
     """Probe features for targets.
 
-    Without arguments: the ten models of the zoo and two descriptors, all
-    scalars of the last interaction layer of each, on 2,000 molecules of QM9
+    Without arguments: the ten models that come with cpdjax and two descriptors,
+    all scalars of the last interaction layer of each, on 2,000 molecules of QM9
     that no model has seen. Models that are named are probed in all layers.
     Interrupted and started again, it goes on where it stopped.
     """

@@ -55,7 +55,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     """
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not located(path)[0].exists():
-        if path.suffix.lower() in (*_READERS, *_TABLES):
+        if path.suffix.lower() in (*_READERS, *SUFFIXES):
             beside = (str(other) for other in path.parent.glob(f"*{path.suffix}"))
             raise UnknownNameError("file", str(path), beside)
         raise UnknownNameError("model or file", str(path), models.names())

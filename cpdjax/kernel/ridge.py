@@ -49,8 +49,6 @@ _STEPS = 3
 Weights = Float[Array, "alpha n target"]
 #: A function from the right-hand sides B of every α to the solutions (S + αI)⁻¹ B.
 Solve = Callable[[Weights], Weights]
-#: A function that corrects weights.
-Correct = Callable[[Weights], Weights]
 #: A function of the weights W, the grid of α and a mask over the grid. It returns the defect of the
 #: weights, B − (S + αI) W, which it finds from the rows and not from S. Where the mask is False, no
 #: row is visited and the result has no meaning.

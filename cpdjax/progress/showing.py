@@ -65,7 +65,7 @@ def stage(
     own = _own()
     opened = Stage(doing, total, done, counts=counts)
     if own is not None:
-        own[0].open(opened)
+        own[0].begin(opened)
         own[1].changed()
     try:
         yield opened

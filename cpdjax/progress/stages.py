@@ -70,7 +70,7 @@ class Stages:
 
     >>> stages = Stages("starting")
     >>> stages.whole.expected = 2
-    >>> reading = stages.open(Stage("reading"))
+    >>> reading = stages.begin(Stage("reading"))
     >>> stages.close(reading)
     >>> stages.number, stages.fraction
     (1, 0.5)
@@ -113,7 +113,7 @@ class Stages:
                 found = min((stage.finished + found) / stage.expected, 1.0)
         return found
 
-    def open(self, stage: Stage) -> Stage:
+    def begin(self, stage: Stage) -> Stage:
         """Begin a stage inside the innermost one."""
         self._path = self._last = (*self._path, stage)
         return stage

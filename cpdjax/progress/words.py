@@ -14,7 +14,7 @@ def line(stages: Stages) -> str:
     >>> from cpdjax.progress.stages import Stage
     >>> stages = Stages("starting")
     >>> stages.whole.expected = 6
-    >>> stages.open(Stage("probing", 40, done=12)).advance()
+    >>> stages.begin(Stage("probing", 40, done=12)).advance()
     >>> line(stages)
     'stage 1 of 6: probing 13/40'
     """

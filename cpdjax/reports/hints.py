@@ -9,7 +9,7 @@ import xarray as xr
 
 from cpdjax.sweeps.table import present
 
-#: How many channels a hint names.
+#: How many channels, and targets of a channel, a hint names.
 _MOST_NAMED = 2
 
 
@@ -53,7 +53,7 @@ def _wide(table: xr.Dataset, loo: bool) -> str:
 def _failed(table: xr.Dataset, loo: bool) -> str:
     failed = (table.r2_geom.isel(size=-1) < -1).any(("repeat", "fold", "alpha"))
     found = [
-        f"{model} / {layer} / {irrep} ({', '.join(map(str, targets))})"
+        f"{model} / {layer} / {irrep} ({_named([str(target) for target in targets])})"
         for model, layer, irrep in present(table)
         if len(targets := table.target.values[failed.sel(model=model, layer=layer, irrep=irrep)])
     ]
@@ -66,7 +66,7 @@ def _failed(table: xr.Dataset, loo: bool) -> str:
     )
 
 
-def _named(channels: Sequence[str]) -> str:
+def _named(names: Sequence[str]) -> str:
     """Return the first names, and how many there are beside them."""
-    more = len(channels) - _MOST_NAMED
-    return ", ".join(channels[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

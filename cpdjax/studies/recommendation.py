@@ -26,9 +26,11 @@ from cpdjax.files import remove
 from cpdjax.models import naming, zoo
 from cpdjax.models.cards import card_of
 from cpdjax.models.interface import Model
+from cpdjax.omissions import note, noted
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
 from cpdjax.sweeps import inputs, results
+from cpdjax.sweeps.left_out import with_left_out
 from cpdjax.sweeps.settings import DESCRIPTORS, MOST_RANKED, Settings
 from cpdjax.sweeps.sweep import sweep
 from cpdjax.sweeps.table import ranking
@@ -174,7 +176,7 @@ def survey(
 
     Returns:
         Results as of `cpdjax.sweep`, one table for mean and one for sum pooling, with
-        `milliseconds` (model, layer).
+        `milliseconds` (model, layer). Models that were left out are among their `left_out`.
 
     Raises:
         UnknownNameError: a model does not exist.
@@ -183,7 +185,7 @@ def survey(
     sources = dict(named_sources((*installed(), *DESCRIPTORS) if features is None else features))
     settings = checked(Settings, {"seed": seed, "repeats": repeats})
     folder = None if out is None else Path(out)
-    with shown(progress):
+    with shown(progress), noted() as before:
         expect(4 + 2 * len(sources))
         with stage("data"):
             structures, molecules = inputs.load(dataset, targets, n, settings)
@@ -206,6 +208,7 @@ def survey(
                         )
                     )  # fmt: skip
         tables = with_measured_costs(tables, sources, structures, most)
+    tables = [with_left_out(table, before) for table in tables]
     if folder is not None:
         save(tables, folder)
     return tables
@@ -271,6 +274,7 @@ def _collect_sums(sources: Mapping[str, Any], structures: Structures) -> list[Fe
         except UnknownNameError:
             raise
         except InputError as error:
+            note("models", {name: str(error)})
             warnings.warn(f"{name} is left out: {error}", LeftOutWarning, stacklevel=3)
     if not collected:
         raise InputError(f"none of {', '.join(sources)} can take these molecules; see the warnings")

@@ -43,6 +43,17 @@ def together(parts: Iterable[Omissions]) -> Omissions:
     return found
 
 
+def with_left_out(table: xr.Dataset, more: Omissions) -> xr.Dataset:
+    """Return results that say what was left out before their sweep began, too.
+
+    >>> table = with_left_out(xr.Dataset(), {"models": {"toy": "knows no Si"}})
+    >>> left_out_of(table)
+    {'models': {'toy': 'knows no Si'}}
+    """
+    known = together([more, left_out_of(table)])
+    return table.assign_attrs(left_out=json.dumps(known, sort_keys=True))
+
+
 def _by_reason(left_out: Mapping[str, str]) -> str:
     """Return names by reason, of many names the first ones and how many there are more."""
     parts = []

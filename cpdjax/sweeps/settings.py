@@ -214,11 +214,11 @@ class Config(Settings):
     features: Annotated[
         Several[str] | None,
         "A model's name, or a file of features; may be given several times. By default the models "
-        "of the zoo and two descriptors.",
+        "that come with cpdjax and two descriptors.",
     ] = None
     dataset: Annotated[
         str | None,
-        "qm9, qm9-probe (molecules that no model of the zoo was trained on), or a file that ASE "
+        "qm9, qm9-probe (molecules that no model of cpdjax was trained on), or a file that ASE "
         "reads; by default qm9, and qm9-probe where no features are named; none where the targets "
         "are a table with formulas.",
     ] = None

@@ -59,7 +59,7 @@ def test_the_version():
 
 @pytest.mark.parametrize("command", ["sweep", "check", "ladder", "extract", "train", "reproduce"])
 def test_every_option_that_takes_a_value_says_its_default(command):
-    by_default = re.compile(r"[Bb]y default|\[default: ")
+    by_default = re.compile(r"by default|\[default: ")
     given = {"models", "features", "coordinator", "processes", "process", "verbose"}
     needed = {"out"} if command == "extract" else {"model", "target"} if command == "train" else ()
     for option in options(command):
@@ -155,6 +155,7 @@ def test_a_sweep_prints_the_settings_in_force_and_does_nothing_else(tmp_path, mo
     assert not list(tmp_path.iterdir())
     (tmp_path / "x.toml").write_text(printed, encoding="utf-8")
     assert call("sweep", "x.toml", "--print-config") == (0, printed, "")
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_editors_get_a_schema_that_knows_every_setting():

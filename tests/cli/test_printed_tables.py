@@ -180,6 +180,7 @@ def test_recommend(joined, tmp_path, monkeypatch):
     rows = as_json("recommend", "both")["recommendation"]["rows"]
     assert rows
     assert all(row["low"] > 0 for row in rows)
+    assert "ms: cost" not in shown  # none is known
     assert "heat_of_formation_at_298_K" not in {row["target"] for row in rows}
     assert "For heat_of_formation_at_298_K no channel certainly" in piped("recommend", "both")
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """Terminals show what they can: stand-ins for other characters, and nothing that they obey."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from rich.table import Table
 
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import put, say, show, show_all_characters
+from cpdjax.cli.terminal import put, say, show, show_all_characters, takes_json, tell
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,26 @@ def test_lines_are_lines(capsys):
     printed, errors = capsys.readouterr()
     assert printed == "a\\nb\\x1b[2J\n"
     assert errors == "cpdjax: a b\\x1b[2J\n"
+
+
+def test_sentences_break_between_words_in_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    text = f"targets left out: {', '.join(f'heat_of_formation-{i}' for i in range(9))} (known)"
+    tell("left_out", {}, [text, "short"])
+    assert capsys.readouterr().out.splitlines() == [text, "short"]
+    monkeypatch.setattr("cpdjax.cli.terminal._is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    tell("left_out", {}, [text, "short"])
+    first, *others, last = capsys.readouterr().out.splitlines()
+    assert max(map(len, (first, *others))) < 60
+    assert all(line.startswith("  heat") for line in others)
+    assert " ".join([first, *map(str.strip, others)]) == text
+    assert last == "short"
+
+
+def test_sentences_are_part_of_the_json(capsys):
+    @takes_json
+    def command() -> None:
+        tell("hints", ["take more"], ["take more"])
+
+    command(as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"hints": ["take more"]}

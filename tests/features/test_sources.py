@@ -317,3 +317,9 @@ def test_nothing_is_unpickled(name, tmp_path, monkeypatch):
         collect(name, None)
     one_line(caught, "x")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_file_that_is_missing_is_compared_with_files(tmp_path):
+    np.savez(tmp_path / "mine.npz", h=np.ones((1, 2)))
+    with pytest.raises(UnknownNameError, match=r"unknown file .*nime.npz'; did you mean .*mine"):
+        collect(tmp_path / "nime.npz", water())

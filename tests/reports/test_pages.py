@@ -195,6 +195,8 @@ def test_a_page_of_many_channels_is_bounded(swept, monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "MOST_ROWS", 2)
     text = sweep.save(swept, [], tmp_path).read_text()
     assert "1 further channels in the results" in text
+    scores = int((swept.n_features > 0).sum()) * swept.sizes["target"]  # each has an interval
+    assert f"{scores - 2} further rows in the results" in text
 
 
 def test_markdown_holds_the_same_rows():

@@ -14,9 +14,10 @@ from e3nn_jax import Irreps, IrrepsArray
 from helpers import call, results_table
 
 import cpdjax
-from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
 from cpdjax.studies import recommendation
 from cpdjax.studies.recommendation import Choice
+from cpdjax.sweeps.left_out import left_out_of
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "H2CO", "CO2", "C2H4"] * 5
 RNG = np.random.default_rng(0)
@@ -116,6 +117,12 @@ def test_models_that_do_not_know_an_element_are_left_out(structures):
     ):
         recommendation.survey(["ani-2x-aev"], dataset=cpdjax.Structures.from_atoms(
             frames, targets={"y": np.arange(41.0)}))  # fmt: skip
+    features = {"toy": Toy(), "ani-2x-aev": "ani-2x-aev"}
+    several = cpdjax.Structures.from_atoms(frames, targets={"y": RNG.normal(size=41)})
+    with pytest.warns(LeftOutWarning, match="ani-2x-aev is left out"):
+        [found, _] = recommendation.survey(features, dataset=several, repeats=1)
+    assert found.model.values.tolist() == ["toy"]
+    assert left_out_of(found)["models"]["ani-2x-aev"].startswith("molecule 'structures_40' has Si")
     with pytest.raises(UnknownNameError):
         recommendation.survey(["painnn"], dataset=structures)
     with pytest.raises(InputError, match="structures"):
