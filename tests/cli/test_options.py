@@ -59,7 +59,7 @@ def test_the_version():
 
 @pytest.mark.parametrize("command", ["sweep", "check", "ladder", "extract", "train", "reproduce"])
 def test_every_option_that_takes_a_value_says_its_default(command):
-    by_default = re.compile(r"by default|\[default: ")
+    by_default = re.compile(r"[Bb]y default|\[default: ")
     given = {"models", "features", "coordinator", "processes", "process", "verbose"}
     needed = {"out"} if command == "extract" else {"model", "target"} if command == "train" else ()
     for option in options(command):
