@@ -23,7 +23,9 @@ def check(
     layers: Annotated[
         str | None,
         typer.Option(
-            help="Layers, separated by commas; by default the last.", rich_help_panel=options.DATA
+            help="Layers, separated by commas; last is the last interaction layer; by default the "
+            "very last, such as the readout.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     folds: options.Folds = 5,

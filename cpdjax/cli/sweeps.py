@@ -141,7 +141,7 @@ def ladder(
     dataset: Annotated[
         str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
     ] = "qm9",
-    layer: Annotated[str | None, typer.Option(help="The layer; by default the last.")] = None,
+    layer: Annotated[str | None, typer.Option(help="The layer; by default the very last.")] = None,
     targets: Annotated[
         str, typer.Option(help="Names of targets, separated by commas.")
     ] = "gap,mu,alpha",

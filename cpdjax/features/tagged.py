@@ -6,6 +6,7 @@ of an array that has attributes; or beside the arrays, in an argument.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from cpdjax.irreps import POOLS, invariants, read_irreps
 from cpdjax.real_arrays import real_array
 
 BAR = "|"
+#: Digits, x, a degree and a parity: what irreps are written with, right or wrong.
+_LIKE_IRREPS = re.compile(r"[\s\d+]*\d[\s\dxeo+]*")
 MATRIX = "features"
 """The name of the only layer of a source that names none."""
 #: Widths of columns that are more likely a vector or a Cartesian tensor than so many scalars.
@@ -28,14 +31,18 @@ _LIKE_TENSORS = {3: "1x1o", 9: "1x0e+1x1e+1x2e"}
 def untagged(name: str) -> tuple[str, Irreps | None]:
     """Return the name of a layer without its tag, and the irreps in the tag.
 
-    Raises:
-        InputError: if what stands behind the bar is no irreps.
+    Names may hold a bar: what is behind it is a tag only if it looks like irreps.
 
-    >>> untagged("last|8x0e+4x1o"), untagged("last")
-    (('last', 8x0e+4x1o), ('last', None))
+    Raises:
+        InputError: if what looks like irreps is none.
+
+    >>> untagged("last|8x0e+4x1o"), untagged("last"), untagged("train|test")
+    (('last', 8x0e+4x1o), ('last', None), ('train|test', None))
     """
-    plain, bar, tag = str(name).rpartition(BAR)
-    return (plain, read_irreps(f"the name {name!r}", tag)) if bar else (str(name), None)
+    plain, _, tag = str(name).rpartition(BAR)
+    if not plain or not _LIKE_IRREPS.fullmatch(tag):
+        return str(name), None
+    return plain, read_irreps(f"the name {name!r}", tag)
 
 
 def layers_of(where: str, arrays: Any, irreps: Any = None) -> dict[str, IrrepsArray]:

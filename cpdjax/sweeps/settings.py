@@ -219,7 +219,7 @@ class Config(Settings):
     dataset: Annotated[
         str | None,
         "qm9, qm9-probe (molecules that no model of cpdjax was trained on), or a file that ASE "
-        "reads. By default qm9, and qm9-probe where no features are named; none where the targets "
+        "reads; by default qm9, and qm9-probe where no features are named; none where the targets "
         "are a table with formulas.",
     ] = None
     targets: Annotated[

@@ -160,4 +160,4 @@ def _of_copies(
         x, copies, alphas, *where, sizes=(rows,), bounds=bounds, options=options
     )
     mean = scores.r2_geom[0, 0].mean(0)
-    return mean.reshape(len(alphas), -1, targets).swapaxes(0, 1)
+    return mean.reshape(len(mean), -1, targets).swapaxes(0, 1)  # one α where it is chosen

@@ -202,7 +202,10 @@ def traces(call):
 
 def test_same_shapes_compile_once(data):
     X, C, Y = (a[:29] for a in data)  # a shape that no other test uses
-    call = lambda x, y, **options: cpdjax.cpd(x, C, y, **({"folds": K} | options))  # noqa: E731
+
+    def call(x, y, **options):
+        cpdjax.cpd(x, C, y, **({"folds": K, "alphas": 1.0} | options))
+
     assert traces(lambda: call(X, Y)) == 1
     assert traces(lambda: call(X[::-1], Y + 1)) == 0
     assert traces(lambda: call(X, Y, seed=5)) == 0
@@ -214,7 +217,8 @@ def test_a_learning_curve_compiles_once(data):
     X, C, Y = (a[:28] for a in data)
 
     def call(**options):
-        cpdjax.learning_curve(X, C, Y, **({"sizes": [28], "repeats": 3, "folds": K} | options))
+        fixed = {"sizes": [28], "repeats": 3, "folds": K, "alphas": 1.0}
+        cpdjax.learning_curve(X, C, Y, **(fixed | options))
 
     assert traces(call) == 1
     assert traces(lambda: call(seed=1)) == 0

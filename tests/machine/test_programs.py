@@ -40,7 +40,8 @@ def traced(monkeypatch):
 
 def sweep(**changes):
     features = {str(width): RNG.normal(size=(N, width)) for width in WIDTHS}
-    return cpdjax.sweep(features, targets=TABLE, **({"sizes": SIZES, "repeats": 3} | changes))
+    settings = {"sizes": SIZES, "repeats": 3, "alphas": 1.0}
+    return cpdjax.sweep(features, targets=TABLE, **(settings | changes))
 
 
 def maps():

@@ -39,7 +39,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def found(data):
-    return cpdjax.ladder(*data, folds=kfold(N, K))
+    return cpdjax.ladder(*data, folds=kfold(N, K), alpha=1.0)
 
 
 def by_scikit_learn(X, Y, concepts, ids):

@@ -65,7 +65,7 @@ def test_the_command_line_shows_every_setting_with_its_help_and_default():
     for name, text in texts.items():
         assert f"--{name.replace('_', '-')}" in printed
         assert " ".join(text.split()[:3]) in printed
-    assert "[default: (ols)]" in printed
+    assert "[default: ols]" in printed
 
 
 def test_every_kind_of_probe_has_its_object():

@@ -154,7 +154,7 @@ def test_other_units_as_scikit_learn_in_ordinary_units(factor):
     """A factor that is no power of two costs a rounding."""
     expected = oracle.cpd(X, C, Y, IDS, [1.0])
     for x, c, y in np.where(np.eye(3), factor, 1):
-        found = cpdjax.cpd(X * x, C * c, Y * y, folds=IDS)
+        found = cpdjax.cpd(X * x, C * c, Y * y, folds=IDS, alphas=1.0)
         for name in ("r2_geom", "r2_full", "r2_comp"):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-9)
 
@@ -183,7 +183,7 @@ def test_the_shortest_coefficients_are_those_of_the_given_units(projection):
     """Where columns are dependent among training rows but not among others, lengths matter."""
     dependent = np.column_stack([C, C.sum(1)])
     dependent[IDS == 0, 2] += np.arange(N // K)
-    options = {"folds": IDS, "projection": projection}
+    options = {"folds": IDS, "projection": projection, "alphas": 1.0}
     expected = cpdjax.cpd(X, dependent, Y, **options)
     if projection == "ols":
         truth = oracle.cpd(X, dependent, Y, IDS, [1.0])
