@@ -61,7 +61,7 @@ def _failed(table: xr.Dataset, loo: bool) -> str:
         return ""
     cure = "Take more molecules" if loo else "Choose α by leave-one-out (--alphas loo)"
     return (
-        f"A fold is below −1, since held-out molecules lie outside the training range: "
+        f"R² of a fold is below −1, since held-out molecules lie outside the training range: "
         f"{_named(found)}. {cure}, and read medians, not means."
     )
 

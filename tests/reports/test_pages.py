@@ -186,6 +186,15 @@ def test_the_page_of_a_sweep(swept, tmp_path):
     assert {title for _, title in parsed.headings} >= {"How to read the numbers", "How to cite"}
 
 
+def test_the_page_of_a_sweep_holds_hints(swept, tmp_path):
+    assert "Take care:" not in sweep.save(swept, [], tmp_path).read_text()
+    failed = swept.copy(deep=True)
+    failed["r2_geom"] = failed.r2_geom - 9
+    text = sweep.save(failed, [], tmp_path).read_text()
+    assert text.count("Take care:") == 1
+    assert "R² of a fold is below −1" in text
+
+
 def test_a_page_without_figures(swept, tmp_path):
     parsed = check_page(sweep.save(swept, [], tmp_path).read_text())
     assert not parsed.of("img")
