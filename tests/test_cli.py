@@ -319,7 +319,7 @@ MINE = ["--features", "mine.npz", "--targets", "mine.csv"]
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--features", "mine.npy", "--targets", "mine.csv"], "unknown model or file 'mine.npy'"),
+        (["--features", "mine.npy", "--targets", "mine.csv"], "unknown file 'mine.npy'"),
         (
             ["--features", "coulomb-spectrm", "--targets", "mine.csv"],
             "did you mean coulomb-spectrum",
