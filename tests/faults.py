@@ -67,7 +67,7 @@ TOLD, LOST = ("told", "mended", "harmless"), ("silent", "traceback", "lost", "le
 KINDS = {  # of the files that each command writes: those whose names match
     "sweep": ("out/sweep.json", "out/units/*.npz", "out/features/**/c/**/*", "out/**/zarr.json",
               "out/results.zarr/r2_geom/*.*", "out/results.zarr/.z*", "out/results.csv",
-              "out/*.png", "out/**/SHA256SUMS"),
+              "out/*.html", "out/**/SHA256SUMS"),
     "netcdf": ("out/results.nc",),
     "extract": ("out.zarr/**/c/**/*", "out.zarr/**/zarr.json", "out.zarr/SHA256SUMS"),
     "train": ("out/model/weights.npz", "out/model/model.json", "out/split.npz",

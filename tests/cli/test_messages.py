@@ -140,9 +140,9 @@ def test_a_table_on_a_terminal_stands_alone_at_the_end(tmp_path):
     status, longest, text = silences([*given, "--sizes", 40], tmp_path)
     assert status == 0
     assert longest <= 5
-    assert "stage 1 of 6" in text
+    assert re.search(r"stage \d of 6", text)  # the first ones may be over in no time
     rows = re.compile(r"\x1b\[\?25l.*?\x1b\[\?25h\r?\n?(\r?\x1b\[1A\x1b\[2K)+", re.DOTALL)
     left = rows.sub("", text)  # without what was shown and taken away
     assert "R²_geom at N = 40" in left
-    assert left.rstrip().endswith("saved cpdjax-results/learning_curves.png")
+    assert left.rstrip().endswith("saved cpdjax-results/report.html")
     assert "stage" not in left

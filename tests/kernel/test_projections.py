@@ -333,7 +333,7 @@ def test_gradient_is_that_of_finite_differences(data, projection):
     X, C, Y = (a[:40] for a in data)
     objective = jax.jit(
         jax.value_and_grad(
-            lambda x: cpdjax.cpd(x, C, Y, folds=2, projection=projection).r2_geom.mean()
+            lambda x: cpdjax.cpd(x, C, Y, folds=2, alphas=1.0, projection=projection).r2_geom.mean()
         )
     )
     X = np.concatenate([X[:, :5], np.zeros((40, 2))], axis=1)

@@ -108,7 +108,7 @@ def test_sweep_is_the_probe_on_every_subset():
 def test_formulas_are_not_shared_between_folds():
     rows = KINDS["atom"].targets(STRUCTURES)
     chosen = checked(Settings, SETTINGS | {"probe": "atom", "group_by": "formula"})
-    layout = sweep_module._layout(chosen, rows)
+    layout = sweep_module._layout(chosen, rows, None)
     atoms, folds = layout.subset(0, 40), layout.fold_ids(0, 40)
     for formula in set(rows.formulas):
         mine = rows.formulas[OWNER[atoms]] == formula

@@ -212,6 +212,13 @@ def test_every_group_is_found_by_hand():
 def test_command():
     status, out, err = call("ladder", "coulomb-spectrum", "--n", "60", "--targets", "gap,mu")
     assert (status, err) == (0, "")
-    for word in ("gap", "mu", "composition", "bonds and rings", "functional groups", "geometry"):
+    for word in (
+        "gap (eV)",
+        "μ (D)",
+        "composition",
+        "bonds and rings",
+        "functional groups",
+        "geometry",
+    ):
         assert word in out
     assert call("ladder", "coulomb-spectrum", "--n", "60", "--alpha", "x")[0] == 2

@@ -17,7 +17,9 @@ import cpdjax
 from cpdjax.sweeps import probing, results
 from cpdjax.uncertainty import bootstrap, resampling
 
-SETTINGS = {"repeats": 3, "folds": 2, "seed": 4, "permutations": 9, "bootstrap": 10}
+SETTINGS = {
+    **{"repeats": 3, "folds": 2, "seed": 4, "alphas": 1.0, "permutations": 9, "bootstrap": 10},
+}
 FORMULAS = ["CH4", "C2H6", "H2O", "CO2", "CH4O"] * 8
 TABLE = {"formula": FORMULAS, "gap": X[:40, 0] + np.arange(40) % 3}
 #: More units of one shape than a call on eight devices takes.

@@ -132,7 +132,7 @@ def test_bad_input(call, words):
 # The sweep
 
 CHANNEL = ["model", "layer", "irrep"]
-DRAWS = {"permutations": 9, "bootstrap": 7}
+DRAWS = {"permutations": 9, "bootstrap": 7}  # which has no leave-one-out
 
 
 def assert_public(own, test, sample):
@@ -201,15 +201,16 @@ def test_a_sweep_within_and_between_formulas():
     formulas = np.repeat(["CH4", "C2H6", "H2O", "CO2", "CH4O", "H3N", "N2", "O2"], 6)
     x, c = rng.normal(size=(48, 16)), cpdjax.composition(formulas)
     y = x[:, :1] + c[:, :1]
-    asked = {"permute_within": "formula", "group_by": "formula", "scheme": "marginal", **DRAWS}
+    asked = {"permute_within": "formula", "group_by": "formula", "scheme": "marginal"}
     table = cpdjax.sweep(
-        {"mine": x}, targets={"formula": formulas, "gap": y[:, 0]}, folds=4, repeats=1, **asked
-    )
+        {"mine": x}, targets={"formula": formulas, "gap": y[:, 0]}, folds=4, repeats=1, alphas=1.0,
+        **asked, **DRAWS,
+    )  # fmt: skip
     assert {k: v for k, v in json.loads(table.attrs["settings"]).items() if k in asked} == asked
     layout = nested(48, [48], 1, group_folds(formulas, 4))
     rows = layout.subset(0, 48)
     data, groups = (x[rows], c[rows], y[rows]), formulas[rows]
-    options = {"folds": layout.fold_ids(0, 48), "groups": groups}
+    options = {"folds": layout.fold_ids(0, 48), "groups": groups, "alphas": 1.0}
     test = permutation_test(*data, permutations=9, scheme="marginal", **options)
     assert_public(table.squeeze(CHANNEL), test,
                   bootstrap(*data, replicates=7, **options))  # fmt: skip
