@@ -106,6 +106,7 @@ def same_as_one(folder, out, solo="solo"):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_sweep_as_one_does(folder):
     statuses, printed, errors = ended(start(sweep(folder, "two"), 2))
     assert (statuses, errors) == ([0, 0], ["", ""])

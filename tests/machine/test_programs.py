@@ -64,6 +64,7 @@ def test_ten_widths_and_seven_sizes_share_six_programs(traced):
     assert len(traced) == 6
 
 
+@pytest.mark.slow
 def test_programs_are_let_go_when_they_are_many():
     double = programs.compiled(lambda x: 2 * x)
     before, mapped = live(), maps()

@@ -18,6 +18,7 @@ def test_outputs_are_those_of_the_reference():
     assert (found.name, found.attrs["units"]) == ("output", "")  # a state dict says neither
 
 
+@pytest.mark.slow
 def test_trained_models_predict_as_well_as_their_cards_say(tmp_path):
     structures, card = zoo.qm9_probe(200), zoo.card("schnet-qm9-gap")
     model = models.load("schnet-qm9-gap")

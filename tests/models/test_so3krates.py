@@ -164,6 +164,7 @@ def so3lr(**options):
         pytest.skip(str(absent))
 
 
+@pytest.mark.slow
 def test_so3lr_takes_the_cutoff_of_its_calculator():
     """It changes the energy of two molecules far apart, not their features."""
     near = molecule("H2O")

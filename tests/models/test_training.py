@@ -161,6 +161,7 @@ def test_padding_changes_no_gradient(molecules):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected[1])) > 1e-2
 
 
+@pytest.mark.slow
 def test_fewer_molecules_than_two_batches(tmp_path):
     """All are seen, in two steps an epoch, and the schedule is as long as the steps."""
     some = datasets.qm9(420, seed=3)

@@ -60,6 +60,7 @@ def test_scores_are_those_of_every_split(name):
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_pairs_serve_where_a_splitter_needs_groups_or_labels():
     labels = (Y > 0).astype(int)
     for splitter, others in (
@@ -83,6 +84,7 @@ def test_masks_are_rows_too():
     np.testing.assert_array_equal(by_masks, by_rows)
 
 
+@pytest.mark.slow
 def test_every_probe_takes_a_splitter_and_sees_the_same_folds():
     splitter = KFold(3, shuffle=True, random_state=1)
     ids = read_folds(splitter, X)

@@ -67,6 +67,7 @@ def asked(monkeypatch):
     return ask
 
 
+@pytest.mark.slow
 def test_what_is_given_replaces_the_default(asked):
     assert asked() == ("qm9-probe", (LAST,), ("all",))
     assert asked(layers=["interaction_0"]) == ("qm9-probe", ("interaction_0",), ("all",))
