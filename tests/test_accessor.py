@@ -62,6 +62,7 @@ def test_the_summary_has_a_row_for_every_score_best_first(table):
     assert set(table.cpd.summary(target="mu").target) == {"mu"}
 
 
+@pytest.mark.slow
 def test_the_summary_keeps_what_is_undefined_and_leaves_out_what_is_not_there():
     flat = TARGETS.assign(gap=1.0)
     with pytest.warns(cpdjax.ConstantTargetWarning):

@@ -101,6 +101,7 @@ def test_molecules_need_no_neighbour_list(structures, monkeypatch):
     extract("schnet-qm9-gap", structures.select(ORGANIC), layers=["embedding"])
 
 
+@pytest.mark.slow
 def test_programs_are_let_go():
     """Both the programs and their memory maps, after many models of several shapes each."""
     structures = random_structures(np.random.default_rng(3).integers(1, 12, 100))

@@ -96,6 +96,7 @@ def test_cells_are_known_where_all_sums_end_at_the_cutoff():
     assert not terms(None, 1.2).periodic
 
 
+@pytest.mark.slow
 def test_charge_and_unpaired_electrons_are_read():
     """Also a batch with a row of nothing but padding stays finite, derivatives included."""
     module = So3krates(num_features=8, num_heads=2, degrees=(1, 2), num_layers=1,

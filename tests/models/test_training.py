@@ -135,6 +135,7 @@ def test_epochs_are_other_draws_of_few_shapes(buckets):
     assert again == orders[2]
 
 
+@pytest.mark.slow
 def test_a_molecule_that_goes_on_to_a_larger_bucket_has_the_same_output(buckets):
     run = training.Run.of(tiny(options=SMALL["schnet"] | {"cutoff": 4.0}), buckets.structures)
     outputs = np.full((2, 800), np.nan)

@@ -28,6 +28,7 @@ def test_every_repeat_is_another_shuffle():
         assert same == pytest.approx(0.2, abs=0.12)  # one fold of five by chance
 
 
+@pytest.mark.slow
 def test_scores_of_repeats_differ_and_follow_from_the_seed():
     rng = np.random.default_rng(0)
     X, C = rng.normal(size=(120, 4)), rng.integers(0, 4, (120, 2)).astype(float)

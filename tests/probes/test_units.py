@@ -196,6 +196,7 @@ def test_the_shortest_coefficients_are_those_of_the_given_units(projection):
     np.testing.assert_allclose(limit[0].r2_geom, limit[1].r2_geom, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_penalty_has_the_unit_of_features_that_are_not_standardised():
     plain = scores(standardize=False, alphas=1.0)
     scaled = scores(x=100, standardize=False, alphas=2.0**200)

@@ -158,6 +158,7 @@ def facts(table):
     return {name: json.loads(table.attrs[name]) for name in ("pool", "invariants")}
 
 
+@pytest.mark.slow
 def test_results_record_how_features_were_pooled_and_made_into_scalars(structures, tmp_path):
     sums = extract_to(tmp_path / "sums.zarr", "painn-qm9-gap", structures, pool="sum")
     table = cpdjax.sweep(
