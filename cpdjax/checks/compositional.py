@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from cpdjax.checks.least_squares import predict_from_composition
 from cpdjax.checks.outcome import Outcome, reported, required
 from cpdjax.checks.procedures import Alpha, Procedure, projection_per_fold, raw_features
-from cpdjax.checks.r2 import r2_by_fold, r2_of_training_mean
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import group_folds, kfold
+from cpdjax.probes.least_squares import predict_from_composition
+from cpdjax.probes.r2 import r2_by_fold, r2_of_training_mean
 
 LINEAR = ("heavy atoms", "random linear")
 """Targets that are linear in the counts of the elements."""

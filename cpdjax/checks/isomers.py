@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from cpdjax.checks.least_squares import predict_from_composition
 from cpdjax.checks.outcome import Outcome, reported, required
 from cpdjax.checks.procedures import Alpha
 from cpdjax.errors import InputError
 from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import group_folds
+from cpdjax.probes.least_squares import predict_from_composition
 from cpdjax.real_arrays import real_arrays
 
 PAPER_ACCURACY = 0.946

@@ -16,9 +16,9 @@ from cpdjax.checks.procedures import (
     projection_per_fold,
     raw_features,
 )
-from cpdjax.checks.r2 import r2_of_training_mean
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import kfold
+from cpdjax.probes.r2 import r2_of_training_mean
 from cpdjax.real_arrays import real_arrays
 
 SIZES = (50, 100, 200, 500, 1000)

@@ -22,13 +22,13 @@ from jaxtyping import Float
 
 from cpdjax.checks import mlp
 from cpdjax.checks.compositional import FOLD_KINDS, LINEAR, TOLERANCE, compositional_targets
-from cpdjax.checks.least_squares import beyond_rounding
 from cpdjax.checks.nonlinear_probes import PROBES, Case, Probe, make_probes
 from cpdjax.checks.outcome import Outcome, reported, required
-from cpdjax.checks.r2 import r2_of_training_mean
 from cpdjax.checks.residualisation import RESIDUALS, residualise
 from cpdjax.errors import InputError
 from cpdjax.probes.folds import group_folds, kfold
+from cpdjax.probes.least_squares import beyond_rounding
+from cpdjax.probes.r2 import r2_of_training_mean
 
 TARGETS = ("heavy atoms", "random linear", "product of counts", "mixing entropy")
 PAPER_TREES_R2 = (0.68, 0.95)

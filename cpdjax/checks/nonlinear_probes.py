@@ -11,8 +11,8 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from cpdjax.checks import kernel_ridge, mlp
-from cpdjax.checks.r2 import r2
 from cpdjax.errors import InputError
+from cpdjax.probes.r2 import r2
 
 PROBES = ("ridge", "trees", "mlp", "kernel ridge")
 

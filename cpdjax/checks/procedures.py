@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from cpdjax.checks.least_squares import beyond_rounding, residual
 from cpdjax.probes.cpd import cpd
+from cpdjax.probes.least_squares import beyond_rounding, residual
 
 Alpha = float | Literal["loo"]
 

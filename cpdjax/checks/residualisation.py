@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cpdjax.checks.least_squares import residual
+from cpdjax.probes.least_squares import residual
 
 RESIDUALS = ("none", "linear", "quadratic", "formula")
 

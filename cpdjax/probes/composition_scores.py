@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cpdjax.probes.folds import Layout
+from cpdjax.probes.least_squares import predict_from_composition
+from cpdjax.probes.r2 import r2_by_fold
 
 
 def composition_scores(
@@ -15,24 +17,9 @@ def composition_scores(
 
     These are the `r2_comp` of `cpd` to rounding: NaN where a target is constant in a fold.
     """
-    largest = layout.sizes[-1]
-    repeats, folds, _ = layout.index.shape
-    found = np.empty((repeats, folds, Y.shape[1]))
-    for repeat in range(repeats):
-        rows, ids = (of(repeat, largest) for of in (layout.subset, layout.fold_ids))
-        for fold in range(folds):
-            held = ids == fold
-            found[repeat, fold] = _score(C[rows], Y[rows], held)
-    return found
-
-
-def _score(
-    C: Float[np.ndarray, "row element"], Y: Float[np.ndarray, "row target"], held: np.ndarray
-) -> Float[np.ndarray, " target"]:
-    mean_c, mean_y = C[~held].mean(0), Y[~held].mean(0)
-    deviation = C[~held].std(0)
-    scaled = (C - mean_c) / np.where(deviation > 0, deviation, np.inf)
-    weights = np.linalg.lstsq(scaled[~held], Y[~held] - mean_y, rcond=1e-10)[0]
-    error = np.square(Y[held] - mean_y - scaled[held] @ weights).sum(0)
-    total = np.square(Y[held] - Y[held].mean(0)).sum(0)
-    return np.where(total > 0, 1 - error / np.where(total > 0, total, 1), np.nan)
+    largest, found = layout.sizes[-1], []
+    for repeat in range(len(layout.index)):
+        rows, ids = layout.subset(repeat, largest), layout.fold_ids(repeat, largest)
+        prediction = predict_from_composition(C[rows], Y[rows], ids)
+        found.append(r2_by_fold(Y[rows], prediction, ids))
+    return np.stack(found)

@@ -11,12 +11,12 @@ import ase
 import numpy as np
 from jaxtyping import Float, Int
 
-from cpdjax.checks.least_squares import predict_from_composition
 from cpdjax.configuration import checked
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.features.sources import collect
 from cpdjax.probes.folds import nested
+from cpdjax.probes.least_squares import predict_from_composition
 from cpdjax.probes.predictions import ResidualPredictions, residual_predictions
 from cpdjax.progress import shown, stage
 from cpdjax.sweeps import inputs

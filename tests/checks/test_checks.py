@@ -13,13 +13,13 @@ from cpdjax.checks import suite
 from cpdjax.checks.compositional import check_compositional, compositional_targets
 from cpdjax.checks.isomers import check_isomers, pairs
 from cpdjax.checks.leakage import check_leakage
-from cpdjax.checks.least_squares import residual
 from cpdjax.checks.outcome import all_passed, reported, required
 from cpdjax.checks.planted import Representation, check_planted, draw, expectation, truth
 from cpdjax.checks.procedures import projection_on_all_rows, projection_per_fold, raw_features
-from cpdjax.checks.r2 import r2_of_training_mean
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.probes.folds import group_folds, kfold
+from cpdjax.probes.least_squares import residual
+from cpdjax.probes.r2 import r2_of_training_mean
 
 N = 240
 SYMBOLS = ("H", "C", "O")

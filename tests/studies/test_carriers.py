@@ -5,8 +5,8 @@ import pytest
 from helpers import one_line
 
 import cpdjax
-from cpdjax.checks.least_squares import residual
 from cpdjax.errors import InputError
+from cpdjax.probes.least_squares import residual
 from cpdjax.studies.carriers import MOST_SCATTERS, carriers
 
 RNG = np.random.default_rng(0)

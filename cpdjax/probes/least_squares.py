@@ -1,4 +1,4 @@
-"""Least squares from composition in NumPy, apart from the kernel that the checks are about."""
+"""Least squares from composition in NumPy, apart from the kernel, which it can be held against."""
 
 from __future__ import annotations
 
