@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cpdjax.kernel.fit import LeaveOut, primal
+from cpdjax.kernel.fit import LeaveOut, fitted
 from cpdjax.kernel.moments import Moments, einsum, gauss_jordan
 from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
@@ -107,10 +107,8 @@ def _probe_fold(
     m = Moments(n, none[:, 0], mean, none[:, :0], none, none, xx, xy)
     residual = _about_zero(m, options.standardize)
     leave_out = _one_molecule(width)
-    loo, refine = options.loo, options.refine
-    fit = primal(
-        residual, m, training, held_out, alphas, loo=loo, refine=refine, leave_out=leave_out
-    )
+    how = {"components": options.components, "loo": options.loo, "refine": options.refine}
+    fit = fitted(residual, m, training, held_out, alphas, leave_out=leave_out, **how)
     r2 = tensor_r2(held_out.y, fit.prediction, held_out.weight)
     return Scores(
         r2_geom=r2,

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from cpdjax.kernel import ridge
+from cpdjax.kernel.components import Components, principal
 from cpdjax.kernel.moments import Moments, einsum, matmul
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 
@@ -34,6 +35,29 @@ class Fit(NamedTuple):
     alpha: Float[Array, "alpha target"]
 
 
+def fitted(
+    residual: Residual,
+    m: Moments,
+    training: TrainingRows,
+    held_out: Rows,
+    alphas: Float[Array, " alpha"],
+    *,
+    components: int | None = None,
+    **how: Any,
+) -> Fit:
+    """Return the fit in the form of the moments, or on the first principal `components`.
+
+    Where the smaller of rows and features are no more than `components`, all of them are used.
+    The components are those of all training rows, also where leave-one-out chooses α: composition
+    and weights are fitted anew without the molecule, but the directions stay (our choice).
+    """
+    rows = len(training.folds) * training.rows.weight.shape[-1]
+    if components is not None and components < (rows if m.dual else m.features):
+        reduced = principal(residual, m, training, components)
+        return primal(reduced, m, training, held_out, alphas, **how)
+    return (dual if m.dual else primal)(residual, m, training, held_out, alphas, **how)
+
+
 def one_row(left: Array, u: Array, shrunk: Array, weight: Array, leverages: Array) -> Array:
     """Return the squared errors of leaving out one row at a time."""
     # The leverage of a row has two parts: that of the regression on composition, intercept
@@ -43,7 +67,7 @@ def one_row(left: Array, u: Array, shrunk: Array, weight: Array, leverages: Arra
 
 
 def primal(
-    residual: Residual,
+    residual: Residual | Components,
     m: Moments,
     training: TrainingRows,
     held_out: Rows,
@@ -161,7 +185,7 @@ def _fit(
     held: Float[Array, "n row"],
     alphas: Float[Array, " alpha"],
     refinement: ridge.Refinement | None,
-    residual: Residual,
+    residual: Residual | Components,
     errors: Callable[[ridge.Spectrum], Float[Array, "alpha target"]] | None,
 ) -> Fit:
     """Return the predictions  rhsᵀ (S + αI)⁻¹ held  of held-out rows.

@@ -28,6 +28,12 @@ class Choices:
     projection: Annotated[
         Projection, f"What is subtracted from the features: {', '.join(PROJECTIONS)}."
     ] = "ols"
+    components: Annotated[
+        int | None,
+        "Fit Ridge on so many principal components of the features, found on the training rows of "
+        "each fold, so that models of different widths are compared at one; by default on all "
+        "columns.",
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from cpdjax.kernel.fit import dual, primal
+from cpdjax.kernel.fit import fitted
 from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
@@ -136,7 +136,8 @@ def _probe_fold(
     # Moments about the mean describe the features as they came: Ridge from these is R²_full.
     raw = about_mean(train)
     geom = raw if options.projection == "none" else train
-    fit = partial(dual if train.dual else primal, loo=options.loo, refine=options.refine)
+    how = {"components": options.components, "loo": options.loo, "refine": options.refine}
+    fit = partial(fitted, **how)
 
     def probe(kind: tuple[Moments, Array | None]) -> _Probed:
         m, own = kind

@@ -29,6 +29,7 @@ from cpdjax.probes.powers import multiplied
 from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
 from cpdjax.real_arrays import real_arrays
+from cpdjax.validation import check_count
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def _checked(
     x, c, _ = arrays
     for name, a in named:
         _check_shape(name, a, len(x) if x.ndim else 0)
+    if options.get("components") is not None:
+        check_count("components", options["components"])
     chosen = Options(
         **options,
         loo=isinstance(alphas, str),

@@ -44,7 +44,7 @@ def atom_cpd(
         folds: number of shuffled folds of molecules drawn from `seed`, or the fold id of every
             molecule, in the sorted order of its labels. All atoms of a molecule share its fold.
         alphas: as in `cpd`; "loo" leaves out one atom, whose molecule's other atoms stay.
-        standardize, seed, predictions, dtype: as in `cpd`.
+        standardize, components, seed, predictions, dtype: as in `cpd`.
 
     Returns:
         Scores with axes (fold, alpha, target); `prediction` with axes (alpha, atom, target).

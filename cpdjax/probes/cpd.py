@@ -80,6 +80,10 @@ def cpd(
             "leace": the linear prediction of C from X alone, so that once it is fitted no
                 molecule's composition is asked for; see `cpdjax.kernel.leace`.
             "oracle-leace": the same as "ols", under the name that its literature gives it.
+        components: fit Ridge on so many principal components of Z (and for `r2_full` of the scaled
+            X), those of the training rows of each fold, without rescaling them: so models of
+            different widths are compared at one width. By default, and where there are no more,
+            all of Z. With "loo" the components stay those of all training rows.
 
     Returns:
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
@@ -133,7 +137,7 @@ def learning_curve(
         sizes: increasing numbers of molecules, held-out rows included.
         repeats: the number of shuffles.
         seed: random seed of the shuffles.
-        X, C, Y, folds, alphas, dtype, standardize, projection: as in `cpd`.
+        X, C, Y, folds, alphas, dtype, standardize, projection, components: as in `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).

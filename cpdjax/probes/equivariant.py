@@ -66,6 +66,8 @@ def equivariant_cpd(
             rows of each fold. A channel whose root mean square is below 100 eps of the largest
             one's is rounding and drops out: so the unit of all channels does not matter, but they
             must share it.
+        components: as in `cpd`, principal components of the channels about zero, which turn with
+            the molecule as the channels do.
         seed, predictions, dtype: as in `cpd`.
 
     Returns:

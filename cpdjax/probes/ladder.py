@@ -71,7 +71,7 @@ def ladder(
         rungs: further concepts by name, in order, such as `cpdjax.bond_counts` makes. Columns that
             earlier rungs already explain change nothing.
         alpha: Ridge penalty, or "loo": chosen per fold and target by leave-one-out.
-        X, C, Y, folds, standardize, seed, dtype: as in `cpdjax.cpd`.
+        X, C, Y, folds, standardize, components, seed, dtype: as in `cpdjax.cpd`.
 
     Raises:
         InputError: as `cpdjax.cpd`; rungs that are not row by row, or take a name of ours.

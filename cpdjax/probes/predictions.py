@@ -60,7 +60,7 @@ def residual_predictions(
     """Predict every molecule's targets with the probe of `cpd`, trained on the other folds.
 
     Args:
-        X, C, Y, seed, standardize, projection: as in `cpd`.
+        X, C, Y, seed, standardize, projection, components: as in `cpd`.
         folds: as in `cpd`, where they hold every molecule out once.
         alpha: one Ridge penalty, or "loo".
 

@@ -25,7 +25,7 @@ def takes_choices(*, without: Collection[str] = ()) -> Callable[[Function], Func
     Raises:
         UnknownNameError: by the decorated function, for an option that it does not have.
 
-    >>> @takes_choices(without=["projection"])
+    >>> @takes_choices(without=["projection", "components"])
     ... def f(x, *, seed=0, **choices):
     ...     return choices
     >>> inspect.signature(f)

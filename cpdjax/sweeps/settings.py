@@ -12,7 +12,7 @@ from numbers import Number
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
@@ -171,6 +171,14 @@ class Settings(Choices):
         Literal["float64", "float32"],
         "Precision of the arithmetic; by default float64 wherever the device has it.",
     ] = Field(default_factory=_dtype)
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _at_least_one(cls, value: Any) -> Any:
+        """Refuse a number of components below one."""
+        if isinstance(_no_flag(value), Number) and value < 1:
+            raise PydanticCustomError("number", "Input should be at least 1")
+        return value
 
     @property
     def record(self) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def _replicated(work: Work, unit: Draws) -> dict[str, np.ndarray]:
 def _first_repeat(work: Work, unit: Draws) -> tuple[np.ndarray, np.ndarray, ProbeKind, dict]:
     """Return a channel, the rows of the largest size, the kind of probe, and its options."""
     largest = work.layout.sizes[-1]
-    names = ("alphas", "standardize", "seed", "dtype")
+    names = ("alphas", "standardize", "components", "seed", "dtype")
     options = {name: getattr(work.settings, name) for name in names}
     options["folds"] = work.layout.fold_ids(0, largest)
     rows = work.layout.subset(0, largest)

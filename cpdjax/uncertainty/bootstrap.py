@@ -126,7 +126,7 @@ def bootstrap(
         alphas: one Ridge penalty or a grid. "loo", which `cpd` has by default, is refused: the row
             that it leaves out has copies among the others, and the α that suits copies is too
             small.
-        X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`.
+        X, C, Y, folds, standardize, projection, components, seed, dtype: as in `cpd`.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for its score.

@@ -59,7 +59,7 @@ def equivariant_permutation_test(
         frames: a label for every row; rows of one frame are turned together. Where rows are
             atoms, give their molecules, and `groups` that lie within these.
         X, Y: as in `equivariant_cpd`; arrays in e3nn's basis.
-        folds, alphas, standardize, seed, dtype: as in `equivariant_cpd`.
+        folds, alphas, standardize, components, seed, dtype: as in `equivariant_cpd`.
 
     Returns:
         NumPy arrays with axes (permutation, alpha, target).
@@ -106,7 +106,7 @@ def equivariant_bootstrap(
 
     Args:
         replicates, groups: as in `cpdjax.bootstrap`.
-        X, Y, folds, standardize, seed, dtype: as in `equivariant_cpd`.
+        X, Y, folds, standardize, components, seed, dtype: as in `equivariant_cpd`.
         alphas: one Ridge penalty or a grid.
 
     Returns:

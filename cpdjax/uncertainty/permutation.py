@@ -97,9 +97,10 @@ def permutation_test(
             1 / (1 + permutations).
         scheme: "residual" or "marginal".
         groups: a label for every molecule, such as `cpdjax.formulas(...)`.
-        X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
-            chooses for every permuted target anew, at some twenty times the cost of one α.
-            Whatever the projection, "residual" permutes what least squares on C's columns leaves.
+        X, C, Y, folds, alphas, standardize, projection, components, seed, dtype: as in `cpd`.
+            `alphas="loo"` chooses for every permuted target anew, at some twenty times the cost of
+            one α. Whatever the projection, "residual" permutes what least squares on C's columns
+            leaves.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
