@@ -55,10 +55,14 @@ def estimate(
     if count < 2 or np.isnan(shared):
         return Estimate(float(scores.mean()), np.nan, np.nan)
     error = np.sqrt(scores.var(ddof=1) * (1 / count + shared))
-    reach = stats.t.ppf((1 + level) / 2, count - 1) * error
-    mean = scores.mean()
+    return t_estimate(scores.mean(), error, count - 1, level)
+
+
+def t_estimate(mean: float, error: float, freedom: float, level: float) -> Estimate:
+    """Return a mean with its t interval and test, from its standard error."""
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
     if error > 0:
-        p_value = 2 * stats.t.sf(np.abs(mean) / error, count - 1)
+        p_value = 2 * stats.t.sf(np.abs(mean) / error, freedom)
     else:  # without scatter the mean is certain: p is 1 if it is zero, else 0; NaN stays NaN
         p_value = np.nan if np.isnan(mean) else float(mean == 0)
     return Estimate(float(mean), float(mean - reach), float(mean + reach), float(p_value))
