@@ -7,6 +7,7 @@ Everything is traced and nothing is checked here: `probes.cpd` is what a caller 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +21,13 @@ from cpdjax.kernel.leace import with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
 from cpdjax.kernel.options import Options
-from cpdjax.kernel.projection import from_composition, hat, least_squares, regression
+from cpdjax.kernel.projection import (
+    from_composition,
+    from_concepts,
+    hat,
+    least_squares,
+    regression,
+)
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, r2_score
 
@@ -99,6 +106,7 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
         train = merge(blocks, include, regress)
         # R²_comp is always that of least squares, whatever is subtracted from the features.
         composition = from_composition(options.projection, train, held_out.c, elements)
+        further = from_concepts(train, held_out.c) if elements < rows.c.shape[1] else None
         projected = rows
         if options.projection == "leace":
             # LEACE subtracts what the features themselves predict of composition. With these
@@ -110,7 +118,10 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
             held_out = held_out._replace(c=projected.c[fold])
         training = TrainingRows(projected, others)
         leverages = hat(options.projection, train, regress) if options.loo else None
-        return _probe_fold(train, leverages, training, held_out, composition, alphas, options)
+        scores = _probe_fold(train, leverages, training, held_out, composition, alphas, options)
+        if further is None:
+            return scores
+        return replace(scores, r2_concepts=r2_score(held_out.y, further, held_out.weight))
 
     folds = jnp.arange(len(rows.weight))
     return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -29,6 +30,24 @@ def scores_of(
     one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, target=target).isel(alpha=0)
     one = one.isel(size=-1) if size is None else one.sel(size=size)
     return one.transpose("repeat", "fold").to_numpy()
+
+
+_BEYOND = {
+    "bonds": "composition, bonds and rings",
+    "groups": "composition, bonds, rings and functional groups",
+}
+
+
+def beyond(table: xr.Dataset) -> str:
+    """Return in words what the projection takes from the features, as far as R²_geom shows it."""
+    settings = json.loads(table.attrs.get("settings", "{}"))
+    return _BEYOND.get(settings.get("projection", ""), "composition")
+
+
+def explained(table: xr.Dataset) -> xr.DataArray:
+    """Return R² of what `beyond` names, without any feature: (repeat, size, fold, target)."""
+    known = beyond(table) != "composition" and "r2_concepts" in table
+    return table.r2_concepts if known else table.r2_comp
 
 
 def models_of(table: xr.Dataset) -> list[str]:
