@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import cpdjax
-from cpdjax.cli import options
+from cpdjax.cli import completion, options
 from cpdjax.cli.messages import show_progress
 from cpdjax.cli.terminal import command_line, folder_of, put_lines, show, takes_json, tell
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
 from cpdjax.errors import LeftOutWarning
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, stage
-from cpdjax.sweeps.settings import DEFAULT_MOLECULES, LAST, Config
+from cpdjax.sweeps.settings import ALL, DEFAULT_MOLECULES, LAST, Config
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,6 +55,7 @@ def sweep(
 
     table = cpdjax.sweep(
         chosen.features,
+        controls=chosen.controls,
         dataset=chosen.dataset,
         targets=chosen.targets,
         n=chosen.n,
@@ -137,11 +138,25 @@ def compare(
 
 @takes_json
 def ladder(
-    model: options.Model,
+    models: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODELS",
+            help="Names of models, separated by commas, or all: those that come with cpdjax, two "
+            "descriptors and the controls. Or package.module:object, whose code is run.",
+            autocompletion=completion.models,
+        ),
+    ],
     dataset: Annotated[
-        str, typer.Argument(help='"qm9", or a file that ASE reads and that holds SMILES.')
+        str, typer.Argument(help='"qm9", "qm9-probe", or a file that ASE reads, with SMILES.')
     ] = "qm9",
-    layer: Annotated[str | None, typer.Option(help="The layer; by default the very last.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help='The layer, or "last": the last interaction layer. By default the very last of a '
+            "model alone, and last of several."
+        ),
+    ] = None,
     targets: Annotated[
         str, typer.Option(help="Names of targets, separated by commas.")
     ] = "gap,mu,alpha",
@@ -150,38 +165,31 @@ def ladder(
     alpha: options.Penalty = "loo",
     seed: options.Seed = 0,
 ) -> None:
-    """Show the R² that composition, bonds, functional groups and geometry add, in this order."""
-    from cpdjax.features.sources import collect
-    from cpdjax.reports.ladder import text_table
-    from cpdjax.sweeps.pairing import paired
-    from cpdjax.sweeps.targets import Targets
+    """Show the R² that composition, bonds, functional groups and geometry add, in this order.
 
-    penalty, read = options.penalty(alpha), cpdjax.datasets.read
-    expect(5)
-    with stage("data"):
-        structures = cpdjax.datasets.qm9(n, seed) if dataset == "qm9" else read(dataset)
-    with stage("counting bonds and groups"):
-        rungs = {
-            "bonds and rings": cpdjax.bond_counts(structures)[0],
-            "functional groups": cpdjax.group_counts(structures)[0],
-        }
-    predicted = Targets.from_structures(structures, options.listed(targets))
-    [features] = collect(model, structures, layers=None if layer is None else [layer])
-    features = paired(features, predicted)
-    last = list(features)[-1]
-    with stage("probing"):
-        found = cpdjax.ladder(
-            features.scalars(last),
-            predicted.counts,
-            predicted.y,
-            {name: counts for name, counts in rungs.items() if counts.size},
-            folds=folds,
-            alpha=penalty,
-            seed=seed,
-        )
-    title = f"{features.model} / {last}, {len(structures):,} molecules"
-    units = [predicted.units[name] for name in predicted.by_name]
-    show(text_table(found, list(predicted.by_name), title, units))
+    Several models stand in one table, on the same molecules and folds.
+    """
+    from cpdjax.reports.ladder import table_of_models, text_table
+    from cpdjax.studies.ladders import ladders
+
+    found = ladders(
+        ALL if models == ALL else options.listed(models) or (),
+        dataset=dataset,
+        layer=layer,
+        targets=options.listed(targets),
+        n=n,
+        folds=folds,
+        alpha=options.penalty(alpha),
+        seed=seed,
+    )
+    names, units = list(found.units), list(found.units.values())
+    if len(found.models) == 1:
+        [(name, one)] = found.models.items()
+        title = f"{name} / {found.layers[name]}, {found.molecules:,} molecules"
+        show(text_table(one, names, title, units))
+        return
+    title = f"{found.molecules:,} molecules of {found.dataset}"
+    show(table_of_models(found.models, names, title, units))
 
 
 def _saved(table: xr.Dataset, folder: Path, kind: str) -> list[Path]:

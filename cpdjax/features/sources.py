@@ -5,7 +5,7 @@ Everything becomes `Features`: named layers of irrep-tagged arrays, with one row
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,15 +102,22 @@ def open_sources(
 
 
 def able(
-    opened: Sequence[Source], structures: Structures | None, *, of_atoms: bool = False
+    opened: Sequence[Source],
+    structures: Structures | None,
+    *,
+    of_atoms: bool = False,
+    what: str = "default models",
+    some: bool = True,
 ) -> list[Source]:
     """Return the sources that can take these structures: what a user did not name must not fail.
 
     Args:
         of_atoms: whether a row for every atom is needed.
+        what: what the sources are called together.
+        some: whether one at least must be left.
 
     Raises:
-        InputError: none can.
+        InputError: none can, and some must.
 
     Warns:
         LeftOutWarning: the others are left out, with the reason.
@@ -123,10 +130,26 @@ def able(
                 unable[source.name] = "has no rows of atoms"
         except InputError as error:
             unable[source.name] = str(error)
-    if len(unable) == len(opened):
+    if some and len(unable) == len(opened):
         raise InputError(f"no model can take these molecules; {next(iter(unable.values()))}")
-    say_left_out("models", "default models", unable, stacklevel=5)
+    say_left_out("models", what, unable, stacklevel=5)
     return [source for source in opened if source.name not in unable]
+
+
+def open_controls(names: Collection[str], layers: Sequence[str] | None = None) -> list[Source]:
+    """Open the controls of `naming.CONTROLS` that are not among the names of other sources.
+
+    Args:
+        layers: names of layers, as in `open_sources`. A control without any of them, such as the
+            bond graph, which has but one layer, keeps its last interaction layer.
+    """
+    found = []
+    for name in naming.CONTROLS:
+        if name not in names:
+            model = models.load(f"{naming.SHIPPED}{name}")
+            known = list(model.irreps)
+            found.append(Source(name, model, chosen(known, layers) or chosen(known, [LAST]), None))
+    return found
 
 
 def collect(

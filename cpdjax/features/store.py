@@ -34,7 +34,7 @@ from cpdjax.files import clean, flush, remove
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import Blocks
 from cpdjax.locks import sole_writer
-from cpdjax.models.interface import Model
+from cpdjax.models.interface import Model, Reader
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import count, shown, stage
 from cpdjax.provenance import decisive, differences, listed, software
@@ -170,10 +170,18 @@ def _facts(run: Extraction) -> dict[str, Any]:
         "dtype": run.dtype.name,
         "dataset": run.structures.name,
         "structures_hash": run.structures.geometry_hash,
+        **_read(run),
         "molecules": len(run.structures),
         "cpdjax": version("cpdjax"),
         **software(),
     }
+
+
+def _read(run: Extraction) -> dict[str, str]:
+    """Return the hash of what a model reads of structures beside their atoms, if it does."""
+    if not isinstance(run.model, Reader) or run.structures.smiles is None:
+        return {}
+    return {"smiles_hash": hash_arrays((), facts="\n".join(run.structures.smiles.tolist()))}
 
 
 def _check_facts(path: Path, facts: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ Everything is traced and nothing is checked here: `probes.cpd` is what a caller 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +21,13 @@ from cpdjax.kernel.leace import predicted_composition, with_predicted_compositio
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
 from cpdjax.kernel.nested import by_molecule, over_folds, over_repeats, over_sizes, set_apart
 from cpdjax.kernel.options import Options
-from cpdjax.kernel.projection import from_composition, hat, least_squares, regression
+from cpdjax.kernel.projection import (
+    from_composition,
+    from_concepts,
+    hat,
+    least_squares,
+    regression,
+)
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, r2_score
 
@@ -105,6 +112,7 @@ def _cross_validate(
         # R²_comp is always that of least squares, whatever is subtracted from the features.
         composition = from_composition(options.projection, train, held_out.c, elements)
         training = TrainingRows(rows, others)
+        further = from_concepts(train, held_out.c) if elements < rows.c.shape[1] else None
         if options.projection == "leace":
             # LEACE subtracts what the features themselves predict of composition. With these
             # predictions in composition's place it is the same least squares as before.
@@ -113,7 +121,10 @@ def _cross_validate(
             regress = least_squares
             train = merge(moments(*training.rows, dual=train.dual), include, regress)
         leverages = hat(options.projection, train, regress) if options.loo else None
-        return _probe_fold(train, leverages, training, held_out, composition, alphas, options)
+        scores = _probe_fold(train, leverages, training, held_out, composition, alphas, options)
+        if further is None:
+            return scores
+        return replace(scores, r2_concepts=r2_score(held_out.y, further, held_out.weight))
 
     return over_folds(hold_out, rows, test, options.batch_size)
 

@@ -38,7 +38,8 @@ def concepts(
 ) -> Shaped[Array, "molecule concept"] | np.ndarray:
     """Return the columns that a projection regresses on: composition, then any further ones.
 
-    The projection "quadratic" adds the products of all pairs of columns, squares included. The
+    The projections "bonds" and "groups" have theirs in C already, behind composition. The
+    projection "quadratic" adds the products of all pairs of columns, squares included. The
     projection "formula" adds one column for every distinct row of C: 1 for molecules with that
     formula, 0 for all others. Every other projection adds nothing.
 
@@ -101,6 +102,12 @@ def hat(projection: str, train: Moments, fitted: Regression) -> Float[Array, "co
         return jnp.zeros_like(train.cc)
     # Coefficients are linear in the moments CᵀR, so those of unit moments are the map itself.
     return fitted(train.cc, jnp.eye(len(train.cc), dtype=train.cc.dtype))
+
+
+def from_concepts(train: Moments, c: Float[Array, "concept row"]) -> Float[Array, "target row"]:
+    """Return what the regression that `train` holds predicts for the targets of any rows."""
+    targets = slice(train.features, None)
+    return train.mean[targets, None] + matmul(train.b[:, targets].T, c - train.mean_c[:, None])
 
 
 def least_squares(
@@ -203,8 +210,7 @@ def from_composition(
     # The baseline is least squares from composition alone, whatever is taken from the features.
     # The moments hold its coefficients already, unless the projection is fitted otherwise.
     own, targets = slice(elements), slice(train.features, None)
-    if projection in ("ridge", "quadratic", "formula"):
-        b = least_squares(train.cc[own, own], about_mean(train).cr[own, targets])
-    else:
-        b = train.b[:, targets]
+    if projection != "ridge" and elements == len(c):
+        return from_concepts(train, c)
+    b = least_squares(train.cc[own, own], about_mean(train).cr[own, targets])
     return train.mean[targets, None] + matmul(b.T, c[own] - train.mean_c[own, None])

@@ -75,6 +75,8 @@ class Scores:
     - `prediction`: on request, the held-out prediction from the residual for every molecule.
     - `r2_both`: on request, R² of composition and residual together, which is the sum of least
       squares from composition and Ridge from the residual.
+    - `r2_concepts`: R² of least squares from all columns that the projection regresses on, where
+      these are more than composition; None where they are composition.
     """
 
     r2_geom: Float[Array, "*curve fold alpha target"]
@@ -85,6 +87,7 @@ class Scores:
     alpha_full: Float[Array, "*curve fold alpha target"]
     prediction: Float[Array, "*curve alpha molecule target"] | None = None
     r2_both: Float[Array, "*curve fold alpha target"] | None = None
+    r2_concepts: Float[Array, "*curve fold target"] | None = None
 
     def __repr__(self) -> str:
         shown = self._shown()
@@ -102,10 +105,13 @@ class Scores:
         arrays = {"R²_geom": self.r2_geom, "R²_full": self.r2_full, "R²_comp": self.r2_comp}
         if self.r2_both is not None:
             arrays["R²_both"] = self.r2_both
+        if self.r2_concepts is not None:
+            arrays["R²_concepts"] = self.r2_concepts
         if not all(map(_has_values, arrays.values())) or np.ndim(self.r2_geom) not in (3, 5):
             return None
         scores = {name: np.asarray(a) for name, a in arrays.items()}
-        scores["R²_comp"] = scores["R²_comp"][..., None, :]  # the same for every α
+        for name in scores.keys() & {"R²_comp", "R²_concepts"}:
+            scores[name] = scores[name][..., None, :]  # the same for every α
         scores = {name: a if a.ndim == 5 else a[None, None] for name, a in scores.items()}
         repeats, sizes, folds, alphas, targets = scores["R²_geom"].shape
         grid = np.asarray(self.alpha_geom).reshape(-1, alphas, targets)[0, :, 0]

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.kernel.options import Options
+from cpdjax.kernel.options import OF_GIVEN_CONCEPTS, Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.ridge import LOO_ALPHAS, may_need_refinement
 from cpdjax.kernel.scores import Scores
@@ -29,7 +29,7 @@ from cpdjax.probes.powers import multiplied
 from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
 from cpdjax.real_arrays import real_arrays
-from cpdjax.validation import check_count
+from cpdjax.validation import check_count, check_finite
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,19 @@ class Arguments:
     dtype: np.dtype
 
     @classmethod
-    def of(cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, **options: Any) -> Arguments:
+    def of(
+        cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, concepts: Any = None, **options: Any
+    ) -> Arguments:
         """Check features, composition and targets; see `cpd` for what is raised.
 
         Args:
+            concepts: columns that are projected out beside composition, or None.
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
         x, c, y = real_arrays(X=X, C=C, Y=Y)
         y = y[:, None] if y.ndim == 1 else y
         grid, chosen, known = _checked((x, c, y), alphas, dtype, options)
+        c = _beside(c, concepts, chosen.projection)
         return cls(*of_scalars(x, c, y, grid, chosen, known), chosen, known)
 
     @classmethod
@@ -115,6 +119,33 @@ def _checked(
         if negative:
             raise InputError(f"alphas must be finite and not negative, got {negative[0]}")
     return grid, chosen, _floating(dtype)
+
+
+def _beside(c: Any, concepts: Any, projection: str) -> Any:
+    """Return composition with the further columns that a projection regresses on, if any."""
+    if concepts is None:
+        if projection in OF_GIVEN_CONCEPTS:
+            raise InputError(
+                f"projection {projection!r} needs concepts: an array (molecule, column) of counts, "
+                "such as cpdjax.bond_counts(structures)[0]"
+            )
+        return c
+    if projection not in ("ols", *OF_GIVEN_CONCEPTS):
+        raise InputError(
+            f"concepts are taken out by least squares, not by projection {projection!r}: leave "
+            "one of the two out"
+        )
+    (given,) = real_arrays(concepts=concepts)
+    if given.ndim != 2 or len(given) != len(c):
+        raise InputError(
+            f"concepts must have axes (molecule, column) with {len(c)} molecules, row by row as in "
+            f"X, got shape {given.shape}"
+        )
+    traced = any_traced(c, given)
+    if not any_traced(given):
+        check_finite("concepts", np.asarray(given, np.float64))
+    xp: Any = jnp if traced else np
+    return xp.concatenate([c, given], axis=1)
 
 
 def refining(options: Options, numbers: int, alphas: Any, dtype: np.dtype) -> Options:

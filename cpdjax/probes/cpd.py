@@ -36,6 +36,7 @@ def cpd(
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     predictions: bool = False,
+    concepts: Float[ArrayLike, "molecule concept"] | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> Scores:
@@ -66,6 +67,9 @@ def cpd(
         seed: random seed of the folds.
         predictions: return every molecule's held-out prediction from the residual as well, for
             which the folds must hold every molecule out once.
+        concepts: further columns that are taken out together with composition, by least squares on
+            C and these side by side, such as `bond_counts(structures)[0]`. They may be linearly
+            dependent; see "bonds" below for columns that a training fold does not have.
         dtype: precision of the arithmetic. By default it is float64, asked for locally (float32 on
             a TPU); inside a transformation, it is the precision of what is traced.
         standardize: scale features to unit variance on the training rows of each fold.
@@ -81,18 +85,26 @@ def cpd(
             "leace": the linear prediction of C from X alone, so that once it is fitted no
                 molecule's composition is asked for; see `cpdjax.kernel.leace`.
             "oracle-leace": the same as "ols", under the name that its literature gives it.
+            "bonds": as "ols", from the columns of C and of `concepts`, which then are the numbers
+                of bonds and rings: `r2_geom` is geometry beyond composition, bonds and rings. A
+                kind of bond that no training molecule has is given the coefficient zero (that of
+                minimum norm, as scikit-learn's): held-out molecules with such a bond are taken for
+                molecules without it, and what it does to their features stays.
+            "groups": the same, of bonds, rings and functional groups.
         components: fit Ridge on so many principal components of Z (and for `r2_full` of the scaled
             X), those of the training rows of each fold, without rescaling them: so models of
             different widths are compared at one width. By default, and where there are no more,
             all of Z. With "loo" the components stay those of all training rows.
 
     Returns:
-        Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
+        Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are. With
+        further columns beside C, `r2_concepts` is R² of least squares from all of them, and
+        `r2_comp` stays that of C.
 
     Raises:
-        InputError: shapes disagree, a value is NaN or infinite, values of a column are so far apart
-            that the squares of both fit in no unit, an α is negative, the folds are impossible, or
-            C is traced for "formula".
+        InputError: shapes disagree, "bonds" or "groups" has no concepts, a value is NaN or
+            infinite, values of a column are so far apart that the squares of both fit in no unit,
+            an α is negative, the folds are impossible, or C is traced for "formula".
         UnknownNameError: there is no such projection, or no such option.
 
     >>> import numpy as np
@@ -106,7 +118,7 @@ def cpd(
     >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
     True
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, predictions=predictions, **choices)
     read = partial(read_ids, what="predictions=True") if predictions else read_folds
     split = read(folds, arguments.arrays[0], arguments.targets)
     layout = cross_validation(arguments.rows, split, seed=seed)
@@ -125,6 +137,7 @@ def learning_curve(
     test: Int[ArrayLike, " row"] | Bool[ArrayLike, " molecule"] | None = None,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
+    concepts: Float[ArrayLike, "molecule concept"] | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> Scores:
@@ -143,7 +156,7 @@ def learning_curve(
             the axis of folds has length one, and `folds` is not used. By default every subset is
             cross-validated within itself.
         seed: random seed of the shuffles.
-        X, C, Y, folds, alphas, dtype, standardize, projection, components: as in `cpd`.
+        X, C, Y, folds, alphas, concepts, dtype, standardize, projection, components: as in `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).
@@ -159,7 +172,7 @@ def learning_curve(
     >>> learning_curve(X, C, Y, sizes=[50, 100], repeats=2, test=range(100, 200)).r2_geom.shape
     (2, 2, 1, 1, 3)
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
     if test is not None:
         check_no_folds(folds)
         return arguments.run(nested_beside(arguments.rows, sizes, repeats, test, seed=seed))

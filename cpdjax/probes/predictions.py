@@ -55,12 +55,13 @@ def residual_predictions(
     folds: Folds = 5,
     alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
+    concepts: Float[ArrayLike, "molecule concept"] | None = None,
     **choices: Any,
 ) -> ResidualPredictions:
     """Predict every molecule's targets with the probe of `cpd`, trained on the other folds.
 
     Args:
-        X, C, Y, seed, standardize, projection, components: as in `cpd`.
+        X, C, Y, seed, concepts, standardize, projection, components: as in `cpd`.
         folds: as in `cpd`, where they hold every molecule out once.
         alpha: one Ridge penalty, or "loo".
 
@@ -80,7 +81,7 @@ def residual_predictions(
     columns = y[:, None] if y.ndim == 1 else y
     read = read_ids(folds, x, columns, what="residual_predictions")
     ids = kfold(len(x), read, seed=seed) if isinstance(read, int) else np.asarray(read)
-    scores = cpd(x, c, y, folds=ids, alphas=alpha, predictions=True, **choices)
+    scores = cpd(x, c, y, folds=ids, alphas=alpha, concepts=concepts, predictions=True, **choices)
     prediction = np.asarray(scores.prediction)[0]
     return ResidualPredictions(
         np.asarray(y, np.float64).reshape(prediction.shape),

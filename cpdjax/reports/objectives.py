@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from cpdjax.models import naming, registry, zoo
@@ -14,8 +15,12 @@ OBJECTIVES = {
     "target": ("QM9, other target", PALETTE[3]),
     "pretrained": ("not on QM9", PALETTE[2]),
     "descriptor": ("descriptor", GREY),
+    "control": ("nothing: no coordinate", PALETTE[7]),
+    "untrained": ("nothing: random weights", PALETTE[4]),
     "unknown": ("your features", INK),
 }
+CONTROLS = {"control": "no coordinate", "untrained": "random weights"}
+"""Say of the keys in `OBJECTIVES` that are controls what these lack."""
 _OF_TARGETS = {"gap": "gap", "u0_atom": "energy"}
 
 
@@ -27,7 +32,13 @@ def objective_of(model: str) -> str:
 
     >>> [objective_of(m) for m in ("painn-qm9-gap", "so3lr", "coulomb-spectrum", "mine")]
     ['gap', 'pretrained', 'descriptor', 'unknown']
+    >>> [objective_of(m) for m in ("bond-graph", "painn-untrained-run2")]
+    ['control', 'untrained']
     """
+    if naming.untrained(model):
+        return "untrained"
+    if model in naming.CONTROLS:
+        return "control"
     if model in naming.trained():
         target = target_of(model)
         return _OF_TARGETS.get(target, "target")
@@ -35,6 +46,20 @@ def objective_of(model: str) -> str:
         kind = registry.ENTRIES[registry.pretrained()[model]].kind
         return "descriptor" if kind == "descriptor" else "pretrained"
     return "unknown"
+
+
+def controls_note(models: Iterable[str]) -> list[str]:
+    """Return a line that names the controls among models; none where there is none.
+
+    >>> controls_note(["so3lr", "bond-graph", "painn-untrained"])
+    ['Controls: bond-graph (no coordinate); painn-untrained (random weights).']
+    """
+    found: dict[str, list[str]] = {}
+    for model in dict.fromkeys(models):
+        if objective_of(model) in CONTROLS:
+            found.setdefault(CONTROLS[objective_of(model)], []).append(model)
+    parts = [f"{', '.join(own)} ({words})" for words, own in found.items()]
+    return [f"Controls: {'; '.join(parts)}."] if parts else []
 
 
 def target_of(model: str) -> str:

@@ -21,11 +21,17 @@ from cpdjax.reports.channel_figures import (
     shown_targets,
 )  # fmt: skip
 from cpdjax.reports.figures import label_rows, label_width, legend, panels, plot_intervals, write
-from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
+from cpdjax.reports.objectives import CONTROLS, OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, ROW, styled
 from cpdjax.sweeps.differences import differences
-from cpdjax.sweeps.table import last_interaction, models_of, present
+from cpdjax.sweeps.table import (
+    beyond,
+    explained,
+    last_interaction,
+    models_of,
+    present,
+)
 
 #: How many targets and models the headline has, and how many panels in a row.
 MOST_TARGETS, MOST_MODELS, ACROSS = 6, 40, 3
@@ -36,32 +42,51 @@ def plot_headline(table: xr.Dataset) -> Figure:
     """Plot R²_geom model by model, with 95 % intervals: a panel for each target.
 
     A model is represented by its last interaction layer, all irreps together. The models are in
-    order of the first panel's target, and their hue tells what they were trained on.
+    order of the first panel's target, and their hue tells what they were trained on. Where there
+    are controls, a dashed line goes through the best of those without a coordinate, and another
+    through the best of those with random weights.
     """
     targets, note = shown_targets(table, MOST_TARGETS)
     models, found = _estimates(table, list(targets))
+    lines = _lines_of_controls(models, found)
     across = len(targets) if len(targets) <= 4 else ACROSS
     size = (2.0, (ROW + 0.04) * len(models) + 0.3)
     repeats, folds = table.sizes["repeat"], table.sizes["fold"]
     text = (
         table.attrs.get("dataset"), largest(table), LAST_LAYER,
         f"mean and 95 % interval (corrected resampled t) over {repeats} × {folds} folds",
-        "grey: what composition explains", note,
+        f"grey: what {beyond(table)} explain{'s' * (beyond(table) == 'composition')}",
+        "dashed: the best control of each kind" if lines else "", note,
     )  # fmt: skip
     figure, axes = panels(
         len(targets), across=across, size=size, margin=(label_width(models), 0.5), sharex=True,
-        sharey=True, title="Geometry beyond composition", text="; ".join(filter(None, text)),
+        sharey=True, title=f"Geometry beyond {beyond(table)}", text="; ".join(filter(None, text)),
         xlabel="R²_geom",
     )  # fmt: skip
     axes[0].set_xlim(lowest(found[:2]), 1)
     hues = [hue_of(model) for model in models]
     for t, (panel, (target, symbol)) in enumerate(zip(axes, targets.items(), strict=True)):
-        comp = table.r2_comp.isel(size=-1).sel(target=target).median(("fold", "repeat"))
+        comp = explained(table).isel(size=-1).sel(target=target).median(("fold", "repeat"))
         head_panel(panel, symbol, comp.item(), size[0])
+        for objective, values in lines.items():
+            hue = OBJECTIVES[objective][1]
+            panel.axvline(values[t], color=hue, linewidth=0.8, linestyle="--", zorder=1)
         plot_intervals(panel, range(len(models)), found[..., t], hues)
     label_rows(axes, [(model, hue, False) for model, hue in zip(models, hues, strict=True)])
     _legend_of_objectives(figure, axes, models, found)
     return figure
+
+
+def _lines_of_controls(
+    models: Sequence[str], found: Float[np.ndarray, "3 model target"]
+) -> dict[str, Float[np.ndarray, " target"]]:
+    """Return for each kind of control the score of its best model, target by target."""
+    lines = {}
+    for objective in CONTROLS:
+        own = [i for i, model in enumerate(models) if objective_of(model) == objective]
+        if own:
+            lines[objective] = np.nan_to_num(found[0, own], nan=-np.inf).max(0)
+    return lines
 
 
 def _estimates(

@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 
 from cpdjax.errors import InputError
+from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import bounded_text
-from cpdjax.sweeps.table import OWN, present
+from cpdjax.sweeps.table import OWN, beyond, explained, present
 
 #: Model, layer and irrep of a channel.
 Names = tuple[str, str, str]
@@ -92,7 +93,12 @@ def _text_table(
     columns += [Column(target_text(*target)) for target in targets]
     texts = [_texts(scores.isel(target=t), with_quartiles) for t in range(len(targets))]
     composition = [bounded_text(value) for value in scores.r2_comp.values]
-    rows = [["composition alone", "R²_comp", "", *[""] * (not with_quartiles), *composition]]
+    empty = [""] * (not with_quartiles)
+    rows = [["composition alone", "R²_comp", "", *empty, *composition]]
+    what = beyond(table)
+    if what != "composition":
+        further = explained(table).isel(size=-1).median(("fold", "repeat")).values
+        rows.append([what, "R²", "", *empty, *map(bounded_text, further)])
     records = []
     for channel in ordered:
         i = known.index(channel)
@@ -100,9 +106,11 @@ def _text_table(
         rows.append([*channel, *counted, *(cells[i] for cells in texts)])
         records += [_record(table, scores, channel, i, t) for t in range(len(targets))]
     shown = "median (quartiles)" if with_quartiles else "median"
-    title = f"R²_geom at N = {int(scores['size']):,}: {shown} over folds and repeats, best first"
+    name = "R²_geom" if what == "composition" else f"R²_geom beyond {what}"
+    title = f"{name} at N = {int(scores['size']):,}: {shown} over folds and repeats, best first"
     starred = any(cell.endswith("*") for row in rows for cell in row)
-    return Sheet("scores", title, columns, rows, records, (_STAR,) if starred else ())
+    notes = (*([_STAR] if starred else []), *controls_note([model for model, _, _ in ordered]))
+    return Sheet("scores", title, columns, rows, records, notes)
 
 
 def targets_of(table: xr.Dataset) -> list[tuple[str, str]]:

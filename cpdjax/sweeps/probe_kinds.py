@@ -18,7 +18,7 @@ from cpdjax.data.tensor_targets import IRREPS, atom_tensors, molecule_tensors
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.kernel.equivariant_probe import equivariant_probe
-from cpdjax.kernel.options import Options
+from cpdjax.kernel.options import OF_GIVEN_CONCEPTS, Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.units import (
@@ -118,6 +118,11 @@ class ProbeKind(ABC):
             raise InputError(
                 f"projection {settings.projection!r} is for scalars: equivariant probes take "
                 "nothing from features, for no vector or tensor is made of composition alone"
+            )
+        if settings.projection in OF_GIVEN_CONCEPTS and self.rows.of_atoms:
+            raise InputError(
+                f"projection {settings.projection!r} counts what molecules have, and probe "
+                f"{self.name!r} has a row an atom: probe molecules, or project on the element (ols)"
             )
 
     @property
@@ -227,7 +232,9 @@ class ScalarProbe(ProbeKind):
         self, components: int, targets: Targets, alphas: np.ndarray, options: Options, dtype: Any
     ) -> tuple[np.ndarray, ...]:
         """Return concepts, targets and penalties."""
-        arrays = beside_scalars(targets.counts, targets.y, options, dtype).arrays
+        further = targets.concepts(options.projection)
+        columns = targets.counts if further is None else np.hstack([targets.counts, further])
+        arrays = beside_scalars(columns, targets.y, options, dtype).arrays
         return tuple(np.asarray(a, dtype) for a in (*arrays, alphas))
 
     def permute(
@@ -235,7 +242,7 @@ class ScalarProbe(ProbeKind):
     ) -> PermutationTest:
         """Permute what composition leaves of the targets, or the targets themselves."""
         data = (x[rows], targets.counts[rows], targets.y[rows])
-        chosen = {"projection": settings.projection, **options}
+        chosen = {**_projected(targets, rows, settings), **options}
         return permutation_test(*data, scheme=settings.scheme, **chosen)
 
     def resample(
@@ -243,7 +250,14 @@ class ScalarProbe(ProbeKind):
     ) -> Bootstrap:
         """Draw features, composition and targets of whole rows."""
         data = (x[rows], targets.counts[rows], targets.y[rows])
-        return bootstrap(*data, projection=settings.projection, **options)
+        return bootstrap(*data, **_projected(targets, rows, settings), **options)
+
+
+def _projected(targets: Targets, rows: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Return a projection and the columns that it takes beside composition."""
+    further = targets.concepts(settings.projection)
+    concepts = None if further is None else further[rows]
+    return {"projection": settings.projection, "concepts": concepts}
 
 
 class TensorProbe(ProbeKind):

@@ -16,6 +16,7 @@ from cpdjax import checksums
 from cpdjax.errors import FileError
 from cpdjax.features.sources import Source
 from cpdjax.files import atomic, clean, write_csv
+from cpdjax.hashing import hash_arrays
 from cpdjax.kernel.scores import Scores
 from cpdjax.omissions import Omissions
 from cpdjax.provenance import software
@@ -33,6 +34,7 @@ _DESCRIPTIONS = {
     "r2_geom": "R² of Ridge from the residual after the projection, held-out rows",
     "r2_full": "R² of the same Ridge from the raw features",
     "r2_comp": "R² of least squares from composition",
+    "r2_concepts": "R² of least squares from all that the projection regresses on",
     "composition_share": "share of feature variance that the projection takes, training rows",
     "n_features": "columns of the channel; 0 where there is no such channel",
     "alpha_geom": "Ridge penalty behind r2_geom",
@@ -49,9 +51,16 @@ def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]
         "molecules": len(targets.formulas),
         "rows": len(targets),
         "elements": list(targets.elements),
+        **_concepts(settings, targets),
         "models": {source.name: source.layers for source in sources},
         **software(),
     }
+
+
+def _concepts(settings: Settings, targets: Targets) -> dict[str, str]:
+    """Return the hash of what a projection takes beside composition, if it takes something."""
+    found = targets.concepts(settings.projection)
+    return {} if found is None else {"concepts_hash": hash_arrays([("concepts", found)])}
 
 
 def provenance(
@@ -89,6 +98,9 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
     # Composition has one score whatever the channel: that of the first.
     composition = [scores[Unit(0, repeat)].r2_comp for repeat in range(repeats)]
     data["r2_comp"] = (("repeat", "size", "fold", "target"), np.stack(composition))
+    concepts = [scores[Unit(0, repeat)].r2_concepts for repeat in range(repeats)]
+    if concepts[0] is not None:  # the projection takes more than composition
+        data["r2_concepts"] = (("repeat", "size", "fold", "target"), np.stack(concepts))
     widths = np.zeros(shape, np.int64)
     for where, channel in zip(place, work.channels, strict=True):
         widths[where] = channel.n_features

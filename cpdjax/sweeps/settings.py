@@ -239,6 +239,11 @@ class Config(Settings):
         "A model's name, or a file of features; may be given several times. By default the models "
         "that come with cpdjax and two descriptors.",
     ] = None
+    controls: Annotated[
+        bool,
+        "Probe controls as well: composition alone, the bond graph without a coordinate (from "
+        "SMILES), and the networks of cpdjax with random weights.",
+    ] = False
     dataset: Annotated[
         str | None,
         "qm9, qm9-probe (molecules that no model of cpdjax was trained on), or a file that ASE "

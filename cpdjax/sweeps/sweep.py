@@ -21,7 +21,15 @@ import xarray as xr
 
 from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
-from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
+from cpdjax.features.sources import (
+    Source,
+    able,
+    compute,
+    named_sources,
+    open_controls,
+    open_sources,
+)
+from cpdjax.models.naming import CONTROLS
 from cpdjax.omissions import Omissions, note, noted
 from cpdjax.probes.fixed_test import drawn_test, nested_beside
 from cpdjax.probes.folds import (
@@ -57,6 +65,7 @@ from cpdjax.validation import check_names
 def sweep(
     features: Any = None,
     *,
+    controls: bool = False,
     dataset: str | Path | Structures | Sequence[ase.Atoms] | None = None,
     targets: Sequence[str] | str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     n: int | None = None,
@@ -72,6 +81,10 @@ def sweep(
             By default the ten models of the zoo and two descriptors, all scalars of the last
             interaction layer of each (`layers="last"`, `irreps="all"`), on "qm9-probe"; those that
             cannot take other molecules are left out.
+        controls: probe the models of `models.naming.CONTROLS` as well: composition alone, the bond
+            graph without a coordinate, and the networks of the zoo with random weights. Those that
+            cannot take the molecules, such as the bond graph where there are no SMILES, are left
+            out.
         dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
             that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
             that holds composition itself.
@@ -96,7 +109,8 @@ def sweep(
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
-        (repeat, size, fold, target), `composition_share`, with units and full provenance.
+        (repeat, size, fold, target), `composition_share`, with units and full provenance. Where the
+        projection takes more than composition, `r2_concepts` is R² of least squares from all of it.
         Combinations of model, layer and irrep that do not exist are NaN, and have 0 `n_features`.
         Sizes count molecules, also where rows are atoms. With `test` they count training molecules,
         the axis of folds has length one, and `in_test` (molecule) says which are the test set. In
@@ -138,8 +152,9 @@ def sweep(
         rounds = 1 if processes is ALONE else 2  # own units, then those of all
         drawing = bool(chosen.permutations or chosen.bootstrap)
         named = DEFAULT_FEATURES if features is None else features
-        expect(2 + len(named_sources(named)) + rounds * (1 + drawing))
-        prepared = _prepared(features, dataset, targets, n, chosen, own_folds, folder)
+        beside = len(CONTROLS) * controls
+        expect(2 + controls + len(named_sources(named)) + beside + rounds * (1 + drawing))
+        prepared = _prepared(features, controls, dataset, targets, n, chosen, own_folds, folder)
         with alone:
             return _swept(prepared, left_out, folder, processes)
 
@@ -158,6 +173,7 @@ class _Prepared(NamedTuple):
 
 def _prepared(
     features: Any,
+    controls: bool,
     dataset: Any,
     targets: Any,
     n: int | None,
@@ -184,6 +200,8 @@ def _prepared(
         predicted = predicted.of_fractions()
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
+    if controls:
+        sources += _controls(sources, structures, chosen)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
     layout = _layout(chosen, predicted, fold_ids)
     if targets is None and kind.projects:
@@ -193,6 +211,16 @@ def _prepared(
     if folder is not None:
         check_before(folder, facts)
     return _Prepared(sources, structures, predicted, layout, chosen, facts, fold_ids)
+
+
+def _controls(
+    sources: list[Source], structures: Structures | None, settings: Settings
+) -> list[Source]:
+    """Return the controls that can take the molecules, beside sources that were named."""
+    with stage("opening controls"):
+        opened = open_controls([source.name for source in sources], settings.layers)
+    of_atoms = KINDS[settings.probe].rows.of_atoms
+    return able(opened, structures, of_atoms=of_atoms, what="controls", some=False)
 
 
 def _swept(

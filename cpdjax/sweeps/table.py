@@ -54,6 +54,24 @@ def overlap(table: xr.Dataset, size: int | None = None) -> float | None:
     return own / (int(table.attrs["molecules"]) - test)
 
 
+_BEYOND = {
+    "bonds": "composition, bonds and rings",
+    "groups": "composition, bonds, rings and functional groups",
+}
+
+
+def beyond(table: xr.Dataset) -> str:
+    """Return in words what the projection takes from the features, as far as R²_geom shows it."""
+    settings = json.loads(table.attrs.get("settings", "{}"))
+    return _BEYOND.get(settings.get("projection", ""), "composition")
+
+
+def explained(table: xr.Dataset) -> xr.DataArray:
+    """Return R² of what `beyond` names, without any feature: (repeat, size, fold, target)."""
+    known = beyond(table) != "composition" and "r2_concepts" in table
+    return table.r2_concepts if known else table.r2_comp
+
+
 def models_of(table: xr.Dataset) -> list[str]:
     """Return the models of a table, in its order."""
     return list(dict.fromkeys(model for model, _, _ in present(table)))

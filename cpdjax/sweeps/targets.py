@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from cpdjax.data.bonds import bond_counts, group_counts
 from cpdjax.data.composition import (
     composition,
     elements,
@@ -23,6 +24,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
+from cpdjax.kernel.options import OF_GIVEN_CONCEPTS
 from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.atoms import one_hot
 from cpdjax.probes.composition_scores import composition_scores
@@ -56,6 +58,8 @@ class Targets:
     """The name of every molecule; None where nobody named them."""
     structures_hashes: tuple[str, ...] = ()
     """The hashes of the structures, without and with targets; none for a table of formulas."""
+    smiles: np.ndarray | None = None
+    """The SMILES of every molecule; None where they are unknown."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -71,6 +75,31 @@ class Targets:
     def y(self) -> Float[np.ndarray, "row column"]:
         """Return the targets side by side, in their order, tensors component by component."""
         return np.column_stack(list(self.by_name.values()))
+
+    def concepts(self, projection: str) -> Float[np.ndarray, "row concept"] | None:
+        """Return the counts that a projection takes beside composition; None where it takes none.
+
+        Their columns are those that some molecule has. Which these are changes no score: a column
+        without a training row has the coefficient zero.
+
+        Raises:
+            InputError: RDKit is not installed, or there are no SMILES, or one cannot be read.
+        """
+        if projection not in OF_GIVEN_CONCEPTS:
+            return None
+        if self.smiles is None:
+            raise InputError(
+                f"projection {projection!r} counts bonds from SMILES, which {self.name!r} has not: "
+                "add an entry 'smiles' to every structure's info, or a column 'smiles' to the table"
+            )
+        bonds, groups = self._graph
+        return bonds if projection == "bonds" else np.hstack([bonds, groups])
+
+    @cached_property
+    def _graph(self) -> tuple[Float[np.ndarray, "row bond"], Float[np.ndarray, "row group"]]:
+        """Return the numbers of bonds and rings, and of functional groups, from SMILES."""
+        smiles = [] if self.smiles is None else self.smiles.tolist()
+        return bond_counts(smiles)[0], group_counts(smiles)[0]
 
     @cached_property
     def hash(self) -> str:
@@ -137,7 +166,8 @@ class Targets:
             )
         targets = {name: _scalar(name, values) for name, values in table.numbers.items()}
         units = dict.fromkeys(targets, "")
-        return cls._of_molecules(table.name, *known, targets, units, ids=texts.get("id"))
+        identity = {"ids": texts.get("id"), "smiles": texts.get("smiles")}
+        return cls._of_molecules(table.name, *known, targets, units, **identity)
 
     @classmethod
     def chosen(
@@ -252,6 +282,7 @@ def _identity(structures: Structures) -> dict[str, Any]:
     return {
         "ids": structures.ids if structures.has_names else None,
         "structures_hashes": (structures.geometry_hash, structures.hash),
+        "smiles": structures.smiles,
     }
 
 

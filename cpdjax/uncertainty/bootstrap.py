@@ -105,6 +105,7 @@ def bootstrap(
     folds: Folds = 5,
     alphas: float | Sequence[float] = 1.0,
     seed: int = 0,
+    concepts: Float[ArrayLike, "molecule concept"] | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> Bootstrap:
@@ -126,7 +127,9 @@ def bootstrap(
         alphas: one Ridge penalty or a grid. "loo", which `cpd` has by default, is refused: the row
             that it leaves out has copies among the others, and the α that suits copies is too
             small.
-        X, C, Y, folds, standardize, projection, components, seed, dtype: as in `cpd`.
+        X, C, Y, folds, concepts, standardize, projection, components, seed, dtype: as in
+            `cpd`. A draw lacks some molecules, and with them rare kinds of bonds more often than
+            the data do.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for its score.
@@ -144,8 +147,8 @@ def bootstrap(
     """
     check_count("replicates", replicates)
     check_grid(alphas)
-    refuse_traced(X, C, Y, alphas)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    refuse_traced(X, C, Y, alphas, concepts)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="the bootstrap")
     layout = cross_validation(arguments.rows, ids, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)

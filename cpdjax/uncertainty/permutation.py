@@ -66,6 +66,7 @@ def permutation_test(
     folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
+    concepts: Float[ArrayLike, "molecule concept"] | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> PermutationTest:
@@ -101,6 +102,8 @@ def permutation_test(
             `alphas="loo"` chooses for every permuted target anew, at some twenty times the cost of
             one α. Whatever the projection, "residual" permutes what least squares on C's columns
             leaves.
+        concepts: as in `cpd`; "residual" then permutes what C and these together leave, since the
+            null hypothesis is that features say nothing of the target given both.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
@@ -120,10 +123,10 @@ def permutation_test(
     if scheme not in SCHEMES:
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
-    refuse_traced(X, C, Y, alphas)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    refuse_traced(X, C, Y, alphas, concepts)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
     _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
-    own = c[:, : arguments.options.elements]
+    own = c[:, : arguments.options.elements] if concepts is None else c
     fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
     scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)

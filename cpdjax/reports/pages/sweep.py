@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from cpdjax.reports import hints
+from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary, targets_of
 from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import left_out_text, p_text, score_text
-from cpdjax.sweeps.table import models_of, present
+from cpdjax.sweeps.table import beyond, explained, models_of, present
 
 #: What the table of a page holds; the results hold every row.
 MOST_ROWS = 1000
@@ -92,7 +93,7 @@ def sections(table: xr.Dataset, figures: Sequence[str]) -> list[Section]:
 def _title(table: xr.Dataset) -> str:
     models = models_of(table)
     what = models[0] if len(models) == 1 else f"{len(models)} models"
-    return f"What {what} know{'s' if len(models) == 1 else ''} beyond composition"
+    return f"What {what} know{'s' if len(models) == 1 else ''} beyond {beyond(table)}"
 
 
 def _lead(table: xr.Dataset) -> str:
@@ -124,6 +125,11 @@ def _scores(table: xr.Dataset) -> Section:
     heads = [target_text(*target) for target in targets_of(table)]
     composition = [score_text(score) for score in scores.r2_comp.values]
     rows = [("R²_comp", "", "", "", *composition)]
+    what = beyond(table)
+    score = "R²_geom" if what == "composition" else f"R²_geom beyond {what}"
+    if what != "composition":
+        further = explained(table).isel(size=-1).median(("fold", "repeat")).values
+        rows.append((f"R² of {what}", "", "", "", *map(score_text, further)))
     for i, (model, layer, irrep) in enumerate(present(table)):
         own = scores.isel(channel=i)
         count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
@@ -132,8 +138,9 @@ def _scores(table: xr.Dataset) -> Section:
     more = left_out_text(channels=max(len(rows) - 1 - MOST_ROWS, 0))
     return Section(
         "All scores",
-        f"R²_geom at N = {int(scores['size']):,}: the median over folds and repeats, in brackets "
-        f"the quartiles. A heading sorts its column.{f' {more}.' if more else ''}",
+        f"{score} at N = {int(scores['size']):,}: the median over folds and repeats, in brackets "
+        f"the quartiles. A heading sorts its column.{f' {more}.' if more else ''}"
+        + "".join(f" {line}" for line in controls_note(models_of(table))),
         ("model", "layer", "irrep", "features", *heads),
         rows[: MOST_ROWS + 1],
     )
