@@ -23,7 +23,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
 from cpdjax.omissions import Omissions, note, noted
-from cpdjax.probes.fixed_test import drawn_test, nested_beside
+from cpdjax.probes.apart import drawn_test, nested_beside
 from cpdjax.probes.folds import (
     Layout,
     block_folds,
