@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,11 @@ def _probe_fold(
     m = Moments(n, none[:, 0], mean, none[:, :0], none, none, xx, xy)
     residual = _about_zero(m, options.standardize)
     leave_out = _one_molecule(width)
-    how = {"components": options.components, "loo": options.loo, "refine": options.refine}
+    how: dict[str, Any] = {
+        "components": options.components,
+        "loo": options.loo,
+        "refine": options.refine,
+    }
     fit = fitted(residual, m, training, held_out, alphas, leave_out=leave_out, **how)
     r2 = tensor_r2(held_out.y, fit.prediction, held_out.weight)
     return Scores(

@@ -64,9 +64,8 @@ def predicted_composition(
     residual = Residual.of(m, m.variance, standardize=True)
     penalty = (jnp.finfo(cx.dtype).eps ** 0.75 * m.n)[None]
     fit = dual if train.dual else primal
-    own = TrainingRows(own, training.folds)
-    held = wanted._replace(y=wanted.c)
-    return fit(residual, m, own, held, penalty, loo=False).prediction[0]
+    trained, held = TrainingRows(own, training.folds), wanted._replace(y=wanted.c)
+    return fit(residual, m, trained, held, penalty, loo=False).prediction[0]
 
 
 def _flat(rows: Rows) -> Rows:

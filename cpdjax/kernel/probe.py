@@ -149,8 +149,7 @@ def _probe_fold(
     # Moments about the mean describe the features as they came: Ridge from these is R²_full.
     raw = about_mean(train)
     geom = raw if options.projection == "none" else train
-    how = {"components": options.components, "loo": options.loo, "refine": options.refine}
-    fit = partial(fitted, **how)
+    fit = partial(fitted, components=options.components, loo=options.loo, refine=options.refine)
 
     def probe(kind: tuple[Moments, Array | None]) -> _Probed:
         m, own = kind

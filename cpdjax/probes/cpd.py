@@ -19,8 +19,8 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
+from cpdjax.probes.apart import check_no_folds, nested_beside
 from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.fixed_test import check_no_folds, nested_beside
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_folds, read_ids

@@ -91,7 +91,7 @@ class Splits:
 
     def layout(self) -> Layout:
         """Return a layout whose repeats are the splits, each with a test set of its own."""
-        rows = [[tested(test), (train, np.arange(len(train)))] for train, test in self.pairs]
+        rows = [[set_aside(test), (train, np.arange(len(train)))] for train, test in self.pairs]
         largest = max(len(train) for train, _ in self.pairs)
         return replace(padded(rows, (largest,), test=True), of_splits=True)
 
@@ -228,7 +228,7 @@ def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, 
     return padded(rows, sizes)
 
 
-def tested(
+def set_aside(
     rows: Int[np.ndarray, " row"],
 ) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """Return the rows of a test set with their ranks, which lie below every size."""

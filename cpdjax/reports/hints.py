@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from cpdjax.sweeps.table import present
+from cpdjax.sweeps.table import overlap, present
 
 #: How many channels, and targets of a channel, a hint names.
 _MOST_NAMED = 2
 
 
 def hints(table: xr.Dataset) -> list[str]:
-    """Return a line for channels that are too wide, and one for folds that failed.
+    """Return a line for channels that are too wide, failed folds, and repeats that are one.
 
     Both are looked for at the largest size, where scores are best. A channel is too wide where it
     has more columns than there are training rows: Ridge then fits what it will not find again.
@@ -26,7 +26,16 @@ def hints(table: xr.Dataset) -> list[str]:
     'More columns than the 32 training molecules: wide / feature'
     """
     loo = bool(np.isnan(table.alpha.values).any())
-    return [line for line in (_wide(table, loo), _failed(table, loo)) if line]
+    return [line for line in (_wide(table, loo), _failed(table, loo), _one_set(table)) if line]
+
+
+def _one_set(table: xr.Dataset) -> str:
+    if overlap(table) != 1:
+        return ""
+    return (
+        f"At N = {int(table['size'][-1]):,} all repeats train on the same molecules, so there is "
+        "no interval. Let --sizes end earlier, or take more molecules."
+    )
 
 
 def _wide(table: xr.Dataset, loo: bool) -> str:

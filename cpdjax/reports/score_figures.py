@@ -31,6 +31,7 @@ from cpdjax.sweeps.table import (
     last_interaction,
     models_of,
     present,
+    score_of,
 )
 
 #: How many targets and models the headline has, and how many panels in a row.

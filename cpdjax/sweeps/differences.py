@@ -11,7 +11,7 @@ import xarray as xr
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.sweeps.settings import LAST
-from cpdjax.sweeps.table import last_interaction, layers_of, scores_of
+from cpdjax.sweeps.table import last_interaction, layers_of, overlap, scores_of
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.comparison import compare
 from cpdjax.uncertainty.multiplicity import adjust
@@ -70,6 +70,11 @@ def differences(
             f"a comparison needs two models with layer {layer!r}, the results have "
             f"{', '.join(channels)}"
         )
+    if overlap(table) == 1:
+        raise InputError(
+            f"at N = {int(table['size'][-1]):,} all repeats train on the same molecules, so that "
+            "there is no interval: sweep again with a smaller last size (--sizes)"
+        )
     pairs = list(combinations(channels, 2))
     if reference is not None:
         pairs = [(model, reference) for model in channels if model != reference]
@@ -94,7 +99,7 @@ def _row(
     table: xr.Dataset, target: str, a: str, b: str, channels: dict[str, tuple[str, str]]
 ) -> dict[str, object]:
     ours, theirs = (scores_of(table, m, *channels[m], target) for m in (a, b))
-    found = compare(ours, theirs)
+    found = compare(ours, theirs, overlap=overlap(table))
     row: dict[str, object] = {
         "target": target,
         "model": a,

@@ -22,7 +22,7 @@ from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.omissions import note, say_left_out
-from cpdjax.probes.fixed_test import DEFAULT_FOLDS
+from cpdjax.probes.apart import DEFAULT_FOLDS
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.splitters import read_ids
 from cpdjax.sweeps.probe_kinds import KINDS

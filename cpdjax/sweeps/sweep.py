@@ -31,7 +31,7 @@ from cpdjax.features.sources import (
 )
 from cpdjax.models.naming import CONTROLS
 from cpdjax.omissions import Omissions, note, noted
-from cpdjax.probes.fixed_test import drawn_test, nested_beside
+from cpdjax.probes.apart import drawn_test, nested_beside
 from cpdjax.probes.folds import (
     Layout,
     block_folds,

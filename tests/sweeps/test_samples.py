@@ -9,6 +9,7 @@ from sklearn.model_selection import KFold
 
 import cpdjax
 from cpdjax.errors import InputError
+from cpdjax.reports.hints import hints
 from cpdjax.sweeps import merging, results
 from cpdjax.sweeps.table import ranking, score_of, summary
 
@@ -51,6 +52,20 @@ def test_a_test_set_is_held_out_of_all_sizes(data, tmp_path):
     assert found.value == pytest.approx(curve.r2_geom[:, 0].mean())
     assert {row[0] for row in ranking(joined, "gap")} == {"mine", "other"}
     assert np.isfinite(summary(joined)[["low", "high"]]).all(axis=None)
+
+
+def test_repeats_of_all_molecules_are_one_and_have_no_interval(data):
+    X, _, targets = data
+    sets = {"mine": X, "other": X[:, :2]}
+    how = {"targets": targets, "test": 30, "repeats": 2, "alphas": 1}
+    table = cpdjax.sweep(sets, sizes=[60], **how)
+    assert np.isnan(summary(table)[["low", "high"]]).all(axis=None)
+    assert "N = 60" in hints(table)[-1]
+    with pytest.raises(InputError) as caught:
+        cpdjax.differences(table)
+    one_line(caught, "N = 60", "--sizes")
+    smaller = cpdjax.differences(cpdjax.sweep(sets, sizes=[40], **how))
+    assert smaller.low[0] < smaller.difference[0] < smaller.high[0]
 
 
 def test_the_first_molecules_in_blocks_with_fractions(data):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cpdjax.errors import InputError
-from cpdjax.probes.folds import Layout, check_sizes, generator, padded, tested
+from cpdjax.probes.folds import Layout, check_sizes, generator, padded, set_aside
 from cpdjax.probes.splitters import read_rows
 from cpdjax.validation import check_count, check_rows
 
@@ -49,7 +49,7 @@ def nested_beside(
     rng = generator(seed)
     orders = [rng.permutation(others)[: sizes[-1]] for _ in range(repeats)]
     places = np.arange(sizes[-1])
-    return padded([[tested(held_out), (order, places)] for order in orders], sizes, test=True)
+    return padded([[set_aside(held_out), (order, places)] for order in orders], sizes, test=True)
 
 
 def check_no_folds(folds: Any) -> None:

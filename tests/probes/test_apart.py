@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 import cpdjax
 from cpdjax.errors import InputError
+from cpdjax.probes.apart import drawn_test, nested_beside
 from cpdjax.probes.composition_scores import composition_scores
-from cpdjax.probes.fixed_test import drawn_test, nested_beside
 from cpdjax.probes.folds import block_folds, of_atoms
 from cpdjax.uncertainty.comparison import compare, estimate
 
