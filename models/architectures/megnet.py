@@ -89,7 +89,7 @@ class MEGNet(nn.Module):
         embed = nn.Embed(len(self.elements), self.embedding_channels, name="embedding")
         first = embed(graph.species(self.elements)).astype(graph.dtype)
         states = {"embedding": first}
-        centres = np.linspace(0, self.longest, self.gaussians, dtype=graph.dtype)
+        centres = np.linspace(0, self.longest, self.gaussians, dtype=graph.dtype)[None, None]
         expanded = jnp.exp(-(((graph.distances[:, :, None] - centres) / self.width) ** 2))
         start = jnp.zeros((len(graph.mask), _STATE), graph.dtype)
         both = (self.hidden_channels, self.channels)
@@ -200,7 +200,7 @@ class Update(nn.Module):
         spread = [place(x @ k) for (x, place), k in zip(parts, blocks, strict=True)]
         x = jnp.broadcast_to(bias, jnp.broadcast_shapes(*(y.shape for y in spread)))
         for y in spread:
-            x = x + y
+            x = x + y  # all have as many axes
         for i, width in enumerate(self.widths[1:], 1):
             x = nn.Dense(width, name=f"layer{i}")(shifted_softplus(x))
         return x
