@@ -1,15 +1,15 @@
 """MEGNet: states of atoms, bonds and the whole structure that update each other.
 
-Source: Chen et al., Chem. Mater. 31, 3564 (2019). Reference: megnet 1.3.2, whose source distribution
-holds the networks that `cpdjax models convert` reads (`weights/megnet_files.py`).
+Source: Chen et al., Chem. Mater. 31, 3564 (2019). Reference: megnet 1.3.2, whose source
+distribution holds the networks that `cpdjax models convert` reads (`weights/megnet_networks.py`).
 
 Layers, all scalars: `embedding` (of the element), `interaction_i` (atoms after each block, its skip
 connection included), `readout`, the last hidden layer of the network that reads the whole
 structure. Every atom has the `readout` of its structure, so that the mean over atoms is the
 structure's own; a sum over atoms is that times the number of atoms.
 
-In networks of molecules, all atoms of a molecule are neighbours; those of crystals have a cutoff, at
-which nothing goes smoothly to zero. The state of the structure begins with two zeros, as in the
+In networks of molecules, all atoms of a molecule are neighbours; those of crystals have a cutoff,
+at which nothing goes smoothly to zero. The state of the structure begins with two zeros, as in the
 reference.
 
 Three things of the reference are easily missed, and weights were trained with them: the networks
@@ -85,7 +85,7 @@ class MEGNet(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Return the layers, and at every atom the output of its structure (or the part per atom)."""
+        """Return the layers, and the output of the structure, or its part per atom, at every atom."""
         embed = nn.Embed(len(self.elements), self.embedding_channels, name="embedding")
         first = embed(graph.species(self.elements)).astype(graph.dtype)
         states = {"embedding": first}
@@ -269,7 +269,7 @@ def from_state_dict(
         interactions=config.get("nblocks", 3),
         passes=config.get("npass", 3),
         probability=config.get("is_classification", False),
-        **{name: float(config[name]) for name in ("mean", "std") if name in config},
+        **{name: config[name] for name in ("mean", "std") if name in config},
         **_geometry(config),
     )
     embedding = ("atom_embedding/embeddings", lambda table: table[list(places.values())])
@@ -295,34 +295,37 @@ def _places(mapping: Mapping[str, Any] | None, known: int) -> dict[int, int]:
     if mapping is None:
         return {number: number for number in range(1, min(known, 119))}
     try:
-        places = {int(number): int(row) for number, row in sorted(mapping.items(), key=_number)}
+        places = dict(sorted((int(number), int(row)) for number, row in mapping.items()))
     except (AttributeError, TypeError, ValueError):
-        raise InputError(f"mapping must name a row for each atomic number, got {mapping!r}") from None
+        raise InputError(
+            f"mapping must name a row for each atomic number, got {mapping!r}"
+        ) from None
     for number, row in places.items():
         if not (0 < number < 119 and 0 <= row < known):
             raise InputError(f"mapping {number}: {row} is no row of the {known} of the embedding")
     return places
 
 
-def _number(item: tuple[str, Any]) -> int:
-    return int(item[0])
-
-
 def _geometry(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that say how a structure becomes a graph."""
     fields: dict[str, Any] = {}
     if "centers" in config:
-        centres = np.asarray(config["centers"], float)
-        even = np.linspace(0, centres[-1], len(centres)) if centres.ndim == 1 and len(centres) else 1
+        try:
+            centres = np.asarray(config["centers"], float)
+        except (TypeError, ValueError):
+            raise InputError("centers must be numbers, the centres of Gaussians") from None
+        even = (
+            np.linspace(0, centres[-1], len(centres)) if centres.ndim == 1 and len(centres) else 1
+        )
         if centres.size < 2 or not np.allclose(centres, even, rtol=0, atol=1e-9):
             raise InputError("MEGNet is ported with Gaussians at equal distances from zero on only")
         fields |= {"gaussians": len(centres), "longest": float(centres[-1])}
     if "width" in config:
-        fields["width"] = float(config["width"])
+        fields["width"] = config["width"]
     kind = config.get("graph_converter", "SimpleMolGraph")
     if kind == "CrystalGraph":
         stated(config, "cutoff")
-        return {**fields, "cutoff": float(config["cutoff"]), "periodic": True}
+        return {**fields, "cutoff": config["cutoff"], "periodic": True}
     if kind != "SimpleMolGraph":
         raise InputError(
             f"MEGNet with graphs by {kind} is not ported; SimpleMolGraph and CrystalGraph are"

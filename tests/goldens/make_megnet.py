@@ -19,13 +19,13 @@ from pymatgen.core import Lattice, Molecule, Structure
 for kind in ("real", "reciprocal", "relative"):
     setattr(local_env, f"BrunnerNN_{kind}", getattr(local_env, f"BrunnerNN{kind.capitalize()}"))
 
-from megnet.config import DataType
-from megnet.data.crystal import CrystalGraph
-from megnet.data.graph import GaussianDistance
-from megnet.data.molecule import SimpleMolGraph
-from megnet.data.qm9 import AtomNumberToTypeConverter
-from megnet.layers.readout import set2set
-from megnet.models.megnet import make_megnet_model
+from megnet.config import DataType  # noqa: E402
+from megnet.data.crystal import CrystalGraph  # noqa: E402
+from megnet.data.graph import GaussianDistance  # noqa: E402
+from megnet.data.molecule import SimpleMolGraph  # noqa: E402
+from megnet.data.qm9 import AtomNumberToTypeConverter  # noqa: E402
+from megnet.layers.readout import set2set  # noqa: E402
+from megnet.models.megnet import make_megnet_model  # noqa: E402
 
 DataType.np_float, DataType.tf_float = np.float64, tf.float64
 tf.keras.backend.set_floatx("float64")
