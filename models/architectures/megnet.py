@@ -61,9 +61,6 @@ class MEGNet(nn.Module):
     periodic: bool = False
     probability: bool = False
     """Whether the output goes through a sigmoid."""
-    mean: float = 0.0
-    std: float = 1.0
-    """What the output is multiplied by before `mean` is added."""
 
     @property
     def parity(self) -> bool:
@@ -85,7 +82,7 @@ class MEGNet(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:
-        """Return the layers, and the output of the structure, or its part per atom, at every atom."""
+        """Return the layers, and at every atom its structure's output or the part per atom."""
         embed = nn.Embed(len(self.elements), self.embedding_channels, name="embedding")
         first = embed(graph.species(self.elements)).astype(graph.dtype)
         states = {"embedding": first}
@@ -127,7 +124,9 @@ class MEGNet(nn.Module):
         output = nn.Dense(1, name="output")(hidden)[:, 0]
         if self.probability:
             output = nn.sigmoid(output)
-        return hidden, output * self.std + self.mean
+        scale = self.variable("constants", "scale", jnp.ones, (), graph.dtype).value
+        shift = self.variable("constants", "shift", jnp.zeros, (), graph.dtype).value
+        return hidden, output * scale + shift
 
 
 class States(NamedTuple):
@@ -269,12 +268,14 @@ def from_state_dict(
         interactions=config.get("nblocks", 3),
         passes=config.get("npass", 3),
         probability=config.get("is_classification", False),
-        **{name: config[name] for name in ("mean", "std") if name in config},
         **_geometry(config),
     )
     embedding = ("atom_embedding/embeddings", lambda table: table[list(places.values())])
     table: dict[str, Source] = {"params/embedding/embedding": embedding}
-    variables = translate(module, state, table | _table(module))
+    # Variables, not fields: networks that differ in numbers alone share what was compiled.
+    scaler = {name: _scalar(config.get(name, default), name) for name, default in _SCALER.items()}
+    table |= {"constants/shift": "mean", "constants/scale": "std"}
+    variables = translate(module, {**state, **scaler}, table | _table(module))
     agree(config, "nfeat_edge", module.gaussians)
     stated(config, *_STATED)
     return module, variables, "mean" if config["is_intensive"] else "sum"
@@ -282,6 +283,16 @@ def from_state_dict(
 
 _STATED = ("graph_converter", "centers", "width", "npass", "is_classification", "is_intensive")
 _OPTIONS = (*_STATED, "cutoff", "mapping", "nblocks", "mean", "std", "nfeat_edge")
+
+
+_SCALER = {"mean": 0.0, "std": 1.0}
+
+
+def _scalar(value: Any, name: str) -> Float[np.ndarray, ""]:
+    """Return a number of the configuration as an array."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    return np.asarray(value, np.float64)
 
 
 def _columns(state: State, name: str) -> int:
