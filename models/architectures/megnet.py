@@ -281,8 +281,11 @@ def from_state_dict(
     return module, variables, "mean" if config["is_intensive"] else "sum"
 
 
-_STATED = ("graph_converter", "centers", "width", "npass", "is_classification", "is_intensive")
-_OPTIONS = (*_STATED, "cutoff", "mapping", "nblocks", "mean", "std", "nfeat_edge")
+_STATED = (
+    *("graph_converter", "centers", "width", "npass", "is_classification", "is_intensive"),
+    *("mean", "std"),
+)
+_OPTIONS = (*_STATED, "cutoff", "mapping", "nblocks", "nfeat_edge")
 
 
 _SCALER = {"mean": 0.0, "std": 1.0}

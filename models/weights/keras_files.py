@@ -230,8 +230,9 @@ def _graphs(said: Mapping[str, Any]) -> dict[str, Any]:
     scaler = said.get("target_scaler") or {"@class": "DummyScaler"}
     if scaler["@class"] not in ("StandardScaler", "DummyScaler"):
         raise InputError(f"a scaler {scaler['@class']} is not ported")
-    scale = {name: scaler[name] for name in ("mean", "std") if name in scaler}
-    return {**config, **scale, "is_intensive": scaler.get("is_intensive", True)}
+    scale = {name: scaler.get(name, default) for name, default in _NO_SCALER.items()}
+    return config | scale
 
 
+_NO_SCALER = {"mean": 0.0, "std": 1.0, "is_intensive": True}
 _ATOMS = ("AtomNumberToTypeConverter", "DummyConverter")

@@ -123,7 +123,8 @@ make(
     common.crystals(),
     CrystalGraph(bond_converter=GaussianDistance(np.linspace(0, 5, 30), 0.5), cutoff=4.0),
     {
-        "nblocks": 2, "npass": 2, "is_classification": True, "is_intensive": True, "cutoff": 4.0,
+        "nblocks": 2, "npass": 2, "is_classification": True, "mean": 0.0, "std": 1.0,
+        "is_intensive": True, "cutoff": 4.0,
     },
     n1=8, n2=5, n3=3, nvocal=95, embedding_dim=4,
 )  # fmt: skip

@@ -427,7 +427,7 @@ def test_a_network_of_crystals_and_of_other_gaussians():
     state = weights()
     config = {
         "graph_converter": "CrystalGraph", "cutoff": 4, "width": WIDTH, "npass": PASSES,
-        "nblocks": BLOCKS, "is_classification": True, "is_intensive": True,
+        "nblocks": BLOCKS, "is_classification": True, "is_intensive": True, "mean": 0, "std": 1,
         "centers": np.linspace(0, 4, CENTRES).tolist(),
     }  # fmt: skip
     encoder = models.from_state_dict("megnet", config, state)
