@@ -25,8 +25,8 @@ from jaxtyping import Float
 
 from cpdjax import models
 from cpdjax.errors import InputError
+from cpdjax.features.layer_names import LAST
 from cpdjax.models.cards import card_of
-from cpdjax.sweeps.settings import LAST
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, scores_of
 from cpdjax.uncertainty.comparison import estimate
 
@@ -136,7 +136,7 @@ def ahead(table: xr.Dataset, objectives: Sequence[Objective], *, layer: str = LA
             if not others:
                 continue
             difference = scores[one] - np.mean(others, axis=0)
-            row = {"family": one.family, "target": target, "model": one.model}
+            row: dict[str, Any] = {"family": one.family, "target": target, "model": one.model}
             row |= {"others": len(others), **_interval("difference", difference)}
             p_value = estimate(difference).p_value
             rows.append(row | {"p_value": p_value, "r2_comp": _r2_comp(table, target)})
