@@ -128,7 +128,7 @@ def _nothing(name: str | Path) -> InputError:
     if os.path.isfile(name):  # False for what cannot be a path
         return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
-            "that can be loaded, if it is a model of mace-torch"
+            "that can be loaded, if it is a model of mace-torch or megnet"
         )
     return UnknownNameError("model", str(name), names())
 
@@ -143,29 +143,35 @@ def is_saved(path: str | Path) -> bool:
     return found is not None and found.folder is not None
 
 
-def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> Encoder:
-    """Save a model of mace-torch, as `torch.save(model, path)` wrote it, in the folder `out`.
+def convert(
+    path: str | Path, out: str | Path, *, head: str | None = None
+) -> Encoder | list[Encoder]:
+    """Save the model of another program's file in the folder `out`, which `load` takes.
 
-    Nothing in the file is run, and torch is not needed.
+    Nothing in the file is run, and the program that wrote it is not needed. What it is follows from
+    its content:
+
+    - a model of mace-torch, as `torch.save(model, path)` wrote it;
+    - a network of megnet, NAME.hdf5, beside which NAME.hdf5.json lies;
+    - the source distribution of megnet 1.3.2, `megnet-1.3.2.tar.gz`: its 22 networks become folders
+      below `out`, such as "megnet-qm9-gap" and "megnet-mp-formation-energy".
 
     Args:
-        path: the file of a MACE or ScaleShiftMACE.
-        head: the head to keep, where the model has several.
+        path: the file.
+        head: the head to keep, where a model of mace-torch has several.
 
     Returns:
-        The model, which `load(out)` gives from now on.
+        The model, or the models of a file that holds several.
 
     Raises:
         FileError: the file cannot be read or holds anything else, or `out` exists and is no saved
             model.
         InputError: the model has an option that is not supported.
     """
-    from cpdjax.models.weights import mace_files, saved_models
+    from cpdjax.models.weights import converters
 
-    config, state = mace_files.read(path)
-    encoder = from_state_dict("mace", {**config, "head": head}, state, name=Path(out).name)
-    saved_models.save(out, encoder, {"file": Path(path).name, "head": head})
-    return encoder
+    found = converters.convert(path, out, head=head)
+    return found[0] if len(found) == 1 else found
 
 
 def architectures() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cpdjax.errors import UnknownNameError
 from cpdjax.models import naming, registry, runs
@@ -10,7 +11,9 @@ from cpdjax.models.interface import Card
 
 
 def card_of(name: str | Path) -> Card:
-    """Return the card of a model of `cpdjax.models.names()`, or of a training run's folder.
+    """Return the card of a model of `cpdjax.models.names()`, or of a folder.
+
+    The folder of a saved model says what its file said; what it does not say is unknown.
 
     Raises:
         UnknownNameError: no model has this name.
@@ -25,8 +28,18 @@ def card_of(name: str | Path) -> Card:
         file = registry.file_of(registry.pretrained()[found.name])
         facts: dict[str, Card] = file.CARDS
         return facts[found.name]
-    if not found or not found.run:
+    if not found or found.folder is None:
         raise UnknownNameError("model", str(name), naming.shipped())
+    if not found.run:
+        record = runs.read_json(found.weights() / naming.RECORD)
+        return _said(record.get("origin"), str(record.get("module")))
     run = runs.card(found.run)
     data = f"{run.molecules:,} molecules of {run.dataset}, {run.target}"
     return Card(run.architecture, "Apache-2.0", data)
+
+
+def _said(origin: Any, module: str) -> Card:
+    """Return the card of a saved model, by its record of where the weights came from."""
+    facts = origin if isinstance(origin, dict) else {}
+    defaults = {"family": module, "licence": "unknown", "data": "unknown"}
+    return Card(**{key: str(facts.get(key, unknown))[:200] for key, unknown in defaults.items()})

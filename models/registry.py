@@ -55,6 +55,7 @@ ENTRIES: dict[str, Entry] = {
     "painn": Entry(f"{_ARCHITECTURES}.painn:PaiNN"),
     "visnet": Entry(f"{_ARCHITECTURES}.visnet:ViSNet"),
     "mace": Entry(f"{_ARCHITECTURES}.mace:MACE"),
+    "megnet": Entry(f"{_ARCHITECTURES}.megnet:MEGNet"),
     "long-range": Entry("cpdjax.models.blocks.long_range:LongRange", kind="part"),
     "standardized": Entry("cpdjax.models.training.standardized:Standardized", kind="part"),
 }

@@ -59,20 +59,26 @@ def show_model(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A model of mace-torch, NAME.model.")],
+    file: Annotated[Path, typer.Argument(help="A model of mace-torch, or a network of megnet.")],
     out: Annotated[
         Path, typer.Option(help="The folder to write, which is the model's name from then on.")
     ],
     head: Annotated[str | None, typer.Option(help="Which of several heads to keep.")] = None,
 ) -> None:
-    """Convert a MACE model of your own to a folder that every command takes for a model's name.
+    """Convert a model of another program to a folder that every command takes for a model's name.
 
-    The file is read without torch, and nothing in it is run.
+    A model of mace-torch (NAME.model); a network of megnet (NAME.hdf5, with NAME.hdf5.json); or
+    megnet-1.3.2.tar.gz, whose networks become folders below --out. Neither torch nor TensorFlow is
+    needed, and nothing in the file is run.
     """
-    encoder = models.convert(file, out, head=head)
-    for layer, irreps in encoder.irreps.items():
-        put(f"{layer}  {irreps}")
-    put(f"saved {out}, {encoder.parameters:,} parameters")
+    found = models.convert(file, out, head=head)
+    several = isinstance(found, list)
+    for encoder in found if isinstance(found, list) else [found]:
+        if not several:
+            for layer, irreps in encoder.irreps.items():
+                put(f"{layer}  {irreps}")
+        place = out / encoder.name if several else out
+        put(f"saved {place}, {encoder.parameters:,} parameters")
 
 
 @options.takes_processes
@@ -303,8 +309,10 @@ def _facts_of_folder(path: str) -> dict[str, Any]:
     """Return what is known of the model in a folder."""
     model = models.load(path)
     named = naming.find(path)
-    card = card_of(path) if named and named.run else None
-    known = {"family": card.family, "trained_on": card.data} if card else {}
+    card = card_of(path) if named else None
+    known = {}
+    if card:
+        known = {"family": card.family, "trained_on": card.data, "licence": card.licence}
     layers = {layer: str(irreps) for layer, irreps in model.irreps.items()}
     parameters = getattr(model, "parameters", None)  # which models of a user's own may lack
     return {"model": path, **known, "parameters": parameters, "layers": layers}

@@ -13,8 +13,8 @@ bounds, and with the headers of the weights, before arrays are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,6 +109,27 @@ def save(folder: str | Path, encoder: Encoder, origin: Mapping[str, Any] | None 
             raise InputError(f"{record['module']!r} cannot be saved: {error}") from None
         (temporary / RECORD).write_text(text, encoding="utf-8")
         checksums.write(temporary, {name: temporary / name for name in (RECORD, _WEIGHTS)})
+
+
+def written(
+    folder: Path,
+    made: Sequence[Any],
+    origin: Mapping[str, Any],
+    *,
+    target: str = "",
+    unit: str = "",
+) -> Encoder:
+    """Save one model, called as its folder is, and return it.
+
+    Args:
+        made: what `from_state_dict` of its architecture returned.
+        origin: where the weights came from: `file`, `sha256`, and for the model's card `family`,
+            `licence` and `data` where they are known.
+        target, unit: what the output is.
+    """
+    encoder = replace(Encoder(folder.name, *made), target=target, unit=unit)
+    save(folder, encoder, origin)
+    return encoder
 
 
 def _described(module: Any) -> dict[str, Any]:
