@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from e3nn_jax import Irreps, IrrepsArray
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from cpdjax.errors import FileError, InputError
@@ -56,8 +56,8 @@ from cpdjax.models.hyperparameters import (
     make,
     within,
 )
-from cpdjax.models.interface import MPTRAJ, Card, Layers
-from cpdjax.models.weights import equinox_files
+from cpdjax.models.interface import MPTRAJ, Layers
+from cpdjax.models.weights import equinox_files, saved_models
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 
 _MOMENT = 0.5964586854233045
@@ -79,13 +79,8 @@ class Nequix(nn.Module):
     cutoff_power: Power = 6
     radial_functions: Width = 8
     radial_hidden: tuple[Width, ...] = (64, 64)
-    average_neighbours: Annotated[float, Field(gt=0)] = 1.0
-    """Messages are divided by its root."""
     norm: bool = True
     """Whether features are normalised before the gate."""
-    scale: float = 1.0
-    shift: float = 0.0
-    """Scale and shift of an atom's energy (eV)."""
 
     @property
     def periodic(self) -> bool:
@@ -146,16 +141,13 @@ class Nequix(nn.Module):
                 irreps_out=after,
                 harmonics=harmonic_irreps(self.lmax),
                 radial_hidden=self.radial_hidden,
-                average_neighbours=self.average_neighbours,
                 norm=self.norm,
                 name=f"interaction_{i}",
             )(graph, x, sent, radial, harmonics)
             layers[f"interaction_{i}"] = to_irreps_array(after, x)
         (energy,) = BlockLinear(after, Irreps("1x0e"), name="readout")(x)
         layers["readout"] = IrrepsArray("1x0e", energy[:, 0])
-        start = jnp.zeros, (count,), graph.dtype
-        alone = self.variable("constants", "atom_energies", *start).value
-        return layers, energy[:, 0, 0] * self.scale + self.shift + alone[species]
+        return layers, Rescale(count, name="rescale")(energy[:, 0, 0], species)
 
 
 def bessel(r: Float[Array, "*n"], count: int, cutoff: float) -> Float[Array, "*n radial"]:
@@ -172,7 +164,6 @@ class Interaction(nn.Module):
     irreps_out: Irreps
     harmonics: Irreps
     radial_hidden: tuple[int, ...]
-    average_neighbours: float
     norm: bool
 
     @nn.compact
@@ -193,7 +184,8 @@ class Interaction(nn.Module):
         weights = nn.Dense(count, use_bias=False, name="weights")(weights)
         convolution = Convolution(self.irreps, self.harmonics, self.irreps_out, name="convolution")
         message = convolution(sent, harmonics, weights, graph)
-        message = [block / self.average_neighbours**0.5 for block in message]
+        mean = self.variable("constants", "average_neighbours", jnp.ones, (), graph.dtype).value
+        message = [block / jnp.sqrt(mean) for block in message]
         message = BlockLinear(summed, wanted, name="linear_out")(message)
         own = BlockLinear(self.irreps, wanted, name="self_connection")(x)
         x = [block + more for block, more in zip(message, own, strict=True)]
@@ -224,6 +216,22 @@ class RMSNorm(nn.Module):
         return out
 
 
+class Rescale(nn.Module):
+    """Apply one scale and shift, and add the energy of a lone atom of each element (eV)."""
+
+    elements: int
+
+    @nn.compact
+    def __call__(
+        self, energy: Float[Array, " atom"], species: Int[Array, " atom"]
+    ) -> Float[Array, " atom"]:
+        dtype = energy.dtype
+        scale = self.variable("constants", "scale", jnp.ones, (), dtype).value
+        shift = self.variable("constants", "shift", jnp.zeros, (), dtype).value
+        alone = self.variable("constants", "alone", jnp.zeros, (self.elements,), dtype).value
+        return energy * scale + shift + alone[species]
+
+
 # -- Nequix's files ------------------------------------------------------------------------------
 
 
@@ -240,7 +248,10 @@ def from_state_dict(config: Mapping[str, Any], state: State) -> tuple[Nequix, di
             unknown option.
     """
     module = _module(config)
-    variables = translate(module, state, _table(module))
+    numbers = {name: np.asarray(within(float, name, config[name])) for name in _NUMBERS}
+    if numbers["avg_n_neighbors"] <= 0:
+        raise InputError(f"avg_n_neighbors: expected more than 0, got {config['avg_n_neighbors']}")
+    variables = translate(module, {**state, **numbers}, _table(module))
     _check_energies(config, module.elements, state["atom_energies"])
     return module, variables
 
@@ -254,8 +265,8 @@ def _module(config: Mapping[str, Any]) -> Nequix:
     lmax = within(Degree, "lmax", config["lmax"])
     hidden = read_irreps(within(IrrepsText, "hidden_irreps", config["hidden_irreps"]))
     numbers = within(tuple[int, ...], "atomic_numbers", config["atomic_numbers"])
-    if list(numbers) != sorted(set(numbers)) or not numbers:
-        raise InputError(f"atomic_numbers {list(numbers)}: expected each once, ascending")
+    if list(numbers) != [n for n in range(1, 119) if n in numbers] or not numbers:
+        raise InputError(f"atomic_numbers {list(numbers)}: expected 1 to 118, each once, ascending")
     _check_hidden(hidden, lmax)
     power = within(float, "radial_polynomial_p", config["radial_polynomial_p"])
     depth = within(Depth, "radial_mlp_layers", config["radial_mlp_layers"])
@@ -269,42 +280,42 @@ def _module(config: Mapping[str, Any]) -> Nequix:
         cutoff_power=int(power) if power.is_integer() else power,
         radial_functions=config["radial_basis_size"],
         radial_hidden=(config["radial_mlp_size"],) * depth,
-        average_neighbours=config["avg_n_neighbors"],
         norm=config["layer_norm"],
-        scale=config["scale"],
-        shift=config["shift"],
     )
 
 
 def _check_hidden(hidden: Irreps, lmax: int) -> None:
     """Refuse irreps that the convolutions do not reach, or in another order than the weights'."""
     degrees = [ir.l for _, ir in hidden]
-    natural = all(ir.p == (-1) ** ir.l for _, ir in hidden)
+    natural = all(mul > 0 and ir.p == (-1) ** ir.l for mul, ir in hidden)
     if degrees[0] or degrees != sorted(set(degrees)) or degrees[-1] > lmax or not natural:
         raise InputError(
             f"hidden_irreps {str(hidden)!r}: expected 0e first, then degrees up to lmax = {lmax}, "
-            "each once, ascending and of parity (−1)^l"
+            "each once, ascending, with channels and of parity (−1)^l"
         )
 
 
+# These may differ between files of one architecture, which share a compiled program then.
+_NUMBERS = ("avg_n_neighbors", "scale", "shift")
 _READ = (
     "atomic_numbers", "hidden_irreps", "lmax", "n_layers", "cutoff", "radial_polynomial_p",
-    "radial_basis_size", "radial_mlp_size", "radial_mlp_layers", "avg_n_neighbors", "layer_norm",
-    "scale", "shift",
+    "radial_basis_size", "radial_mlp_size", "radial_mlp_layers", "layer_norm", *_NUMBERS,
 )  # fmt: skip
-# How a model was trained, on what, and how its convolution is compiled: nothing of what it computes.
+# How a model was trained, on what, and how its convolution is compiled.
 _UNREAD = (
-    "*_path", "*_dir", "*_weight", "*_epochs", "*_factor", "*_frac", "*_steps", "*_every", "n_graph",
-    "avg_n_*", "max_n_*", "batch_size", "checkpoint_*", "ema_decay", "finetune_from", "force_*",
+    "*_path", "*_dir", "*_weight", "*_epochs", "*_factor", "*_frac", "*_steps", "*_every",
+    "avg_n_*", "max_n_*", "n_graph", "batch_size", "checkpoint_*", "ema_decay", "finetune_from",
     "grad_*", "kernel", "learning_rate", "loss_type", "mlp_init_scale", "optimizer",
-    "readout_initialization", "resume_from", "seed", "wandb_*", "weight_decay",
+    "readout_initialization", "resume_from", "wandb_*", "weight_decay",
 )  # fmt: skip
 
 
 def _table(module: Nequix) -> dict[str, Source]:
     """Return the reference's name of each of our arrays."""
     table: dict[str, Source] = {
-        "constants/atom_energies": "atom_energies",
+        "constants/rescale/alone": "atom_energies",
+        "constants/rescale/scale": "scale",
+        "constants/rescale/shift": "shift",
         "params/readout/weight": "readout.weight",
     }
     for i, (_, after) in enumerate(module._steps):
@@ -312,6 +323,7 @@ def _table(module: Nequix) -> dict[str, Source]:
         table[f"params/linear_{i}/weight"] = f"{theirs}.linear_1.weight"
         table[f"{ours}/linear_out/weight"] = f"{theirs}.linear_2.weight"
         table[f"{ours}/self_connection/weight"] = f"{theirs}.skip.weight"
+        table[f"constants/interaction_{i}/average_neighbours"] = "avg_n_neighbors"
         last = len(module.radial_hidden)
         for k in range(last + 1):
             layer = "weights" if k == last else f"radial{k}"
@@ -376,7 +388,8 @@ def state_dict(config: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> dict[
     Raises:
         InputError: there are too few arrays, too many, or one of another shape.
     """
-    expected, parts = _leaves(_module(config)), {}
+    expected = _leaves(_module(config))
+    parts: dict[str, list[np.ndarray]] = {}
     shapes = [array.shape for array in arrays]
     for k, (name, shape) in enumerate(expected):
         if k >= len(arrays):
@@ -395,13 +408,14 @@ def _joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([part.ravel() for part in parts]) if flat else parts[0]
 
 
+_OMAT = "OMat24: inorganic crystals, many far from equilibrium, PBE(+U)"
 _DATA = {
     "nequix-mp-1": MPTRAJ,
-    "nequix-mp-1-pft": f"{MPTRAJ}; then phonons (PBE force constants), MPTraj beside them",
-    "nequix-mp-1-pft-nocotrain": f"{MPTRAJ}; then phonons (PBE force constants) alone",
-    "nequix-omat-1": "OMat24: inorganic crystals off equilibrium, PBE(+U)",
-    "nequix-oam-1": "OMat24, then sAlex and MPTraj: inorganic crystals, PBE(+U)",
-    "nequix-oam-1-pft": "OMat24, then sAlex and MPTraj; then phonons (PBE), these beside them",
+    "nequix-mp-1-pft": f"{MPTRAJ}; then force constants (phonons, PBE), with MPTraj beside them",
+    "nequix-mp-1-pft-nocotrain": f"{MPTRAJ}; then force constants (phonons, PBE) alone",
+    "nequix-omat-1": _OMAT,
+    "nequix-oam-1": f"{_OMAT}; then sAlex and MPTraj",
+    "nequix-oam-1-pft": f"{_OMAT}; then sAlex, MPTraj; then these and force constants (phonons)",
 }
 _SHA256 = {
     "c191f7208e15f7caf8cc5c1202444652f301fed2f41d85f9a8080af3843ef308": "nequix-mp-1-pft-nocotrain",
@@ -413,23 +427,21 @@ _SHA256 = {
 }
 
 
-def card_of(sha256: str) -> Card:
-    """Return what is known of a file by its hash; of another than the published ones, nothing."""
-    name = _SHA256.get(sha256)
-    if name is None:
-        return Card("Nequix", "unknown", "unknown: none of the published files")
-    return Card("Nequix", "MIT", _DATA[name])
+def convert(path: Path, out: Path) -> list[Encoder]:
+    """Save the model of a file NAME.nqx in a folder, and return it.
 
-
-def convert(path: Path, name: str) -> tuple[Encoder, Card]:
-    """Return the model of a file NAME.nqx and its card.
+    What it was trained on is known of the published files, by their hashes.
 
     Raises:
         FileError: the file cannot be read, is damaged, or is of another model.
     """
     config, arrays = equinox_files.read(path)
     try:
-        module, variables = from_state_dict(config, state_dict(config, arrays))
+        made = from_state_dict(config, state_dict(config, arrays))
     except InputError as error:
         raise FileError(f"{path} is no file of Nequix, or it is damaged: {error}") from None
-    return Encoder(name, module, variables, target="energy", unit="eV"), card_of(hash_file(path))
+    origin = {"file": path.name, "sha256": hash_file(path), "family": "Nequix"}
+    name = _SHA256.get(origin["sha256"])
+    if name is not None:
+        origin |= {"licence": "MIT", "data": _DATA[name]}
+    return [saved_models.written(out, made, origin, target="energy", unit="eV")]
