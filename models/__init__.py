@@ -134,7 +134,7 @@ def _nothing(name: str | Path) -> InputError:
     if os.path.isfile(name):  # False for what cannot be a path
         return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
-            "that can be loaded, if it is a model of mace-torch or megnet"
+            "that can be loaded, if it is a model of mace-torch, megnet or nequix"
         )
     return UnknownNameError("model", str(name), names())
 
@@ -160,7 +160,8 @@ def convert(
     - a model of mace-torch, as `torch.save(model, path)` wrote it;
     - a network of megnet, NAME.hdf5, beside which NAME.hdf5.json lies;
     - the source distribution of megnet 1.3.2, `megnet-1.3.2.tar.gz`: its 22 networks become folders
-      below `out`, such as "megnet-qm9-gap" and "megnet-mp-formation-energy".
+      below `out`, such as "megnet-qm9-gap" and "megnet-mp-formation-energy";
+    - a model of nequix, NAME.nqx.
 
     Args:
         path: the file.

@@ -53,6 +53,7 @@ ENTRIES: dict[str, Entry] = {
     "bond-graph": Entry(f"{_DESCRIPTORS}.graph:BondGraph", ("bond-graph",), "descriptor"),
     "so3krates": Entry(f"{_ARCHITECTURES}.so3krates:So3krates", ("so3lr",)),
     "nequip": Entry(f"{_ARCHITECTURES}.nequip:NequIP", _SEVENNET),
+    "nequix": Entry(f"{_ARCHITECTURES}.nequix:Nequix"),
     "schnet": Entry(f"{_ARCHITECTURES}.schnet:SchNet"),
     "dimenet++": Entry(f"{_ARCHITECTURES}.dimenet:DimeNetPlusPlus"),
     "painn": Entry(f"{_ARCHITECTURES}.painn:PaiNN"),

@@ -59,7 +59,7 @@ def show_model(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A model of mace-torch, or a network of megnet.")],
+    file: Annotated[Path, typer.Argument(help="A model of mace-torch, megnet or nequix.")],
     out: Annotated[
         Path, typer.Option(help="The folder to write, which is the model's name from then on.")
     ],
@@ -68,8 +68,8 @@ def convert(
     """Convert a model of another program to a folder that every command takes for a model's name.
 
     A model of mace-torch (NAME.model); a network of megnet (NAME.hdf5, with NAME.hdf5.json); or
-    megnet-1.3.2.tar.gz, whose networks become folders below --out. Neither torch nor TensorFlow is
-    needed, and nothing in the file is run.
+    megnet-1.3.2.tar.gz, whose networks become folders below --out; a model of nequix (NAME.nqx).
+    None of the programs that wrote them is needed, and nothing in the file is run.
     """
     found = models.convert(file, out, head=head)
     several = isinstance(found, list)

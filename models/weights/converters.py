@@ -108,8 +108,15 @@ def _is_megnet_archive(path: Path) -> bool:
         return False
 
 
+def _nequix(path: Path, out: Path, **options: object) -> list[Encoder]:
+    none_of("file of nequix", options)
+    converted: list[Encoder] = registry.file_of("nequix").convert(path, out)
+    return converted
+
+
 CONVERTERS: tuple[Converter, ...] = (
     Converter("file of torch.save (mace-torch)", lambda path: begins(path, b"PK"), _mace),
     Converter("Keras file of megnet", lambda path: begins(path, b"\x89HDF\r\n\x1a\n"), _megnet),
     Converter("source distribution of megnet", _is_megnet_archive, _megnet_archive),
+    Converter("file of nequix (NAME.nqx)", lambda path: begins(path, b"{"), _nequix),
 )
