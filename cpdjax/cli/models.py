@@ -78,7 +78,7 @@ def convert(
 @options.takes_processes
 def extract(
     model: options.Model,
-    dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
+    dataset: Annotated[str, typer.Argument(help=f'"qm9", "qm9-probe" or {options.FILES}.')],
     out: Annotated[
         Path, typer.Option(help="The Zarr store to write.", rich_help_panel=options.OUTPUT)
     ],
@@ -196,7 +196,7 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help='"qm9" or a file that ASE reads; by default qm9.', rich_help_panel=options.DATA
+            help=f'"qm9" or {options.FILES}; by default qm9.', rich_help_panel=options.DATA
         ),
     ] = None,
     train: Annotated[
