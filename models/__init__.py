@@ -78,7 +78,9 @@ def load(name: str | Path, **options: Any) -> Model:
     Args:
         options: choices of a pretrained model that its own code leaves to the caller. SO3LR has
             `long_range_cutoff` (Å): None, the default here, sums electrostatics and dispersion over
-            all pairs of a molecule; 12.0 is what the calculator of SO3LR does by default.
+            all pairs of a molecule; 12.0 is what the calculator of SO3LR does by default. An
+            ensemble of ANI has `member`: the number of one of its networks, from 0, which is
+            called "ani-1x-member3" and can be loaded by this name as well.
 
     Raises:
         UnknownNameError: there is no model of this name, or it has no such option.
@@ -99,6 +101,7 @@ def load(name: str | Path, **options: Any) -> Model:
     if found.folder is None:
         made: Model = _loader(found.name, options)(found.name, **options)
         return made
+    member = options.pop("member", None)
     if options:
         raise InputError(f"{name} takes no options, got {', '.join(options)}")
     from cpdjax.models import runs
@@ -107,6 +110,8 @@ def load(name: str | Path, **options: Any) -> Model:
     if found.run:
         runs.check_model(found.run)
     encoder = saved_models.load(found.weights())
+    if member is not None:
+        encoder = registry.file_of("ani").member_of(encoder, member)
     if not found.run:
         return encoder
     card = runs.card(found.run)
@@ -144,13 +149,15 @@ def is_saved(path: str | Path) -> bool:
 
 
 def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> Encoder:
-    """Save a model of mace-torch, as `torch.save(model, path)` wrote it, in the folder `out`.
+    """Save a model that another package wrote in the folder `out`.
 
-    Nothing in the file is run, and torch is not needed.
+    What is read: MACE, as `torch.save(model, path)` wrote it, and ANI as NeuroChem wrote it, a
+    folder or a tar archive of `.params`, `.nnf`, `.wparam` and `.bparam` files (ANI-2x). Nothing in
+    the files is run, and torch is not needed.
 
     Args:
-        path: the file of a MACE or ScaleShiftMACE.
-        head: the head to keep, where the model has several.
+        path: the file or the folder.
+        head: the head of a MACE to keep, where the model has several.
 
     Returns:
         The model, which `load(out)` gives from now on.
@@ -160,11 +167,10 @@ def convert(path: str | Path, out: str | Path, *, head: str | None = None) -> En
             model.
         InputError: the model has an option that is not supported.
     """
-    from cpdjax.models.weights import mace_files, saved_models
+    from cpdjax.models.weights.converters import CONVERTERS
 
-    config, state = mace_files.read(path)
-    encoder = from_state_dict("mace", {**config, "head": head}, state, name=Path(out).name)
-    saved_models.save(out, encoder, {"file": Path(path).name, "head": head})
+    found = next(converter for converter in CONVERTERS if converter.recognises(Path(path)))
+    (encoder,) = found.convert(Path(path), Path(out), head=head)
     return encoder
 
 

@@ -53,7 +53,7 @@ class Named:
 
 def shipped() -> tuple[str, ...]:
     """Return the names of all models that come with cpdjax or with a wheel."""
-    return (*registry.pretrained(), *trained())
+    return (*registry.listed(), *trained())
 
 
 def trained() -> tuple[str, ...]:
@@ -75,7 +75,8 @@ def find(model: str | Path) -> Named | None:
         return _folder(Path(model))
     text = str(model)
     name = text.removeprefix(SHIPPED)
-    known, here = name in shipped(), None if text != name else _folder(Path(name))
+    known = name in shipped() or name in registry.pretrained()
+    here = None if text != name else _folder(Path(name))
     if text != name and not known:
         raise UnknownNameError("model of cpdjax", name, shipped())
     if known and here:

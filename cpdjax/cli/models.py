@@ -59,15 +59,20 @@ def show_model(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A model of mace-torch, NAME.model.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A model of mace-torch, NAME.model; or a folder of ANI networks, or their archive."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(help="The folder to write, which is the model's name from then on.")
     ],
     head: Annotated[str | None, typer.Option(help="Which of several heads to keep.")] = None,
 ) -> None:
-    """Convert a MACE model of your own to a folder that every command takes for a model's name.
+    """Convert a MACE or ANI-2x to a folder that every command takes for a model's name.
 
-    The file is read without torch, and nothing in it is run.
+    The files are read without torch, and nothing in them is run.
     """
     encoder = models.convert(file, out, head=head)
     for layer, irreps in encoder.irreps.items():
@@ -300,10 +305,10 @@ def _facts(name: str) -> dict[str, Any]:
 
 
 def _facts_of_folder(path: str) -> dict[str, Any]:
-    """Return what is known of the model in a folder."""
+    """Return what is known of the model in a folder, or of one that no list shows."""
     model = models.load(path)
     named = naming.find(path)
-    card = card_of(path) if named and named.run else None
+    card = card_of(path) if named and (named.run or not named.folder) else None
     known = {"family": card.family, "trained_on": card.data} if card else {}
     layers = {layer: str(irreps) for layer, irreps in model.irreps.items()}
     parameters = getattr(model, "parameters", None)  # which models of a user's own may lack
