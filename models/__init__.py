@@ -80,7 +80,9 @@ def load(name: str | Path, **options: Any) -> Model:
             `long_range_cutoff` (Å): None, the default here, sums electrostatics and dispersion over
             all pairs of a molecule; 12.0 is what the calculator of SO3LR does by default.
             "painn-untrained" and its like have `seed`, that of their random weights; the model is
-            then called "painn-untrained-run3", a name that loads as well.
+            then called "painn-untrained-run3", a name that loads as well. An ensemble of ANI has
+            `member`: the number of one of its networks, from 0, which is called "ani-1x-member3"
+            and loads by this name as well.
 
     Raises:
         UnknownNameError: there is no model of this name, or it has no such option.
@@ -101,6 +103,7 @@ def load(name: str | Path, **options: Any) -> Model:
     if found.folder is None:
         made: Model = _loader(found.name, options)(found.name, **options)
         return made
+    member = options.pop("member", None)
     if options:
         raise InputError(f"{name} takes no options, got {', '.join(options)}")
     from cpdjax.models import runs
@@ -109,6 +112,8 @@ def load(name: str | Path, **options: Any) -> Model:
     if found.run:
         runs.check_model(found.run)
     encoder = saved_models.load(found.weights())
+    if member is not None:
+        encoder = registry.file_of("ani").member_of(encoder, member)
     if not found.run:
         return encoder
     card = runs.card(found.run)
@@ -161,10 +166,12 @@ def convert(
     - a network of megnet, NAME.hdf5, beside which NAME.hdf5.json lies;
     - the source distribution of megnet 1.3.2, `megnet-1.3.2.tar.gz`: its 22 networks become folders
       below `out`, such as "megnet-qm9-gap" and "megnet-mp-formation-energy";
-    - a model of nequix, NAME.nqx.
+    - a model of nequix, NAME.nqx;
+    - networks of ANI as NeuroChem wrote them (ANI-2x): a folder, or a tar archive, of `.params`,
+      `.nnf`, `.wparam` and `.bparam` files.
 
     Args:
-        path: the file.
+        path: the file or the folder.
         head: the head to keep, where a model of mace-torch has several.
 
     Returns:

@@ -78,7 +78,7 @@ def shipped() -> tuple[str, ...]:
     Of the untrained ones these are the first, of random seed 0.
     """
     random = (name for name in CONTROLS if untrained(name))
-    return (*registry.pretrained(), *trained(), *random)
+    return (*registry.listed(), *trained(), *random)
 
 
 def trained() -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def find(model: str | Path) -> Named | None:
         return _folder(Path(model))
     text = str(model)
     name = text.removeprefix(SHIPPED)
-    known = name in shipped() or untrained(name) is not None
+    known = name in {*shipped(), *registry.pretrained()} or untrained(name) is not None
     here = None if text != name else _folder(Path(name))
     if text != name and not known:
         raise UnknownNameError("model of cpdjax", name, shipped())

@@ -33,15 +33,19 @@ class Entry:
     pretrained: tuple[str, ...] = ()
     """Names of the models that `load` of the same file returns."""
     kind: Kind = "architecture"
-    """A "descriptor" has no weights; a "part" is a Flax module inside or around architectures."""
+    """A "descriptor" has no weights; a "part" is a Flax module inside or around architectures, or a
+    record of their constants."""
+    parts: tuple[str, ...] = ()
+    """Names that it returns as well and no list shows, such as those of an ensemble's members."""
 
 
 _ARCHITECTURES, _DESCRIPTORS = "cpdjax.models.architectures", "cpdjax.models.descriptors"
 _CHGNET = ("chgnet-0.3.0", "chgnet-0.2.0", "chgnet-r2scan")
+_ANI_1X = tuple(f"ani-1x-member{k}" for k in range(8))
 _SEVENNET = ("sevennet-0", "sevennet-0-22may2024", "sevennet-l3i5")
 
 ENTRIES: dict[str, Entry] = {
-    "ani": Entry(f"{_ARCHITECTURES}.ani:ANI", ("ani-1x",)),
+    "ani": Entry(f"{_ARCHITECTURES}.ani:ANI", ("ani-1x",), parts=_ANI_1X),
     "aev": Entry(f"{_DESCRIPTORS}.aev:AEV", ("ani-2x-aev",), "descriptor"),
     "chgnet": Entry(f"{_ARCHITECTURES}.chgnet:CHGNet", _CHGNET),
     "coulomb": Entry(
@@ -60,6 +64,8 @@ ENTRIES: dict[str, Entry] = {
     "visnet": Entry(f"{_ARCHITECTURES}.visnet:ViSNet"),
     "mace": Entry(f"{_ARCHITECTURES}.mace:MACE"),
     "megnet": Entry(f"{_ARCHITECTURES}.megnet:MEGNet"),
+    "aev-radial": Entry(f"{_DESCRIPTORS}.aev:Radial", kind="part"),
+    "aev-angular": Entry(f"{_DESCRIPTORS}.aev:Angular", kind="part"),
     "long-range": Entry("cpdjax.models.blocks.long_range:LongRange", kind="part"),
     "standardized": Entry("cpdjax.models.training.standardized:Standardized", kind="part"),
 }
@@ -89,7 +95,10 @@ def register(
     if not module or not found.isidentifier():
         raise InputError(f"expected the path of a class, 'package.module:Class', got {path!r}")
     others = {known: its for known, its in ENTRIES.items() if (known, its.path) != (name, path)}
-    taken = {*others, *(model for its in others.values() for model in its.pretrained)}
+    taken = {
+        *others,
+        *(model for its in others.values() for model in (*its.pretrained, *its.parts)),
+    }
     for new in (name, *entry.pretrained):
         if new in taken:
             raise InputError(f"the name {new!r} is registered already: choose another one")
@@ -108,10 +117,21 @@ def names(*kinds: Kind) -> tuple[str, ...]:
 def pretrained() -> dict[str, str]:
     """Return the registered name of every model that has weights, or that needs none, by model.
 
+    The members of ensembles, which no list shows, are among them; see `listed`.
+
     >>> pretrained()["so3lr"]
     'so3krates'
     """
-    return {model: name for name, entry in ENTRIES.items() for model in entry.pretrained}
+    return {
+        model: name
+        for name, entry in ENTRIES.items()
+        for model in (*entry.pretrained, *entry.parts)
+    }
+
+
+def listed() -> tuple[str, ...]:
+    """Return the models of `pretrained` that lists show."""
+    return tuple(model for entry in ENTRIES.values() for model in entry.pretrained)
 
 
 def name_of(found: type) -> str | None:

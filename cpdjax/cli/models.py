@@ -59,7 +59,13 @@ def show_model(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A model of mace-torch, megnet or nequix.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A model of mace-torch, megnet or nequix; or a folder of ANI networks, or their "
+            "archive."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(help="The folder to write, which is the model's name from then on.")
     ],
@@ -68,8 +74,9 @@ def convert(
     """Convert a model of another program to a folder that every command takes for a model's name.
 
     A model of mace-torch (NAME.model); a network of megnet (NAME.hdf5, with NAME.hdf5.json); or
-    megnet-1.3.2.tar.gz, whose networks become folders below --out; a model of nequix (NAME.nqx).
-    None of the programs that wrote them is needed, and nothing in the file is run.
+    megnet-1.3.2.tar.gz, whose networks become folders below --out; a model of nequix (NAME.nqx);
+    a folder of ANI networks, or its archive (ANI-2x). None of the programs that wrote them is
+    needed, and nothing in the file is run.
     """
     found = models.convert(file, out, head=head)
     several = isinstance(found, list)
@@ -84,7 +91,7 @@ def convert(
 @options.takes_processes
 def extract(
     model: options.Model,
-    dataset: Annotated[str, typer.Argument(help='"qm9", "qm9-probe" or a file that ASE reads.')],
+    dataset: Annotated[str, typer.Argument(help=f'"qm9", "qm9-probe" or {options.FILES}.')],
     out: Annotated[
         Path, typer.Option(help="The Zarr store to write.", rich_help_panel=options.OUTPUT)
     ],
@@ -202,7 +209,7 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help='"qm9" or a file that ASE reads; by default qm9.', rich_help_panel=options.DATA
+            help=f'"qm9" or {options.FILES}; by default qm9.', rich_help_panel=options.DATA
         ),
     ] = None,
     train: Annotated[
@@ -306,7 +313,7 @@ def _facts(name: str) -> dict[str, Any]:
 
 
 def _facts_of_folder(path: str) -> dict[str, Any]:
-    """Return what is known of the model in a folder."""
+    """Return what is known of the model in a folder, or of one that no list shows."""
     model = models.load(path)
     named = naming.find(path)
     card = card_of(path) if named else None

@@ -30,10 +30,13 @@ UNCERTAINTY, OUTPUT, PROCESSES = "Uncertainty", "Output", "Several processes"
 """Headings of the help, under which options stand."""
 _HEADINGS = (None, DATA, PREPARATION, PROBE, UNCERTAINTY, OUTPUT)
 
+FILES = "a file that ASE reads, or a CSV with a column of CIF text"
+"""Say which files hold structures."""
+
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.',
+        help=f'"qm9", "qm9-probe", or {FILES}; by default QM9.',
         rich_help_panel=DATA,
         autocompletion=completion.one_of(("qm9", "qm9-probe")),
     ),

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
+import pandas as pd
 
 from cpdjax.data.cache import load, save
 from cpdjax.data.frames import located, read_frames
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
+from cpdjax.data.tables.cells import read_cells
+from cpdjax.data.tables.files import is_table, stem
 from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import cache_folder
@@ -72,7 +75,7 @@ def qm9(
 
 
 def read(
-    path: str | Path,
+    path: str | Path | pd.DataFrame,
     *,
     targets: Source | Table | Sequence[str] | None = None,
     index: Any = None,
@@ -81,8 +84,13 @@ def read(
 ) -> Structures:
     """Return the structures in any file that ASE reads (extxyz, cif, db, traj, POSCAR, ...).
 
+    A table (.csv, .csv.gz, .parquet) with a column `cif` holds the text of a CIF in each row. Its
+    columns of numbers are targets, those that number or name the rows left out; 7,572 perovskites
+    of five atoms take 9 s of CPU, so that they are parsed anew each time.
+
     Args:
-        path: the file, which may be followed by @ and the frames to read, as in "md.traj@::2".
+        path: the file, which may be followed by @ and the frames (or rows of a table) to read, as
+            in "md.traj@::2"; or a DataFrame with a column `cif`.
         targets: targets beside the file's own numeric `info` entries, as a table; or the names of
             the `info` entries to take instead of all of them: as in `Structures.from_atoms`.
         index: the frames to read, in the form that `ase.io.read` takes; by default all.
@@ -93,10 +101,13 @@ def read(
         FileError: if a file is missing, empty, truncated or of no known format.
         InputError: if rows and structures disagree, or `Structures` refuses the arrays.
     """
+    if isinstance(path, pd.DataFrame):
+        frames = read_cells(path, ":" if index is None else index)
+        return Structures.from_atoms(frames, name or "structures", targets, units)
     path, index = located(path, index)
     with stage(f"reading {path.name}"):
-        frames = read_frames(path, index)
-    return Structures.from_atoms(frames, path.stem if name is None else name, targets, units)
+        frames = read_cells(path, index) if is_table(path) else read_frames(path, index)
+        return Structures.from_atoms(frames, stem(path) if name is None else name, targets, units)
 
 
 def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:

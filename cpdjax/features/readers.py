@@ -16,7 +16,7 @@ from cpdjax import models
 from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
-from cpdjax.data.tables.files import SUFFIXES
+from cpdjax.data.tables.files import is_table
 from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
@@ -55,11 +55,11 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     """
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not located(path)[0].exists():
-        if path.suffix.lower() in (*_READERS, *SUFFIXES):
+        if path.suffix.lower() in _READERS or is_table(path):
             beside = (str(other) for other in path.parent.glob(f"*{path.suffix}"))
             raise UnknownNameError("file", str(path), beside)
         raise UnknownNameError("model or file", str(path), models.names())
-    if path is not None and path.suffix.lower() not in (*_READERS, *SUFFIXES):
+    if path is not None and not (path.suffix.lower() in _READERS or is_table(path)):
         return _of_atoms(name, path, pool, before)
     if before is not None:
         raise InputError(
@@ -67,7 +67,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
             f"`invariants` out, or give the atoms' rows to Features.from_atoms(..., "
             f"invariants={before!r})"
         )
-    if isinstance(source, pd.DataFrame) or (path and path.suffix.lower() in SUFFIXES):
+    if isinstance(source, pd.DataFrame) or (path and is_table(path)):
         return _table_features(name, source)
     found, left_out = _arrays_of(source) if path is None else _file_layers(path)
     _check_masks(name, found, left_out)

@@ -164,7 +164,8 @@ def molecules(
     """Return the structures of a data set, by default of QM9.
 
     Args:
-        dataset: "qm9", "qm9-probe", a file that ASE reads, structures or `ase.Atoms`.
+        dataset: "qm9", "qm9-probe", a file that ASE reads, a table with a column `cif` (a file or
+            a DataFrame), structures or `ase.Atoms`.
         n: how many molecules are drawn from QM9; by default `default`.
         elements: the elements that molecules may have; by default any.
         known: the elements of models, which molecules may have; by default any.
@@ -191,7 +192,7 @@ def molecules(
         return _of_elements(whole, limits, order, most)
     if n is not None:
         raise InputError(_TAKEN_WHOLE)
-    if isinstance(dataset, str | Path):
+    if isinstance(dataset, str | Path | pd.DataFrame):
         structures = read(dataset, targets=targets)
     elif isinstance(dataset, Structures):
         structures = dataset

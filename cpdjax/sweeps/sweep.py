@@ -86,8 +86,9 @@ def sweep(
             cannot take the molecules, such as the bond graph where there are no SMILES, are left
             out.
         dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
-            that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
-            that holds composition itself.
+            that ASE reads, a table with a column `cif` of CIF text (a CSV or Parquet file or a
+            DataFrame), structures or `ase.Atoms`. By default QM9, unless `targets` is a table that
+            holds composition itself.
         targets: names of the dataset's targets; or a table, a CSV or a Parquet file: with a column
             `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`; or
             names of columns of a DataFrame that `features` is, whose other columns of numbers are

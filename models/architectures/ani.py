@@ -1,14 +1,16 @@
 """ANI: a network for each element on the atomic environment vector, an ensemble of them.
 
 Sources: Smith, Isayev, Roitberg, Chem. Sci. 8, 3192 (2017); ANI-1x: Smith et al., J. Chem. Phys.
-148, 241733 (2018). Reference: torchani 2.2.4, whose wheel carries the eight networks of ANI-1x.
+148, 241733 (2018); ANI-2x: Devereux et al., J. Chem. Theory Comput. 16, 4192 (2020). Reference:
+torchani 2.2.4, whose wheel carries the eight networks of ANI-1x.
 
-Layers, all scalars: `embedding` (the environment vector, 384 for ANI-1x), `interaction_i` (hidden
-layers of the networks, after their activation), `readout` (the last hidden layer). Elements have
+Layers, all scalars: `embedding` (the environment vector, 384 for ANI-1x, 1,008 for ANI-2x),
+`interaction_i` (hidden layers of the networks, after their activation), `readout` (the last hidden
+layer). Elements have
 networks of different widths: hidden layers are as wide as the widest and narrower ones end in
 zeros. The ensemble's members stand one after another along the channels, each padded (ANI-1x:
-8 × 160, 8 × 128, 8 × 96). The output is each atom's energy in Hartree, the mean over the members,
-with the element's self energy, as torchani gives it.
+8 × 160, 8 × 128, 8 × 96); `member_of` takes one of them. The output is each atom's energy in
+Hartree, the mean over the members, with the element's self energy, as torchani gives it.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
 from cpdjax.models.hyperparameters import Depth
 from cpdjax.models.interface import Card, Layers
+from cpdjax.models.weights import neurochem
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 from cpdjax.models.weights.wheels import INSTALL, packaged
 
@@ -306,57 +309,79 @@ _SELF_ENERGIES = (
     f"{_FOLDER}/sae_linfit.dat",
     "b85c09d30c98c5583377ef73bdd83fd5d06b758215698183183ddab9c8341af9",
 )
-# The SHA-256 of all networks' files, one after another in the order in which `_networks` reads.
+# The SHA-256 of all networks' files, one after another as `_check_networks` reads them.
 _NETWORKS = "add8d0e467ee7c9ff6d481da93cd67428c495bde49a1a980e92e6bb45a87f7fb"
 _MEMBERS, _DEPTH = 8, 4
 
 
-CARDS = {
-    "ani-1x": Card(
-        "ANI", "MIT", "ANI-1x: organic molecules off equilibrium, ωB97X/6-31G*", "torchani"
-    )
-}
+_ANI_1X = Card("ANI", "MIT", "ANI-1x: organic molecules off equilibrium, ωB97X/6-31G*", "torchani")
+CARDS = {"ani-1x": _ANI_1X, **{f"ani-1x-member{k}": _ANI_1X for k in range(_MEMBERS)}}
 
 
-def load(name: str) -> Encoder:
+def load(name: str, member: int | None = None) -> Encoder:
     """Return ANI-1x, trained on the ANI-1x data set, from the wheel of torchani 2.2.4.
+
+    Args:
+        member: the number of one of its eight networks, from 0, to have this one alone; the name
+            "ani-1x-member3" says it as well. They are eight trainings on parts of the same data.
 
     Raises:
         FileError: the wheel is not installed, or its files are not the published ones.
+        InputError: there is no such member, or the name has another.
     """
-    constants = packaged("torchani", *_CONSTANTS)
-    lines = (
-        line.split("=")
-        for line in constants.read_text(encoding="utf-8").splitlines()
-        if "=" in line
+    whole, _, named = name.partition("-member")
+    if named:
+        if member not in (None, int(named)):
+            raise InputError(f"{name} is member {named} of {whole}, got member={member!r}")
+        member = int(named)
+    folder = packaged("torchani", *_CONSTANTS).parent
+    packaged("torchani", *_SELF_ENERGIES)
+    _check_networks(folder, ["H", "C", "N", "O"])
+    encoder = of_neurochem(folder, whole)
+    return encoder if member is None else member_of(encoder, member)
+
+
+def of_neurochem(path: Path, name: str) -> Encoder:
+    """Return the potential in a folder or an archive of NeuroChem's files, such as ANI-2x.
+
+    Raises:
+        FileError: the files are damaged, or those of something else.
+        InputError: elements, shifts or networks are none that torchani knows.
+    """
+    encoder = Encoder(name, *from_state_dict(*neurochem.read(path)))
+    return replace(encoder, target="energy", unit="hartree")
+
+
+def member_of(encoder: Encoder, member: int) -> Encoder:
+    """Return one network of an ensemble, under the ensemble's name and the member's number.
+
+    Raises:
+        InputError: the model is no ensemble of ANI, or has no such member.
+    """
+    module = encoder.architecture
+    if not isinstance(module, ANI):
+        raise InputError(f"{encoder.name} is no ensemble of ANI, so it has no members to choose")
+    if not isinstance(member, int) or not 0 <= member < module.members:
+        raise InputError(
+            f"{encoder.name} has members 0 to {module.members - 1}, got member={member!r}"
+        )
+    params = jax.tree.map(lambda leaf: leaf[member : member + 1], encoder.variables["params"])
+    return replace(
+        encoder,
+        name=f"{encoder.name}-member{member}",
+        architecture=replace(module, members=1),
+        variables={**encoder.variables, "params": params},
     )
-    values = {key.strip(): value.strip(" []").split(",") for key, value in lines}
-    symbols = values["Atyp"]
-    state = {
-        f"aev_computer.{key}": np.array(values[key], np.float32)
-        for key in ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
-    }
-    energies = packaged("torchani", *_SELF_ENERGIES).read_text(encoding="utf-8").split()
-    state["energy_shifter.self_energies"] = np.array([float(e.split("=")[1]) for e in energies])
-    state |= _networks(constants.parent, symbols)
-    config = {"species": symbols, "Rcr": values["Rcr"][0], "Rca": values["Rca"][0]}
-    made = Encoder(name, *from_state_dict(config, state))
-    return replace(made, target="energy", unit="hartree")
 
 
-def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:
-    """Read weights from NeuroChem's raw float32 files, by torchani's names.
-
-    The text beside them (`.nnf`) says that every hidden layer has a CELU; shapes follow from the
-    biases' sizes.
-    """
-    names = [
-        (member, symbol, layer)
+def _check_networks(folder: Path, symbols: list[str]) -> None:
+    """Refuse networks that are not the published ones of ANI-1x."""
+    stems = [
+        f"train{member}/networks/ANN-{symbol}.nnf-l{layer + 1}"
         for member in range(_MEMBERS)
         for symbol in symbols
         for layer in range(_DEPTH)
     ]
-    stems = [f"train{member}/networks/ANN-{symbol}.nnf-l{i + 1}" for member, symbol, i in names]
     kinds = ("bparam", "wparam")
     contents = [_content(folder / f"{stem}.{kind}") for stem in stems for kind in kinds]
     found = hashlib.sha256(b"".join(contents)).hexdigest()
@@ -365,12 +390,6 @@ def _networks(folder: Path, symbols: list[str]) -> dict[str, np.ndarray]:
             f"the networks in {folder} are not those these weights were published in "
             f"(SHA-256 {found[:12]}…, expected {_NETWORKS[:12]}…): {INSTALL}"
         )
-    state: dict[str, np.ndarray] = {}
-    for k, (member, symbol, layer) in enumerate(names):
-        bias, weight = (np.frombuffer(content, "<f4") for content in contents[2 * k : 2 * k + 2])
-        name = f"neural_networks.{member}.{symbol}.{2 * layer}"
-        state |= {f"{name}.bias": bias, f"{name}.weight": weight.reshape(len(bias), -1)}
-    return state
 
 
 def _content(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import registry
 from cpdjax.models.encoder import Encoder
-from cpdjax.models.weights import saved_models
+from cpdjax.models.weights import neurochem, saved_models
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,17 @@ def _nequix(path: Path, out: Path, **options: object) -> list[Encoder]:
     return converted
 
 
+def _neurochem(path: Path, out: Path, **options: object) -> list[Encoder]:
+    none_of("folder of NeuroChem (ANI)", options)
+    encoder: Encoder = registry.file_of("ani").of_neurochem(path, out.name)
+    saved_models.save(out, encoder, {"file": path.name, "members": encoder.architecture.members})
+    return [encoder]
+
+
 CONVERTERS: tuple[Converter, ...] = (
     Converter("file of torch.save (mace-torch)", lambda path: begins(path, b"PK"), _mace),
     Converter("Keras file of megnet", lambda path: begins(path, b"\x89HDF\r\n\x1a\n"), _megnet),
     Converter("source distribution of megnet", _is_megnet_archive, _megnet_archive),
     Converter("file of nequix (NAME.nqx)", lambda path: begins(path, b"{"), _nequix),
+    Converter("folder or archive of NeuroChem (ANI)", neurochem.recognises, _neurochem),
 )

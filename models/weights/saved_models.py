@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -133,8 +132,8 @@ def written(
 
 
 def _described(module: Any) -> dict[str, Any]:
-    """Return the registered name of a Flax module and its fields, which may be modules too."""
-    if not isinstance(module, nn.Module):
+    """Return the registered name of a module or a record, and its fields, which may be some too."""
+    if not is_dataclass(module) or isinstance(module, type):
         raise TypeError(f"{type(module).__name__} is no type of JSON")
     name = registry.name_of(type(module))
     if name is None:
@@ -204,7 +203,7 @@ def _header(stored: Any, name: str) -> tuple[int, ...] | None:
 
 
 def _module(record: Mapping[str, Any], written: int) -> Any:
-    """Return the Flax module that `_described` described, in the format that was written."""
+    """Return what `_described` described, in the format that was written."""
     given = record["module"]
     name = _FORMAT_1.get(given) if written == 1 else given
     if name not in registry.names("architecture", "part"):

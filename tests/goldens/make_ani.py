@@ -1,10 +1,16 @@
 """Goldens of ANI from torchani 2.2.4; environment_ani.txt pins what it ran in.
 
-ANI-1x as the wheel holds it, and a seeded small ensemble of other widths. All in float64; constants
-of the environment vector stay as rounded to float32 by torchani. The wheel's `.info` files are
+ANI-1x as the wheel holds it, and seeded small ensembles of other widths: with the environment
+vector of ANI-1x, and with that of ANI-2x. All in float64; constants of the environment vector stay
+as rounded to float32 by torchani. The wheel's `.info` files are
 empty, so that its `ANI1x()` would download: the model is put together from the files here.
+
+Those of ANI-2x come from github isayev/ASE_ANI, `ani_models/ani-2x_8x`, whose path is the first
+argument. A second one is the folder for goldens of its networks themselves, which are no part of
+the package: `python make_ani.py ani_models/ani-2x_8x /tmp`.
 """
 
+import sys
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +19,7 @@ import ase
 import common
 import numpy as np
 import torch
+from ase.build import molecule
 
 warnings.filterwarnings("ignore")
 import torchani  # noqa: E402
@@ -24,20 +31,20 @@ torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 
 FILES = Path(torchani.__file__).parent / "resources/ani-1x_8x"
-SYMBOLS = ["H", "C", "N", "O"]
 
 
-def constants():
-    """Of ANI-1x, rounded to float32 as torchani does by default."""
+def constants(files):
+    """Of ANI-1x or ANI-2x, rounded to float32 as torchani does by default."""
     torch.set_default_dtype(torch.float32)
-    made = neurochem.Constants(FILES / "rHCNO-5.2R_16-3.5A_a4-8.params")
+    [path] = files.glob("*.params")
+    made = neurochem.Constants(path)
     torch.set_default_dtype(torch.float64)
     return made
 
 
-def assemble(consts, networks):
+def assemble(files, consts, networks):
     """What `torchani.models` makes of files that are in their place."""
-    shifter, energies = neurochem.load_sae(FILES / "sae_linfit.dat", return_dict=True)
+    shifter, energies = neurochem.load_sae(files / "sae_linfit.dat", return_dict=True)
     computer = torchani.AEVComputer(**{key: consts[key] for key in consts})
     parts = SpeciesConverter(consts.species), computer, networks, shifter
     model = BuiltinEnsemble(*parts, consts.species_to_tensor, consts, energies, True)
@@ -88,32 +95,40 @@ def crystal():
     return ase.Atoms("CONH3", heavy + hydrogens, cell=cell, pbc=True)
 
 
-def real(case, frames):
-    """A golden of ANI-1x."""
-    consts = constants()
+def with_sulfur_and_chlorine():
+    """H C N O S F Cl, all that ANI-2x knows."""
+    amide, fluoride = common.molecules()[4:6]
+    return [amide, molecule("CH3SH"), molecule("CH3Cl"), fluoride, molecule("C4H4S")]
+
+
+def real(case, frames, files=FILES, members=8, model="ani-1x"):
+    """A golden of ANI-1x or ANI-2x."""
+    consts = constants(files)
     torch.set_default_dtype(torch.float32)
-    networks = neurochem.load_model_ensemble(consts.species, str(FILES / "train"), 8)
+    networks = neurochem.load_model_ensemble(consts.species, str(files / "train"), members)
     torch.set_default_dtype(torch.float64)
-    layers, output = run(assemble(consts, networks), frames)
+    layers, output = run(assemble(files, consts, networks), frames)
     report(case, layers, output)
-    common.save(case, frames, layers, output, model="ani-1x")
+    common.save(case, frames, layers, output, model=model)
 
 
-def seeded(case, frames, widths):
+def seeded(case, frames, widths, files=FILES):
     """A golden of a seeded ensemble of two, each element with its own widths."""
 
     def network(hidden):
-        steps, before = [], 384
+        steps, before = [], length
         for width in hidden:
             steps += [torch.nn.Linear(before, width), torch.nn.CELU(alpha=0.1)]
             before = width
         return torch.nn.Sequential(*steps, torch.nn.Linear(before, 1))
 
-    consts = constants()
+    consts = constants(files)
+    length = torchani.AEVComputer(**{key: consts[key] for key in consts}).aev_length
     members = [
-        ANIModel(OrderedDict(zip(SYMBOLS, map(network, widths), strict=True))) for _ in range(2)
+        ANIModel(OrderedDict(zip(consts.species, map(network, widths), strict=True)))
+        for _ in range(2)
     ]
-    model = assemble(consts, Ensemble(members))
+    model = assemble(files, consts, Ensemble(members))
     state = model.state_dict()
     fixed = {k: v.numpy() for k, v in state.items() if not k.startswith("neural_networks.")}
     shapes = {k: tuple(v.shape) for k, v in state.items() if k not in fixed}
@@ -122,7 +137,7 @@ def seeded(case, frames, widths):
     model.load_state_dict({k: torch.tensor(v) for k, v in weights.items()}, strict=True)
     layers, output = run(model, frames)
     report(case, layers, output)
-    config = {"species": SYMBOLS, "Rcr": consts.Rcr, "Rca": consts.Rca}
+    config = {"species": consts.species, "Rcr": consts.Rcr, "Rca": consts.Rca}
     common.save(
         case,
         frames,
@@ -149,3 +164,14 @@ if __name__ == "__main__":
     seeded(
         "ani_seeded", [lone, water, linear, planar, amide, long], [(9, 7), (8, 5), (6, 8), (4, 3)]
     )
+    ani_2x = Path(sys.argv[1])
+    seeded(
+        "ani_2x_seeded",
+        with_sulfur_and_chlorine(),
+        [(5, 4), (4, 5), (3, 4), (4, 3), (3, 3), (2, 4), (3, 2)],
+        ani_2x,
+    )
+    if len(sys.argv) > 2:
+        common.FOLDER = Path(sys.argv[2])
+        members = len(list(ani_2x.glob("train*")))
+        real("ani_2x", with_sulfur_and_chlorine(), ani_2x, members, "ani-2x")

@@ -38,19 +38,19 @@ def test_altered_networks_are_refused(tmp_path):
     except FileError as absent:
         pytest.skip(str(absent))
     folder = Path(shutil.copytree(constants.parent, tmp_path / "ani"))
-    ani._networks(folder, ["H", "C", "N", "O"])
+    ani._check_networks(folder, ["H", "C", "N", "O"])
     file = folder / "train3/networks/ANN-N.nnf-l2.bparam"
     content = bytearray(file.read_bytes())
     content[5] ^= 1
     file.write_bytes(content)
     with pytest.raises(FileError, match="SHA-256"):
-        ani._networks(folder, ["H", "C", "N", "O"])
+        ani._check_networks(folder, ["H", "C", "N", "O"])
     file.write_bytes(content[:-6])
     with pytest.raises(FileError, match="SHA-256"):
-        ani._networks(folder, ["H", "C", "N", "O"])
+        ani._check_networks(folder, ["H", "C", "N", "O"])
     file.unlink()
     with pytest.raises(FileError, match="pip install --no-deps"):
-        ani._networks(folder, ["H", "C", "N", "O"])
+        ani._check_networks(folder, ["H", "C", "N", "O"])
 
 
 def test_a_state_dict_of_something_else_is_refused():

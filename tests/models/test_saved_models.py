@@ -83,7 +83,10 @@ def test_format_1_is_read_like_format_2(case, tmp_path):
 
 
 def test_format_1_knows_every_class_of_its_version():
-    """Every name that it stands for is registered; architectures that came later are not there."""
+    """Every name that it stands for is registered, and no class was there under two paths.
+
+    Architectures that came later are not there.
+    """
     assert set(_FORMAT_1.values()) <= {*registry.names("architecture", "part")}
     for path, name in _FORMAT_1.items():
         assert registry.class_of(name).__name__ == path.rpartition(".")[2]

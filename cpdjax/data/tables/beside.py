@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpdjax.data.tables.files import SUFFIXES
+from cpdjax.data.tables.files import is_table
 from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 
@@ -17,7 +17,7 @@ from cpdjax.errors import InputError, UnknownNameError
 def is_frame(source: Any) -> bool:
     """Return whether features are a DataFrame, or a file of columns."""
     if isinstance(source, str | Path):
-        return Path(source).suffix.lower() in SUFFIXES and Path(source).is_file()
+        return is_table(Path(source)) and Path(source).is_file()
     return isinstance(source, pd.DataFrame)
 
 

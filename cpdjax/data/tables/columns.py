@@ -81,10 +81,11 @@ def _called(kind: pa.DataType) -> str:
     return f"of type {getattr(kind, 'extension_name', kind)}"
 
 
-def texts_of(where: str, column: Any) -> np.ndarray:
-    """Return a column as texts, (row,) of str, where every row must have one.
+def texts_of(where: str, column: Any, kind: type = str) -> np.ndarray:
+    """Return a column as texts, (row,) of `kind`, where every row must have one.
 
-    Text such as NaN is text: it is the formula of sodium nitride.
+    Text such as NaN is text: it is the formula of sodium nitride. Texts of very different lengths
+    take least memory as `object`.
 
     Raises:
         InputError: if a text is missing; the error gives its row (from 0).
@@ -97,7 +98,7 @@ def texts_of(where: str, column: Any) -> np.ndarray:
             f"{where}, row {row}: expected a text, got {values[row]!r}; fill it in or leave the "
             "row out (pandas reads the formula NaN as missing, but for keep_default_na=False)"
         )
-    return np.array(texts, str)
+    return np.array(texts, kind)
 
 
 def _text(value: Any) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -17,8 +20,8 @@ from cpdjax.bounds import check_columns, check_size
 from cpdjax.errors import FileError
 
 _PARQUET = (".parquet", ".pq")
-#: How the names of tables of features end; a table of targets may have any other name.
-SUFFIXES = (".csv", *_PARQUET)
+#: How the names of tables of features and of crystals end; one of targets may have any name.
+_SUFFIXES = (".csv", ".csv.gz", *_PARQUET)
 _LINE = 2**24  # bytes: no line of a CSV file may be longer
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -28,8 +31,8 @@ Columns = list[tuple[str, pa.ChunkedArray]]
 def read_columns(path: Path) -> Columns:
     """Return the columns of a Parquet file (suffix .parquet or .pq), or else of a CSV file.
 
-    A CSV file is UTF-8 text with commas between columns, and names in its first line. Its columns
-    are texts, which `columns.numbers_of` reads.
+    A CSV file is UTF-8 text with commas between columns, and names in its first line; it may be
+    compressed by gzip. Its columns are texts, which `columns.numbers_of` reads.
 
     Raises:
         FileError: if the file cannot be read, is no such text, has rows of other lengths than its
@@ -41,10 +44,35 @@ def read_columns(path: Path) -> Columns:
             reason = "it is no file" if path.exists() else "there is no such file"
             raise FileError(f"cannot read {path} as a table: {reason}")
         table = reader(path)
-    except (OSError, pa.ArrowException, MemoryError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException, MemoryError, csv.Error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"cannot read {path} as a table: {reason[:300]}") from None
     return list(zip(table.column_names, table.columns, strict=True))
+
+
+def stem(path: Path) -> str:
+    """Return the name of a file without its suffix, and without that of its compression.
+
+    >>> stem(Path("data/perov_5-val.csv.gz"))
+    'perov_5-val'
+    """
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def is_table(path: Path) -> bool:
+    """Return whether the name of a file is that of a table.
+
+    >>> [is_table(Path(name)) for name in ("perovskites.csv.gz", "md.extxyz")]
+    [True, False]
+    """
+    return path.name.lower().endswith(_SUFFIXES)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Return a file of bytes, expanded where it is compressed by gzip."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if compressed else path.open("rb")
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -68,7 +96,7 @@ def _read_csv(path: Path) -> pa.Table:
             f"cannot read {path} as a table: it is no UTF-8 text ({error.reason}); save it as UTF-8"
         ) from None
     texts = {f"f{i}": pa.large_string() for i in range(width)}  # so Arrow names what has no header
-    with path.open("rb") as file:
+    with _opened(path) as file:
         table = pa.csv.read_csv(
             file,
             pa.csv.ReadOptions(block_size=_LINE, autogenerate_column_names=True),
@@ -82,7 +110,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _width(path: Path) -> int:
     """Return the number of names in the header, which is the first line that is not empty."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(_opened(path), encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(_lines(path, file)) if row)
         header, first = next(rows, []), next(rows, [])
     if not header:
@@ -111,11 +139,13 @@ def _check_text(path: Path) -> None:
 
     Raises:
         UnicodeDecodeError: if it is no UTF-8.
-        FileError: if it holds NUL, or an odd number of quotes.
+        FileError: if it holds NUL, or an odd number of quotes, or expands beyond `bounds`.
     """
-    decoder, quotes = codecs.getincrementaldecoder("utf-8")(), 0
-    with path.open("rb") as file:
+    decoder, quotes, size = codecs.getincrementaldecoder("utf-8")(), 0, 0
+    with _opened(path) as file:
         while part := file.read(_LINE):
+            size += len(part)
+            check_size(path, size)
             decoder.decode(part)
             quotes += part.count(b'"')
             if b"\0" in part:

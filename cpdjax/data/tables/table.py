@@ -19,13 +19,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from cpdjax.data.tables.columns import numbers_of, texts_of
-from cpdjax.data.tables.files import read_columns
+from cpdjax.data.tables.files import read_columns, stem
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
 from cpdjax.omissions import listed, note
 from cpdjax.real_arrays import labels_rows, real_array
 
 #: Columns that are known and are no numbers to fit.
-_TEXTS = ("id", "formula", "smiles")
+_TEXTS = ("id", "formula", "smiles", "cif")
 #: Names by which the column `id` goes as well, where there is one of them alone.
 _IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id", "identifier"})
 #: Columns that every table has, and whose leaving out is no news.
@@ -45,7 +45,7 @@ class Table:
     numbers: dict[str, Float[np.ndarray, " row"] | Float[np.ndarray, "row component"]]
     """Hold the columns of numbers by name, with NaN for missing values."""
     texts: dict[str, np.ndarray]
-    """Hold the columns "id", "formula" and "smiles", those that there are, as (row,) of str."""
+    """Hold the columns "id", "formula", "smiles" and "cif", those that there are, as (row,)."""
     left_out: dict[str, str]
     """Say by name why other columns are left out."""
 
@@ -120,7 +120,7 @@ TABLES = (str, Path, pd.DataFrame, Mapping, Table)
 def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Table:
     """Return what a table says, from a CSV or Parquet file, a DataFrame or a mapping of columns.
 
-    The columns `id`, `formula` and `smiles` (in any case) hold texts. Columns that number or
+    The columns `id`, `formula`, `smiles` and `cif` (in any case) hold texts. Columns that number or
     identify rows (see `real_arrays.labels_rows`) and the index of a DataFrame are left out, as are
     columns of text, dates, categories, lists and complex numbers.
 
@@ -140,10 +140,13 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
     """
     if isinstance(source, Table):
         return source
-    name = Path(source).stem if isinstance(source, str | Path) else "table"
+    name = stem(Path(source)) if isinstance(source, str | Path) else "table"
     columns = _columns_of(source)
     roles = _roles([key for key, _ in columns])
-    texts = {role: texts_of(f"column {key!r}", dict(columns)[key]) for role, key in roles.items()}
+    texts = {
+        role: texts_of(f"column {key!r}", dict(columns)[key], object if role == "cif" else str)
+        for role, key in roles.items()
+    }
     numbers: dict[str, np.ndarray] = {}
     left_out: dict[str, str] = {}
     for key, column in columns:
