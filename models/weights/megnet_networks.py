@@ -1,9 +1,10 @@
 """The published networks of megnet 1.3.2, whose wheel holds none: 13 of QM9, 9 of crystals.
 
-Source: https://pypi.org/project/megnet/1.3.2/, `megnet-1.3.2.tar.gz` (`pip download --no-deps
---no-build-isolation --no-binary megnet megnet==1.3.2`), BSD-3-Clause. Nothing is unpacked: of the members of the archive,
-those with the names below are read into memory, and nothing else is. The multi-fidelity networks
-(`mf_2020`), which begin with a choice of the level of theory, are left out.
+Source: https://pypi.org/project/megnet/1.3.2/, `megnet-1.3.2.tar.gz`, BSD-3-Clause. pip brings
+it: `pip download --no-deps --no-build-isolation --no-binary megnet megnet==1.3.2`. Nothing is
+unpacked: of the members of the archive, those with the names below are read into memory, and
+nothing else is. The multi-fidelity networks (`mf_2020`), which begin with a choice of the level of
+theory, are left out.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def convert_archive(path: Path, out: Path) -> list[Encoder]:
     if sha256 != SHA256:
         raise FileError(
             f"{path} is not the source distribution of megnet 1.3.2 (SHA-256 {sha256[:12]}…, "
-            f"expected {SHA256[:12]}…): pip download --no-deps --no-build-isolation --no-binary megnet megnet==1.3.2; "
+            f"expected {SHA256[:12]}…): pip download --no-deps --no-build-isolation "
+            "--no-binary megnet megnet==1.3.2; "
             "networks of another one are converted file by file, NAME.hdf5 with NAME.hdf5.json"
         )
     contents = _members(path)
