@@ -10,7 +10,9 @@ from typing import Annotated, Literal, get_args
 
 #: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
 #: the features.
-Projection = Literal["ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"]
+Projection = Literal[
+    "ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace", "within"
+]
 PROJECTIONS: tuple[str, ...] = get_args(Projection)
 
 

@@ -11,18 +11,21 @@ Both functions are pure functions of arrays: they work inside a caller's jit, vm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from cpdjax.errors import InputError
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.folds import cross_validation, nested
+from cpdjax.probes.folds import cross_validation, nested, of_groups
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_folds, read_ids
+from cpdjax.probes.within import whole_folds
 
 
 @takes_choices()
@@ -34,6 +37,7 @@ def cpd(
     folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
+    groups: Sequence[object] | np.ndarray | None = None,
     predictions: bool = False,
     dtype: Any = None,
     **choices: Any,
@@ -63,6 +67,7 @@ def cpd(
             of composition and features together, both fitted without the molecule. The paper has
             1.0, which fails where molecules are few; see the page "Choosing α".
         seed: random seed of the folds.
+        groups: for the projection "within", the group of every row; folds keep groups whole.
         predictions: return every molecule's held-out prediction from the residual as well, for
             which the folds must hold every molecule out once.
         dtype: precision of the arithmetic. By default it is float64, asked for locally (float32 on
@@ -80,14 +85,19 @@ def cpd(
             "leace": the linear prediction of C from X alone, so that once it is fitted no
                 molecule's composition is asked for; see `cpdjax.kernel.leace`.
             "oracle-leace": the same as "ols", under the name that its literature gives it.
+            "within": the mean of the row's group, from X and from Y (`deviations`), where a group
+                holds geometries of one molecule. Nothing is fitted. Composition tells nothing of
+                what is left: `r2_comp` is 0, and `r2_full` equals `r2_geom`. The α of
+                "loo" leaves out one geometry, whose group's others stay.
 
     Returns:
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are.
 
     Raises:
         InputError: shapes disagree, a value is NaN or infinite, values of a column are so far apart
-            that the squares of both fit in no unit, an α is negative, the folds are impossible, or
-            C is traced for "formula".
+            that the squares of both fit in no unit, an α is negative, the folds are impossible, C
+            is traced for "formula", or for "within" there are no groups, or groups of several
+            compositions, or folds that tear them.
         UnknownNameError: there is no such projection, or no such option.
 
     >>> import numpy as np
@@ -101,9 +111,14 @@ def cpd(
     >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
     True
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, predictions=predictions, **choices)
+    _check_groups(groups, choices)
+    arguments = Arguments.of(
+        X, C, Y, alphas, dtype, groups=groups, predictions=predictions, **choices
+    )
     read = partial(read_ids, what="predictions=True") if predictions else read_folds
     split = read(folds, arguments.arrays[0], arguments.targets)
+    if groups is not None:
+        split = whole_folds(split, groups, arguments.rows, seed)
     layout = cross_validation(arguments.rows, split, seed=seed)
     return of_one_size(arguments.run(layout))
 
@@ -119,6 +134,7 @@ def learning_curve(
     folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
+    groups: Sequence[object] | np.ndarray | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> Scores:
@@ -130,10 +146,11 @@ def learning_curve(
     needs one pass over the rows.
 
     Args:
-        sizes: increasing numbers of molecules, held-out rows included.
+        sizes: increasing numbers of molecules, held-out rows included; with `groups` numbers of
+            groups, which are drawn whole.
         repeats: the number of shuffles.
         seed: random seed of the shuffles.
-        X, C, Y, folds, alphas, dtype, standardize, projection: as in `cpd`.
+        X, C, Y, folds, alphas, groups, dtype, standardize, projection: as in `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).
@@ -147,7 +164,21 @@ def learning_curve(
     >>> learning_curve(X, C, Y, sizes=[50, 100, 200], repeats=2).r2_geom.shape
     (2, 3, 5, 1, 3)
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    _check_groups(groups, choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, groups=groups, **choices)
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a learning curve")
-    layout = nested(arguments.rows, sizes, repeats, ids, seed=seed)
-    return arguments.run(layout)
+    if groups is None:
+        return arguments.run(nested(arguments.rows, sizes, repeats, ids, seed=seed))
+    _, first, group = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    if not isinstance(ids, int):
+        ids = whole_folds(ids, group, arguments.rows, seed)[first]
+    return arguments.run(of_groups(nested(len(first), sizes, repeats, ids, seed=seed), group))
+
+
+def _check_groups(groups: Any, choices: Mapping[str, Any]) -> None:
+    """Refuse groups that nothing would use."""
+    if groups is not None and choices.get("projection") != "within":
+        raise InputError(
+            'groups belong to projection="within"; for folds that keep groups whole alone, give '
+            "folds=cpdjax.group_folds(groups)"
+        )

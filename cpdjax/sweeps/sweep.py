@@ -23,7 +23,8 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
 from cpdjax.omissions import Omissions, note, noted
-from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
+from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms, of_groups
+from cpdjax.probes.within import whole_folds
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs, significance
@@ -172,6 +173,7 @@ def _prepared(
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
     layout = _layout(chosen, predicted, fold_ids)
+    predicted = predicted.within() if chosen.within else predicted
     if targets is None and kind.projects:
         predicted = predicted.unexplained(layout)
     significance.check_attainable(chosen, predicted)
@@ -200,6 +202,8 @@ def _swept(
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
+    if chosen.within:
+        found = [channel.within(predicted.copies) for channel in found]
     significance.check_attainable(chosen, predicted, found)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(facts, found, left_out)
@@ -231,14 +235,23 @@ def _draws(
 
 
 def _layout(settings: Settings, targets: Targets, fold_ids: np.ndarray | None) -> Layout:
-    n = len(targets.formulas)
+    """Return the layout of rows; its molecules are structures, or all geometries of a molecule."""
+    own = targets.molecule if settings.by_molecule else targets.owner
+    first = np.unique(own, return_index=True)[1]  # the row that stands for each
+    n = len(first)
     sizes = settings.sizes or default_sizes(n)
     if sizes[-1] < n:
         note("rows", {f"{n - sizes[-1]:,} of {n:,} molecules": f"the last size is {sizes[-1]:,}"})
-    folds: int | np.ndarray = settings.folds if fold_ids is None else fold_ids
-    if settings.group_by is not None:
-        folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
+    folds: int | np.ndarray = settings.folds
+    if fold_ids is not None:
+        ids = whole_folds(fold_ids[targets.owner], own, len(own), settings.seed)
+        folds = np.asarray(ids)[first]
+    elif settings.group_by == "formula":
+        formulas = targets.formulas[targets.owner[first]]
+        folds = group_folds(formulas, settings.folds, seed=settings.seed)
     layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
+    if settings.by_molecule:
+        return of_groups(layout, own)
     return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
 
 

@@ -25,6 +25,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_ids
+from cpdjax.probes.within import whole_folds
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
@@ -126,7 +127,8 @@ def bootstrap(
         alphas: one Ridge penalty or a grid. "loo", which `cpd` has by default, is refused: the row
             that it leaves out has copies among the others, and the α that suits copies is too
             small.
-        X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`.
+        X, C, Y, folds, standardize, projection, seed, dtype: as in `cpd`. The projection "within"
+            takes its groups from `groups`.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for its score.
@@ -145,8 +147,10 @@ def bootstrap(
     check_count("replicates", replicates)
     check_grid(alphas)
     refuse_traced(X, C, Y, alphas)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, groups=groups, **choices)
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="the bootstrap")
+    if choices.get("projection") == "within":
+        ids = whole_folds(ids, groups, arguments.rows, seed)
     layout = cross_validation(arguments.rows, ids, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
     scores = mean_scores(probe, arguments, layout)

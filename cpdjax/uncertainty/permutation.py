@@ -24,6 +24,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_ids
+from cpdjax.probes.within import whole_folds
 from cpdjax.uncertainty.resampling import orders, p_values, refuse_traced, scores_of_copies
 from cpdjax.validation import check_count
 
@@ -100,6 +101,8 @@ def permutation_test(
         X, C, Y, folds, alphas, standardize, projection, seed, dtype: as in `cpd`. `alphas="loo"`
             chooses for every permuted target anew, at some twenty times the cost of one α.
             Whatever the projection, "residual" permutes what least squares on C's columns leaves.
+            The projection "within" takes its groups from `groups`: deviations change places within
+            their group.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for score and p.
@@ -120,12 +123,13 @@ def permutation_test(
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
     refuse_traced(X, C, Y, alphas)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, groups=groups, **choices)
     _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
     own = c[:, : arguments.options.elements]
     fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
-    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
+    whole = groups if choices.get("projection") == "within" else None
+    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed, whole)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
 
@@ -137,9 +141,12 @@ def mean_scores(
     order: Int[np.ndarray, "copy molecule"],
     folds: Folds,
     seed: int,
+    whole: Any = None,
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a permutation test")
+    if whole is not None:
+        ids = whole_folds(ids, whole, len(fixed), seed)
     layout = cross_validation(len(fixed), ids, seed=seed)
     x, c, _, alphas = arguments.arrays
     given = (x, c, alphas, fixed, moved)
