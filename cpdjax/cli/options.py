@@ -33,9 +33,9 @@ _HEADINGS = (None, DATA, PREPARATION, PROBE, UNCERTAINTY, OUTPUT)
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help='"qm9", "qm9-probe", or a file that ASE reads; by default QM9.',
+        help='"qm9", "qm9-probe", "conformers", or a file that ASE reads; by default QM9.',
         rich_help_panel=DATA,
-        autocompletion=completion.one_of(("qm9", "qm9-probe")),
+        autocompletion=completion.one_of(("qm9", "qm9-probe", "conformers")),
     ),
 ]
 _OF_SWEEPS = help_texts(Settings)

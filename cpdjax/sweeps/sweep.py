@@ -64,15 +64,16 @@ def sweep(
             By default the ten models of the zoo and two descriptors, all scalars of the last
             interaction layer of each (`layers="last"`, `irreps="all"`), on "qm9-probe"; those that
             cannot take other molecules are left out.
-        dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
-            that ASE reads, structures or `ase.Atoms`. By default QM9, unless `targets` is a table
-            that holds composition itself.
+        dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on),
+            "conformers" (`datasets.conformers` of such), a file that ASE reads, structures or
+            `ase.Atoms`. By default QM9, unless `targets` is a table that holds composition itself.
         targets: names of the dataset's targets; or a table, a CSV or a Parquet file: with a column
             `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`; or
             names of columns of a DataFrame that `features` is, whose other columns of numbers are
             then the features. By default all scalars that composition does not explain: those
             whose median R²_comp is below 0.98.
-        n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
+        n: how many molecules are drawn from QM9 (by default 2,000; 300 for conformers), with the
+            settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
         progress: show on standard error what is being done, and how far it is.
@@ -89,7 +90,8 @@ def sweep(
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
         (repeat, size, fold, target), `composition_share`, with units and full provenance.
         Combinations of model, layer and irrep that do not exist are NaN, and have 0 `n_features`.
-        Sizes count molecules, also where rows are atoms. In equivariant probes a target is NaN for
+        Sizes count molecules, also where rows are atoms, or geometries that `group_by="molecule"`
+        or `projection="within"` keeps together. In equivariant probes a target is NaN for
         channels of other irreps, `r2_full` equals `r2_geom` and `r2_comp` is zero.
         With `permutations`, for the mean over folds at the largest size in the first repeat:
         `p_value`, `p_adjusted` over all channels and targets, `selectivity` (model, layer, irrep,

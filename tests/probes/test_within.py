@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 import cpdjax
 from cpdjax.errors import InputError
+from cpdjax.kernel.ridge import LOO_ALPHAS
 from cpdjax.probes.folds import nested, of_groups
 
 GROUPS, ROWS, D = 24, 100, 6
@@ -56,14 +57,12 @@ def test_scores_are_those_of_scikit_learn_on_deviations(data, alphas):
     X, C, Y, group = data
     found = cpdjax.cpd(X, C, Y, groups=group, projection="within", alphas=alphas)
     ids = cpdjax.group_folds(np.unique(group, return_inverse=True)[1])
-    grid = np.logspace(-6, 6, 25) if alphas == "loo" else alphas
-    if alphas == "loo":
-        from cpdjax.kernel.ridge import LOO_ALPHAS
-
-        grid = LOO_ALPHAS
     x, y = by_pandas(X, group), by_pandas(Y, group)
-    expected = oracle.cpd(x, np.zeros((ROWS, 1)), y, ids, grid, loo=alphas == "loo",
-                          project=lambda x, c, train: x, concepts=lambda x, c, left: x[:, :0])  # fmt: skip
+    loo = alphas == "loo"
+    expected = oracle.cpd(
+        x, np.zeros((ROWS, 1)), y, ids, LOO_ALPHAS if loo else alphas, loo=loo,
+        project=lambda x, c, train: x, concepts=lambda x, c, left: x[:, :0],
+    )  # fmt: skip
     assert np.allclose(found.r2_geom, expected.r2_geom, rtol=0, atol=1e-9)
     assert np.array_equal(found.r2_full, found.r2_geom)
     assert np.abs(found.r2_comp).max() < 1e-12
