@@ -16,6 +16,7 @@ from .probes.equivariant import equivariant_cpd
 from .probes.folds import group_folds, kfold
 from .probes.ladder import Ladder, ladder
 from .probes.predictions import ResidualPredictions, residual_predictions
+from .probes.within import deviations
 from .sweeps.differences import differences
 from .sweeps.sweep import sweep
 from .uncertainty.bootstrap import Bootstrap, bootstrap
@@ -51,6 +52,7 @@ __all__ = [
     "composition",
     "cpd",
     "datasets",
+    "deviations",
     "differences",
     "elements",
     "equivariant_bootstrap",

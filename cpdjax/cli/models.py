@@ -91,7 +91,10 @@ def convert(
 @options.takes_processes
 def extract(
     model: options.Model,
-    dataset: Annotated[str, typer.Argument(help=f'"qm9", "qm9-probe" or {options.FILES}.')],
+    dataset: Annotated[
+        str,
+        typer.Argument(help=f'"qm9", "qm9-probe", "conformers" or {options.FILES}.'),
+    ],
     out: Annotated[
         Path, typer.Option(help="The Zarr store to write.", rich_help_panel=options.OUTPUT)
     ],
@@ -100,7 +103,7 @@ def extract(
         typer.Option(
             min=1,
             max=MOST_ROWS,
-            help="Molecules drawn from QM9; by default all.",
+            help="Molecules drawn from QM9; by default all, and 300 for conformers.",
             rich_help_panel=options.DATA,
         ),
     ] = None,

@@ -36,9 +36,9 @@ FILES = "a file that ASE reads, or a CSV with a column of CIF text"
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help=f'"qm9", "qm9-probe", or {FILES}; by default QM9.',
+        help=f'"qm9", "qm9-probe", "conformers", or {FILES}; by default QM9.',
         rich_help_panel=DATA,
-        autocompletion=completion.one_of(("qm9", "qm9-probe")),
+        autocompletion=completion.one_of(("qm9", "qm9-probe", "conformers")),
     ),
 ]
 _OF_SWEEPS = help_texts(Settings)

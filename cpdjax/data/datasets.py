@@ -1,4 +1,4 @@
-"""Read structures and their targets: QM9 from its wheel, and any file that ASE reads.
+"""Read structures and their targets: QM9 from its wheel, its conformers, any file that ASE reads.
 
 The parsed form of QM9 is kept in a cache folder. Its file is named after its format and the content
 of its source, so that nothing outdated is ever read.
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cpdjax.data.cache import load, save
+from cpdjax.data.conformers.making import Recipe, make
 from cpdjax.data.frames import located, read_frames
 from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
@@ -25,12 +26,15 @@ from cpdjax.data.tables.files import is_table, stem
 from cpdjax.data.tables.table import Source, Table
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import cache_folder
-from cpdjax.progress import stage
+from cpdjax.progress import shown, stage
 
-__all__ = ["SCALAR_TARGETS", "TARGETS", "qm9", "read"]
+__all__ = ["SCALAR_TARGETS", "TARGETS", "conformers", "qm9", "read"]
 
 _log = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache file: raise it whenever `cache.save` or the parse changes
+CONFORMER_MOLECULES = 300
+"""The number of molecules whose conformers are made by default."""
+_HELD_OUT = 10_000  # molecules of QM9's draw with seed 0, which the zoo's models have not seen
 
 
 def qm9(
@@ -72,6 +76,59 @@ def qm9(
             )
         save(path, structures)
     return structures if n is None else structures.select(_draw(n, len(structures), seed))
+
+
+def conformers(
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    molecules: Structures | None = None,
+    per: int = 12,
+    temperatures: Sequence[float] = (300.0, 600.0, 1200.0),
+    cache: str | Path | None = None,
+    progress: bool = False,
+) -> Structures:
+    """Return distorted geometries of molecules, labelled by GFN2-xTB: only geometry varies.
+
+    Each molecule gets `per` geometries, whose bonds are its own: thermal displacements along its
+    normal modes (`data.conformers.distortions` says which), at temperatures that take turns. Where
+    it has rotatable bonds, every second round of temperatures also turns each of these by a random
+    angle. All are put into the frame of the molecule's own geometry. `group` names the molecule of
+    every row: composition and bonds are constant within a group, so what a probe finds there is
+    geometry and nothing else (`projection="within"`).
+
+    Targets: `gap`, `energy` (eV), `mu` (debye) and the vector `dipole` (e·Å); of the atoms
+    `charges` (e) and `forces` (eV/Å). tblite makes the labels, an optional package under the
+    LGPL-3.0: `pip install "cpdjax[xtb]"`. Every molecule is kept in the cache folder as soon as it
+    is made, so that an interrupted call goes on where it stopped.
+
+    Args:
+        n: the number of molecules drawn from QM9, by default 300: of the 10,000 that the zoo's
+            models have not seen.
+        seed: the random seed of that draw and of the displacements.
+        molecules: molecules to distort in their place, each at a geometry near a minimum.
+        per: the number of geometries drawn for each molecule.
+        temperatures: in K.
+        cache: the folder that keeps them; by default `$CPDJAX_CACHE`, else the user's cache folder.
+        progress: show on standard error how far it is.
+
+    Raises:
+        InputError: tblite or RDKit is not installed, `n` goes beside `molecules`, a molecule is
+            charged, open-shell or periodic, or the settings make no sense.
+
+    Warns:
+        LeftOutWarning: geometries whose bonds broke, whose atoms collapsed or whose SCF did not
+            converge are left out; it says how many.
+    """
+    if n is not None and molecules is not None:
+        raise InputError("n draws molecules from QM9: select among your own molecules instead")
+    recipe = Recipe(per, tuple(map(float, temperatures)), seed)
+    with shown(progress):
+        if molecules is None:
+            unseen = qm9(_HELD_OUT, 0, cache)
+            wanted = CONFORMER_MOLECULES if n is None else n
+            molecules = unseen.select(_draw(wanted, len(unseen), seed))
+        return make(molecules, recipe, cache_folder(cache))
 
 
 def read(

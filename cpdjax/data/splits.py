@@ -116,10 +116,12 @@ class Split:
         Raises:
             InputError: at least one molecule is.
         """
-        known = np.isin(structures.ids, np.concatenate([self.train, self.validation]))
-        if structures.name == self.dataset and known.any():
+        grouped = structures.group is not None  # by the molecules, of which the rows are geometries
+        ids = structures.group if grouped else structures.ids
+        known = np.isin(ids, np.concatenate([self.train, self.validation]))
+        if (grouped or structures.name == self.dataset) and known.any():
             raise InputError(
                 f"{model} was trained on {known.sum()} of these {len(structures)} molecules, the "
-                f"first '{structures.ids[known.argmax()]}': probe it on held-out molecules; "
+                f"first '{ids[known.argmax()]}': probe it on held-out molecules; "
                 "for models of the zoo, `--dataset qm9-probe` draws them"
             )

@@ -48,7 +48,7 @@ from cpdjax.hashing import hash_arrays
 from cpdjax.omissions import say_left_out
 
 _GEOMETRY = ("numbers", "positions", "offsets", "cells", "pbc", "charge", "unpaired")
-_OPTIONAL = ("cells", "pbc", "smiles", "charge", "unpaired")  # one row a molecule, or None
+_OPTIONAL = ("cells", "pbc", "smiles", "charge", "unpaired", "group")  # one row a molecule, or None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,6 +95,9 @@ class Structures:
     unpaired: Int[np.ndarray, " molecule"] | None = None
     """Hold each molecule's number of unpaired electrons (spin multiplicity − 1); None where all are
     closed-shell."""
+    group: np.ndarray | None = None
+    """Hold the name of what each row is a geometry of, (molecule,) of str, where several rows are
+    one molecule; None where every row is a molecule of its own."""
 
     def __post_init__(self) -> None:
         self._set("offsets", (None,), np.int64)
@@ -106,6 +109,7 @@ class Structures:
         self._set("numbers", (atoms,), np.int32)
         self._set("positions", (atoms, 3), np.float64)
         self._set("smiles", (molecules,), str)
+        self._set("group", (molecules,), str)
         self._set("charge", (molecules,), np.int32)
         self._set("unpaired", (molecules,), np.int32)
         if (self.cells is None) != (self.pbc is None):
@@ -312,14 +316,14 @@ class Structures:
     def atoms(self, i: int) -> Atoms:
         """Return molecule i as `ase.Atoms`.
 
-        The id, SMILES, charge, unpaired electrons and targets are in `info`; the atom_targets are
-        arrays of the atoms.
+        The id, SMILES, group, charge, unpaired electrons and targets are in `info`; the
+        atom_targets are arrays of the atoms.
         """
         (i,) = self._index(i)
         rows = slice(self.offsets[i], self.offsets[i + 1])
         info: dict[str, Any] = {"id": str(self.ids[i])}
-        if self.smiles is not None:
-            info["smiles"] = str(self.smiles[i])
+        texts = {"smiles": self.smiles, "group": self.group}
+        info |= {k: str(v[i]) for k, v in texts.items() if v is not None}
         electronic = {"charge": self.charge, "unpaired": self.unpaired}
         info |= {k: int(v[i]) for k, v in electronic.items() if v is not None}
         info |= {k: v[i].copy() if v.ndim > 1 else float(v[i]) for k, v in self.targets.items()}
@@ -348,8 +352,8 @@ class Structures:
         every structure has, and the energy (eV) and dipole (e·Å) that a single-point calculator
         stores. Numeric per-atom arrays become atom_targets, as do a calculator's forces (eV/Å),
         charges (e) and magmoms (μB). Numbers that only some structures have are left out with a
-        warning. The entries `info["id"]` and `info["smiles"]` are used where every structure has
-        them.
+        warning. The entries `info["id"]`, `info["smiles"]` and `info["group"]` (what the structure
+        is a geometry of) are used where every structure has them.
 
         The total charge (e) and the number of unpaired electrons are read from `info["charge"]` and
         `info["unpaired"]`, or under the names that other programs give them: `total_charge`, `q`,
@@ -379,7 +383,7 @@ class Structures:
         if not len(frames):
             raise InputError("no structures were given; expected at least one ase.Atoms")
         info = [with_results(frame) for frame in frames]
-        own = {key: strings(key, info) for key in ("id", "smiles") if in_all(key, info)}
+        own = {key: strings(key, info) for key in ("id", "smiles", "group") if in_all(key, info)}
         all_ids = own.get("id", _default_ids(name, len(frames)))
         ids = all_ids.tolist()
         check_frames(frames, ids)
@@ -393,10 +397,10 @@ class Structures:
         elif targets is not None:
             named = list(targets)
         electrons, used = electrons_of(frames, info, ids, given)
-        skip = {"id", "smiles", "occupancy", *used}.difference(named or ())
+        skip = {"id", "smiles", "group", "occupancy", *used}.difference(named or ())
         found, lacking = columns_of(info, skip)
         if named is None:
-            absent = {key: sum(key not in row for row in info) for key in ("id", "smiles")}
+            absent = {key: sum(key not in row for row in info) for key in ("id", "smiles", "group")}
             lacking |= {key: n for key, n in absent.items() if 0 < n < len(info)}
             warn_left_out("entries", lacking, len(frames))
             found |= given
@@ -415,6 +419,7 @@ class Structures:
             atom_targets=atom_columns(frames),
             ids=own.get("id", all_ids),
             smiles=own.get("smiles"),
+            group=own.get("group"),
             **electrons,
         )
         if structures.overlap is not None:

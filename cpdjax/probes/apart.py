@@ -52,10 +52,12 @@ def nested_beside(
     return padded([[set_aside(held_out), (order, places)] for order in orders], sizes, test=True)
 
 
-def check_no_folds(folds: Any) -> None:
-    """Raise InputError for folds that a caller has chosen beside a test set."""
+def check_no_folds(folds: Any, groups: Any = None) -> None:
+    """Raise InputError for folds or groups that a caller has chosen beside a test set."""
     if not isinstance(folds, int) or folds != DEFAULT_FOLDS:
         raise InputError("a test set takes the place of folds: give test or folds, not both")
+    if groups is not None:
+        raise InputError("a test set keeps no groups whole: give test or groups, not both")
 
 
 def drawn_test(n: int, count: int, *, seed: int = 0) -> Int[np.ndarray, " molecule"]:

@@ -28,6 +28,7 @@ from cpdjax.probes.folds import Layout
 from cpdjax.probes.powers import multiplied
 from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
+from cpdjax.probes.within import deviations, no_composition
 from cpdjax.real_arrays import real_arrays
 from cpdjax.validation import check_count, check_finite
 
@@ -45,18 +46,33 @@ class Arguments:
 
     @classmethod
     def of(
-        cls, X: Any, C: Any, Y: Any, alphas: Any, dtype: Any, concepts: Any = None, **options: Any
+        cls,
+        X: Any,
+        C: Any,
+        Y: Any,
+        alphas: Any,
+        dtype: Any,
+        concepts: Any = None,
+        *,
+        groups: Any = None,
+        **options: Any,
     ) -> Arguments:
         """Check features, composition and targets; see `cpd` for what is raised.
 
         Args:
             concepts: columns that are projected out beside composition, or None.
+            groups: the group of every row, whose means the projection "within" subtracts here;
+                nothing is then left to project.
             options: fields of `kernel.options.Options`, but for those that follow from the input.
         """
         x, c, y = real_arrays(X=X, C=C, Y=Y)
         y = y[:, None] if y.ndim == 1 else y
         grid, chosen, known = _checked((x, c, y), alphas, dtype, options)
         c = _beside(c, concepts, chosen.projection)
+        if chosen.projection == "within":
+            c = no_composition(c, groups)
+            x, y = deviations(x, groups), deviations(y, groups)
+            chosen = replace(chosen, projection="none")
         return cls(*of_scalars(x, c, y, grid, chosen, known), chosen, known)
 
     @classmethod

@@ -11,19 +11,22 @@ Both functions are pure functions of arrays: they work inside a caller's jit, vm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
+from cpdjax.errors import InputError
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.apart import check_no_folds, nested_beside
 from cpdjax.probes.arguments import Arguments
-from cpdjax.probes.folds import cross_validation, nested
+from cpdjax.probes.folds import cross_validation, nested, of_groups
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_folds, read_ids
+from cpdjax.probes.within import whole_folds
 
 
 @takes_choices()
@@ -35,6 +38,7 @@ def cpd(
     folds: Folds = 5,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
+    groups: Sequence[object] | np.ndarray | None = None,
     predictions: bool = False,
     concepts: Float[ArrayLike, "molecule concept"] | None = None,
     dtype: Any = None,
@@ -65,6 +69,7 @@ def cpd(
             of composition and features together, both fitted without the molecule. The paper has
             1.0, which fails where molecules are few; see the page "Choosing α".
         seed: random seed of the folds.
+        groups: for the projection "within", the group of every row; folds keep groups whole.
         predictions: return every molecule's held-out prediction from the residual as well, for
             which the folds must hold every molecule out once.
         concepts: further columns that are taken out together with composition, by least squares on
@@ -95,6 +100,10 @@ def cpd(
             X), those of the training rows of each fold, without rescaling them: so models of
             different widths are compared at one width. By default, and where there are no more,
             all of Z. With "loo" the components stay those of all training rows.
+            "within": the mean of the row's group, from X and from Y (`deviations`), where a group
+                holds geometries of one molecule. Nothing is fitted. Composition tells nothing of
+                what is left: `r2_comp` is 0, and `r2_full` equals `r2_geom`. The α of
+                "loo" leaves out one geometry, whose group's others stay.
 
     Returns:
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are. With
@@ -104,7 +113,8 @@ def cpd(
     Raises:
         InputError: shapes disagree, "bonds" or "groups" has no concepts, a value is NaN or
             infinite, values of a column are so far apart that the squares of both fit in no unit,
-            an α is negative, the folds are impossible, or C is traced for "formula".
+            an α is negative, the folds are impossible, C is traced for "formula", or for "within"
+            there are no groups, or groups of several compositions, or folds that tear them.
         UnknownNameError: there is no such projection, or no such option.
 
     >>> import numpy as np
@@ -118,9 +128,14 @@ def cpd(
     >>> bool(abs(scores.r2_geom.mean() - expected) < 0.05)
     True
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, predictions=predictions, **choices)
+    _check_groups(groups, choices)
+    arguments = Arguments.of(
+        X, C, Y, alphas, dtype, concepts, groups=groups, predictions=predictions, **choices
+    )
     read = partial(read_ids, what="predictions=True") if predictions else read_folds
     split = read(folds, arguments.arrays[0], arguments.targets)
+    if groups is not None:
+        split = whole_folds(split, groups, arguments.rows, seed)
     layout = cross_validation(arguments.rows, split, seed=seed)
     return of_one_size(arguments.run(layout))
 
@@ -138,6 +153,7 @@ def learning_curve(
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     concepts: Float[ArrayLike, "molecule concept"] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> Scores:
@@ -149,14 +165,16 @@ def learning_curve(
     needs one pass over the rows.
 
     Args:
-        sizes: increasing numbers of molecules, held-out rows included.
+        sizes: increasing numbers of molecules, held-out rows included; with `groups` numbers of
+            groups, which are drawn whole.
         repeats: the number of shuffles.
         test: molecules that every size is scored on and none is trained on, by number or as a mask.
             A size then counts molecules that are trained on, the first of a shuffle of all others,
             the axis of folds has length one, and `folds` is not used. By default every subset is
             cross-validated within itself.
         seed: random seed of the shuffles.
-        X, C, Y, folds, alphas, concepts, dtype, standardize, projection, components: as in `cpd`.
+        X, C, Y, folds, alphas, groups, concepts, dtype, standardize, projection, components: as in
+            `cpd`.
 
     Returns:
         Scores with axes (repeat, size, fold, alpha, target).
@@ -172,10 +190,24 @@ def learning_curve(
     >>> learning_curve(X, C, Y, sizes=[50, 100], repeats=2, test=range(100, 200)).r2_geom.shape
     (2, 2, 1, 1, 3)
     """
-    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
+    _check_groups(groups, choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, groups=groups, **choices)
     if test is not None:
-        check_no_folds(folds)
+        check_no_folds(folds, groups)
         return arguments.run(nested_beside(arguments.rows, sizes, repeats, test, seed=seed))
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a learning curve")
-    layout = nested(arguments.rows, sizes, repeats, ids, seed=seed)
-    return arguments.run(layout)
+    if groups is None:
+        return arguments.run(nested(arguments.rows, sizes, repeats, ids, seed=seed))
+    _, first, group = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    if not isinstance(ids, int):
+        ids = whole_folds(ids, group, arguments.rows, seed)[first]
+    return arguments.run(of_groups(nested(len(first), sizes, repeats, ids, seed=seed), group))
+
+
+def _check_groups(groups: Any, choices: Mapping[str, Any]) -> None:
+    """Refuse groups that nothing would use."""
+    if groups is not None and choices.get("projection") != "within":
+        raise InputError(
+            'groups belong to projection="within"; for folds that keep groups whole alone, give '
+            "folds=cpdjax.group_folds(groups)"
+        )

@@ -206,13 +206,26 @@ def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
     >>> atoms.sizes, sorted(atoms.subset(0, 4).tolist())
     ((2, 4), [0, 1, 2, 3, 4, 5, 6, 7, 8])
     """
-    counts = np.diff(offsets)
+    return of_groups(layout, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
+
+
+def of_groups(layout: Layout, group: Int[np.ndarray, " row"]) -> Layout:
+    """Return the layout of the same subsets and folds where each molecule is a group of rows.
+
+    Row r belongs to the molecule `group[r]` of the layout, and has its rank. Sizes still count
+    molecules, while `subset` and `fold_ids` return rows.
+
+    >>> of_groups(nested(2, [2], repeats=1, folds=2), np.array([0, 1, 0])).subset(0, 2).tolist()
+    [0, 2, 1]
+    """
+    counts = np.bincount(group)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
 
     def expand(molecules: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         filled = rank < layout.sizes[-1]
         molecules, rank = molecules[filled], rank[filled]
-        atoms = [np.arange(offsets[i], offsets[i + 1]) for i in molecules]
-        return np.concatenate(atoms), np.repeat(rank, counts[molecules])
+        rows = [members[i] for i in molecules]
+        return np.concatenate(rows), np.repeat(rank, counts[molecules])
 
     folds = [list(zip(*pair, strict=True)) for pair in zip(layout.index, layout.rank, strict=True)]
     rows = [[expand(*fold) for fold in repeat] for repeat in folds]

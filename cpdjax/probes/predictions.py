@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from cpdjax.probes.cpd import cpd
 from cpdjax.probes.folds import kfold
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_ids
+from cpdjax.probes.within import deviations, whole_folds
 from cpdjax.real_arrays import real_arrays
 
 
@@ -56,12 +58,13 @@ def residual_predictions(
     alpha: float | Literal["loo"] = "loo",
     seed: int = 0,
     concepts: Float[ArrayLike, "molecule concept"] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     **choices: Any,
 ) -> ResidualPredictions:
     """Predict every molecule's targets with the probe of `cpd`, trained on the other folds.
 
     Args:
-        X, C, Y, seed, concepts, standardize, projection, components: as in `cpd`.
+        X, C, Y, seed, groups, concepts, standardize, projection, components: as in `cpd`.
         folds: as in `cpd`, where they hold every molecule out once.
         alpha: one Ridge penalty, or "loo".
 
@@ -80,11 +83,17 @@ def residual_predictions(
     x, c, y = real_arrays(X=X, C=C, Y=Y)
     columns = y[:, None] if y.ndim == 1 else y
     read = read_ids(folds, x, columns, what="residual_predictions")
+    if groups is not None:
+        read = whole_folds(read, groups, len(x), seed)
+        columns = deviations(columns, groups)
     ids = kfold(len(x), read, seed=seed) if isinstance(read, int) else np.asarray(read)
-    scores = cpd(x, c, y, folds=ids, alphas=alpha, concepts=concepts, predictions=True, **choices)
+    scores = cpd(
+        x, c, y, folds=ids, alphas=alpha, groups=groups, concepts=concepts, predictions=True,
+        **choices,
+    )  # fmt: skip
     prediction = np.asarray(scores.prediction)[0]
     return ResidualPredictions(
-        np.asarray(y, np.float64).reshape(prediction.shape),
+        np.asarray(columns, np.float64),
         prediction,
         ids,
         np.asarray(scores.r2_geom)[:, 0],

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from e3nn_jax import Irrep
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import components
 from cpdjax.omissions import note, say_left_out
+from cpdjax.probes.within import deviations
 from cpdjax.sweeps.settings import ALL
 from cpdjax.validation import check_finite
 
@@ -66,6 +67,12 @@ class Channel:
     def components(self) -> int:
         """Return how many components a feature has: 1, or 2l+1 where it turns with the molecule."""
         return 1 if self.x.ndim == 2 else self.x.shape[2]
+
+    def within(self, copies: Int[np.ndarray, " row"]) -> Channel:
+        """Return the channel less its means over the copies of each row; see `Targets.copies`."""
+        x = deviations(self.x, copies)
+        varying = (x != 0).any(tuple(axis for axis in range(x.ndim) if axis != 1))
+        return replace(self, x=x[:, varying])
 
     def padded(self) -> Float[np.ndarray, "row width"] | Float[np.ndarray, "row width component"]:
         """Return the matrix with columns of zeros after its own, up to `width`."""

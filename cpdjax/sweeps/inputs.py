@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from cpdjax.configuration import checked
-from cpdjax.data.datasets import qm9, read
+from cpdjax.data.datasets import CONFORMER_MOLECULES, conformers, qm9, read
 from cpdjax.data.elements import number_of, symbols_of
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.beside import check_apart, is_frame, without
@@ -34,6 +34,7 @@ from cpdjax.sweeps.targets import OF_TENSORS, Targets
 FOLD_ID = "fold_id"
 
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
+_CONFORMERS = "conformers"
 
 #: The elements that each model knows, by its name; None for any.
 Known = Mapping[str, Sequence[int] | None]
@@ -112,7 +113,7 @@ def load(
                 "dataset, or leave rows out of the table"
             )
         return None, Targets.from_table(targets)
-    is_file = isinstance(dataset, str | Path) and not of_qm9(dataset)
+    is_file = isinstance(dataset, str | Path) and dataset not in (*_QM9, _CONFORMERS)
     if beside and not is_file:
         raise InputError(
             _TAKEN_WHOLE
@@ -164,9 +165,9 @@ def molecules(
     """Return the structures of a data set, by default of QM9.
 
     Args:
-        dataset: "qm9", "qm9-probe", a file that ASE reads, a table with a column `cif` (a file or
-            a DataFrame), structures or `ase.Atoms`.
-        n: how many molecules are drawn from QM9; by default `default`.
+        dataset: "qm9", "qm9-probe", "conformers" (of molecules of qm9-probe), a file that ASE
+            reads, a table with a column `cif` (a file or a DataFrame), structures or `ase.Atoms`.
+        n: how many molecules are drawn from QM9; by default `default`, and 300 for conformers.
         elements: the elements that molecules may have; by default any.
         known: the elements of models, which molecules may have; by default any.
         targets: targets beside a file.
@@ -178,6 +179,10 @@ def molecules(
     Warns:
         LeftOutWarning: molecules are left out because of their elements.
     """
+    if isinstance(dataset, str) and dataset == _CONFORMERS:
+        n = CONFORMER_MOLECULES if n is None else n
+        drawn = molecules("qm9-probe", n, seed, elements=elements, known=known)
+        return conformers(molecules=drawn, seed=seed)
     limits = _limits(elements, known)
     if of_qm9(dataset):
         draw, most = _QM9[dataset or "qm9"], default if n is None else n

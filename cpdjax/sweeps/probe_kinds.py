@@ -18,7 +18,7 @@ from cpdjax.data.tensor_targets import IRREPS, atom_tensors, molecule_tensors
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.kernel.equivariant_probe import equivariant_probe
-from cpdjax.kernel.options import OF_GIVEN_CONCEPTS, Options
+from cpdjax.kernel.options import OF_GIVEN_CONCEPTS, Options, Projection
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.units import (
@@ -39,6 +39,11 @@ from cpdjax.uncertainty.permutation import PermutationTest, permutation_test
 
 #: A label for every row, or None.
 Labels = np.ndarray | None
+
+
+def left_to_project(settings: Settings) -> Projection:
+    """Return what is still to be subtracted from features: "within" is done before any fold."""
+    return "none" if settings.within else settings.projection
 
 
 class MoleculeRows:
@@ -62,11 +67,15 @@ class MoleculeRows:
 
     def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
         """Return labels of the rows among which targets may be permuted; None: among all."""
+        if settings.within:
+            return targets.copies
         return targets.formulas if settings.permute_within == "formula" else None
 
     def drawn_together(self, targets: Targets, settings: Settings) -> Labels:
         """Return labels of the rows that the bootstrap draws together; None: each by itself."""
-        return targets.formulas if settings.group_by == "formula" else None
+        if settings.group_by == "formula":
+            return targets.formulas
+        return targets.molecule if settings.by_molecule else None
 
 
 class AtomRows:
@@ -91,6 +100,8 @@ class AtomRows:
 
     def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
         """Return a label for each molecule and element: only atoms of both change places."""
+        if settings.within:
+            return targets.copies
         element = targets.counts.argmax(1)
         return targets.owner * targets.counts.shape[1] + element
 
@@ -98,7 +109,7 @@ class AtomRows:
         """Return the molecule of every atom, or its molecule's formula."""
         if settings.group_by == "formula":
             return targets.formulas[targets.owner]
-        return targets.owner
+        return targets.molecule if settings.by_molecule else targets.owner
 
 
 class ProbeKind(ABC):
@@ -114,7 +125,7 @@ class ProbeKind(ABC):
 
     def check(self, settings: Settings) -> None:
         """Raise InputError for settings that this kind of probe cannot follow."""
-        if settings.projection != "ols" and not self.projects:
+        if settings.projection not in ("ols", "within") and not self.projects:
             raise InputError(
                 f"projection {settings.projection!r} is for scalars: equivariant probes take "
                 "nothing from features, for no vector or tensor is made of composition alone"
@@ -257,7 +268,7 @@ def _projected(targets: Targets, rows: np.ndarray, settings: Settings) -> dict[s
     """Return a projection and the columns that it takes beside composition."""
     further = targets.concepts(settings.projection)
     concepts = None if further is None else further[rows]
-    return {"projection": settings.projection, "concepts": concepts}
+    return {"projection": left_to_project(settings), "concepts": concepts}
 
 
 class TensorProbe(ProbeKind):
@@ -308,7 +319,8 @@ class TensorProbe(ProbeKind):
     ) -> PermutationTest:
         """Permute tensors between molecules that are first turned at random."""
         data = (x[rows], targets.of_components(x.shape[-1])[rows])
-        return equivariant_permutation_test(*data, frames=targets.owner[rows], **options)
+        frames = targets.molecule if settings.within else targets.owner
+        return equivariant_permutation_test(*data, frames=frames[rows], **options)
 
     def resample(
         self, x: np.ndarray, targets: Targets, rows: np.ndarray, settings: Settings, **options: Any

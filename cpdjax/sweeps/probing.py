@@ -21,7 +21,7 @@ from cpdjax.machine.precision import default_batch_size, precision
 from cpdjax.machine.programs import compiled
 from cpdjax.probes.arguments import refining
 from cpdjax.sweeps.parallel import each
-from cpdjax.sweeps.probe_kinds import KINDS
+from cpdjax.sweeps.probe_kinds import KINDS, left_to_project
 from cpdjax.sweeps.units import Batch, Unit, batches
 from cpdjax.sweeps.work import Work
 
@@ -42,8 +42,9 @@ class _Shared(NamedTuple):
         settings, kind = work.settings, KINDS[work.settings.probe]
         loo = settings.alphas == "loo"
         alphas = np.asarray(LOO_ALPHAS if loo else settings.alphas)
+        choices = {choice.name: getattr(settings, choice.name) for choice in fields(Choices)}
         options = Options(
-            **{choice.name: getattr(settings, choice.name) for choice in fields(Choices)},
+            **{**choices, "projection": left_to_project(settings)},
             loo=loo,
             batch_size=default_batch_size(),
             elements=work.targets.counts.shape[1],

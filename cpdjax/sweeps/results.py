@@ -48,7 +48,7 @@ def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]
         "settings": settings.record,
         "dataset": targets.name,
         "dataset_hash": targets.hash,
-        "molecules": len(targets.formulas),
+        "molecules": targets.molecules(by_group=settings.by_molecule),
         "rows": len(targets),
         "elements": list(targets.elements),
         **_concepts(settings, targets),

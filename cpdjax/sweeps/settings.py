@@ -146,8 +146,9 @@ class Settings(Choices):
         "What composition is: how many atoms of each element, or which share of the atoms.",
     ] = "counts"
     group_by: Annotated[
-        Literal["formula"] | None,
-        "formula: training and held-out molecules share no formula; by default folds are random.",
+        Literal["formula", "molecule"] | None,
+        "What folds keep whole: formula, or molecule (all geometries of one; sizes then count "
+        "molecules); by default nothing, and molecule with --projection within.",
     ] = None
     alphas: Annotated[
         Several[Alpha] | Literal["loo"],
@@ -165,12 +166,13 @@ class Settings(Choices):
     permute_within: Annotated[
         Literal["formula"] | None,
         "formula: only molecules of one formula change places; by default any two do. Atoms "
-        "always change places within their molecule and element only.",
+        "always change places within their molecule and element only, and with --projection within "
+        "the geometries of one molecule.",
     ] = None
     bootstrap: Annotated[
         Count,
         "Replicates behind every interval, at the largest size; 0: no intervals. Molecules are "
-        "drawn, or whole formulas with --group-by formula.",
+        "drawn with all their geometries, or whole formulas with --group-by formula.",
     ] = 0
     adjust: Annotated[
         Literal["holm", "bh", "max-t"],
@@ -212,6 +214,16 @@ class Settings(Choices):
         return found
 
     @property
+    def within(self) -> bool:
+        """Return whether geometries of one molecule are compared with each other alone."""
+        return self.projection == "within"
+
+    @property
+    def by_molecule(self) -> bool:
+        """Return whether all geometries of a molecule count as one, which folds keep whole."""
+        return self.within or self.group_by == "molecule"
+
+    @property
     def headline(self) -> Settings:
         """Return the settings where no features are named: all scalars of last layers.
 
@@ -246,15 +258,17 @@ class Config(Settings):
     ] = False
     dataset: Annotated[
         str | None,
-        "qm9, qm9-probe (molecules that no model of cpdjax was trained on), or a file that ASE "
-        "reads; by default qm9, and qm9-probe where no features are named; none where the targets "
-        "are a table with formulas.",
+        "qm9, qm9-probe (molecules that no model of cpdjax was trained on), conformers (geometries "
+        "of such, labelled by GFN2-xTB), or a file that ASE reads; by default qm9, and qm9-probe "
+        "where no features are named; none where the targets are a table with formulas.",
     ] = None
     targets: Annotated[
         tuple[str, ...] | str | None,
         "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars "
         "that composition does not explain.",
     ] = None
-    n: Annotated[Molecules | None, "Molecules drawn from QM9; by default 2,000."] = None
+    n: Annotated[
+        Molecules | None, "Molecules drawn from QM9; by default 2,000, and 300 for conformers."
+    ] = None
     out: Annotated[Path, "Folder of the results."] = Path("cpdjax-results")
     format: Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."] = "zarr"

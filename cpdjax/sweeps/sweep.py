@@ -40,7 +40,9 @@ from cpdjax.probes.folds import (
     group_folds,
     nested,
     of_atoms,
+    of_groups,
 )
+from cpdjax.probes.within import whole_folds
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs, significance
@@ -85,16 +87,17 @@ def sweep(
             graph without a coordinate, and the networks of the zoo with random weights. Those that
             cannot take the molecules, such as the bond graph where there are no SMILES, are left
             out.
-        dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on), a file
-            that ASE reads, a table with a column `cif` of CIF text (a CSV or Parquet file or a
-            DataFrame), structures or `ase.Atoms`. By default QM9, unless `targets` is a table that
-            holds composition itself.
+        dataset: "qm9", "qm9-probe" (molecules that no model of the zoo was trained on),
+            "conformers" (`datasets.conformers` of such), a file that ASE reads, a table with a
+            column `cif` of CIF text (a CSV or Parquet file or a DataFrame), structures or
+            `ase.Atoms`. By default QM9, unless `targets` is a table that holds composition itself.
         targets: names of the dataset's targets; or a table, a CSV or a Parquet file: with a column
             `formula` or `smiles`; or beside a file of structures, row by row or joined on `id`; or
             names of columns of a DataFrame that `features` is, whose other columns of numbers are
             then the features. By default all scalars that composition does not explain: those
             whose median R²_comp is below 0.98.
-        n: how many molecules are drawn from QM9 (by default 2,000), with the settings' random seed.
+        n: how many molecules are drawn from QM9 (by default 2,000; 300 for conformers), with the
+            settings' random seed.
         out: folder that keeps extracted features and finished units while the sweep runs, so that
             it can be interrupted and resumed. By default nothing is kept.
         progress: show on standard error what is being done, and how far it is.
@@ -113,8 +116,9 @@ def sweep(
         (repeat, size, fold, target), `composition_share`, with units and full provenance. Where the
         projection takes more than composition, `r2_concepts` is R² of least squares from all of it.
         Combinations of model, layer and irrep that do not exist are NaN, and have 0 `n_features`.
-        Sizes count molecules, also where rows are atoms. With `test` they count training molecules,
-        the axis of folds has length one, and `in_test` (molecule) says which are the test set. In
+        Sizes count molecules, also where rows are atoms, or geometries that `group_by="molecule"`
+        or `projection="within"` keeps together. With `test` they count training molecules, the axis
+        of folds has length one, and `in_test` (molecule) says which are the test set. In
         equivariant probes a target is NaN for channels of other irreps, `r2_full` equals `r2_geom`
         and `r2_comp` is zero.
         With `permutations`, for the mean over folds at the largest size in the first repeat:
@@ -205,6 +209,7 @@ def _prepared(
         sources += _controls(sources, structures, chosen)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
     layout = _layout(chosen, predicted, fold_ids)
+    predicted = predicted.within() if chosen.within else predicted
     if targets is None and kind.projects:
         predicted = predicted.unexplained(layout)
     significance.check_attainable(chosen, predicted)
@@ -243,6 +248,8 @@ def _swept(
     )
     collected = [paired(f, predicted) for f in collected]
     found = kind.channels(collected, predicted, chosen)
+    if chosen.within:
+        found = [channel.within(predicted.copies) for channel in found]
     significance.check_attainable(chosen, predicted, found)
     check_names("channel", (channel.label for channel in found))
     facts = provenance(facts, found, left_out)
@@ -277,23 +284,29 @@ def _draws(
 
 
 def _layout(settings: Settings, targets: Targets, fold_ids: np.ndarray | None) -> Layout:
-    n = len(targets.formulas)
+    """Return the layout of rows; its molecules are structures, or all geometries of a molecule."""
+    own = targets.molecule if settings.by_molecule else targets.owner
+    first = np.unique(own, return_index=True)[1]  # the row that stands for each
+    n = len(first)
     trained = n - (settings.test or 0)
     sizes = settings.sizes or (default_sizes(max(trained, 1)) if settings.shuffle else (n,))
     if sizes[-1] < trained:
         left = f"{trained - sizes[-1]:,} of {n:,} molecules"
         note("rows", {left: f"the last size is {sizes[-1]:,}"})
-    layout = _subsets(settings, n, sizes, targets, fold_ids)
+    folds: int | np.ndarray = settings.folds
+    if fold_ids is not None:
+        ids = whole_folds(fold_ids[targets.owner], own, len(own), settings.seed)
+        folds = np.asarray(ids)[first]
+    elif settings.group_by == "formula":
+        formulas = targets.formulas[targets.owner[first]]
+        folds = group_folds(formulas, settings.folds, seed=settings.seed)
+    layout = _subsets(settings, n, sizes, folds)
+    if settings.by_molecule:
+        return of_groups(layout, own)
     return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
 
 
-def _subsets(
-    settings: Settings,
-    n: int,
-    sizes: Sequence[int],
-    targets: Targets,
-    fold_ids: np.ndarray | None,
-) -> Layout:
+def _subsets(settings: Settings, n: int, sizes: Sequence[int], folds: int | np.ndarray) -> Layout:
     """Lay out n molecules: the first ones, random ones beside a test set, or random ones."""
     seed = settings.seed
     if not settings.shuffle:
@@ -302,9 +315,6 @@ def _subsets(
     if settings.test is not None:
         test = drawn_test(n, settings.test, seed=seed)
         return nested_beside(n, sizes, settings.repeats, test, seed=seed)
-    folds: int | np.ndarray = settings.folds if fold_ids is None else fold_ids
-    if settings.group_by is not None:
-        folds = group_folds(targets.formulas, settings.folds, seed=seed)
     return nested(n, sizes, settings.repeats, folds, seed=seed)
 
 

@@ -29,6 +29,7 @@ from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.atoms import one_hot
 from cpdjax.probes.composition_scores import composition_scores
 from cpdjax.probes.folds import Layout
+from cpdjax.probes.within import deviations, no_composition
 from cpdjax.validation import check_finite
 
 #: Target by name: its values (row,) or (row, component), and their unit.
@@ -56,6 +57,8 @@ class Targets:
     """Where rows are atoms: the row at which each molecule starts."""
     ids: np.ndarray | None = None
     """The name of every molecule; None where nobody named them."""
+    group: np.ndarray | None = None
+    """What every structure is a geometry of; None where each is a molecule of its own."""
     structures_hashes: tuple[str, ...] = ()
     """The hashes of the structures, without and with targets; none for a table of formulas."""
     smiles: np.ndarray | None = None
@@ -70,6 +73,46 @@ class Targets:
         """Return the molecule of every row."""
         own = np.arange(len(self.formulas))
         return own if self.offsets is None else np.repeat(own, np.diff(self.offsets))
+
+    @property
+    def molecule(self) -> Int[np.ndarray, " row"]:
+        """Return the molecule that every row is a geometry of, as a number from 0.
+
+        Raises:
+            InputError: nobody says which structures are of one molecule.
+        """
+        if self.group is None:
+            raise InputError(
+                f"group_by='molecule' and projection='within' compare geometries of one molecule, "
+                f"and {self.name!r} does not say which these are: give every structure an entry "
+                "info['group'] (Structures.group), or take the dataset conformers"
+            )
+        return np.unique(self.group, return_inverse=True)[1][self.owner]
+
+    def molecules(self, *, by_group: bool) -> int:
+        """Return the number of structures or, by group, of molecules that they are of."""
+        return len(np.unique(self.molecule)) if by_group else len(self.formulas)
+
+    @property
+    def copies(self) -> Int[np.ndarray, " row"]:
+        """Return a label of every row that its copies in other geometries share.
+
+        Copies are geometries of one molecule or, where rows are atoms, one atom in these.
+        """
+        if self.offsets is None:
+            return self.molecule
+        place = np.arange(len(self)) - self.offsets[self.owner]
+        return self.molecule * (place.max() + 1) + place
+
+    def within(self) -> Targets:
+        """Return the targets less their means over the copies of each row.
+
+        Raises:
+            InputError: copies differ in composition, or as `molecule`.
+        """
+        copies = self.copies
+        left = {name: deviations(values, copies) for name, values in self.by_name.items()}
+        return replace(self, counts=no_composition(self.counts, copies), by_name=left)
 
     @property
     def y(self) -> Float[np.ndarray, "row column"]:
@@ -103,8 +146,10 @@ class Targets:
 
     @cached_property
     def hash(self) -> str:
-        """Return the SHA-256 (hex) of composition, targets and their names."""
-        arrays = (("composition", self.counts), ("targets", self.y))
+        """Return the SHA-256 (hex) of composition, targets and their names, and of molecules."""
+        arrays = [("composition", self.counts), ("targets", self.y)]
+        if self.group is not None:
+            arrays.append(("molecule", self.molecule))
         return hash_arrays(arrays, facts=repr((self.elements, tuple(self.by_name))))
 
     @classmethod
@@ -281,6 +326,7 @@ def _identity(structures: Structures) -> dict[str, Any]:
     """Return what tells the molecules of structures from others."""
     return {
         "ids": structures.ids if structures.has_names else None,
+        "group": structures.group,
         "structures_hashes": (structures.geometry_hash, structures.hash),
         "smiles": structures.smiles,
     }

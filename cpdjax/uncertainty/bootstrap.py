@@ -25,6 +25,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout, cross_validation, padded
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_ids
+from cpdjax.probes.within import whole_folds
 from cpdjax.uncertainty.resampling import group_ids, refuse_traced
 from cpdjax.validation import check_count, check_rows
 
@@ -129,7 +130,7 @@ def bootstrap(
             small.
         X, C, Y, folds, concepts, standardize, projection, components, seed, dtype: as in
             `cpd`. A draw lacks some molecules, and with them rare kinds of bonds more often than
-            the data do.
+            the data do. The projection "within" takes its groups from `groups`.
 
     Returns:
         NumPy arrays. A target that is constant in a held-out fold has NaN for its score.
@@ -148,8 +149,10 @@ def bootstrap(
     check_count("replicates", replicates)
     check_grid(alphas)
     refuse_traced(X, C, Y, alphas, concepts)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, groups=groups, **choices)
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="the bootstrap")
+    if choices.get("projection") == "within":
+        ids = whole_folds(ids, groups, arguments.rows, seed)
     layout = cross_validation(arguments.rows, ids, seed=seed)
     layout = redrawn(layout, replicates, seed, groups)
     scores = mean_scores(probe, arguments, layout)

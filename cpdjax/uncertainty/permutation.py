@@ -24,6 +24,7 @@ from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_ids
+from cpdjax.probes.within import whole_folds
 from cpdjax.uncertainty.resampling import orders, p_values, refuse_traced, scores_of_copies
 from cpdjax.validation import check_count
 
@@ -101,7 +102,8 @@ def permutation_test(
         X, C, Y, folds, alphas, standardize, projection, components, seed, dtype: as in `cpd`.
             `alphas="loo"` chooses for every permuted target anew, at some twenty times the cost of
             one α. Whatever the projection, "residual" permutes what least squares on C's columns
-            leaves.
+            leaves. The projection "within" takes its groups from `groups`: deviations change places
+            within their group.
         concepts: as in `cpd`; "residual" then permutes what C and these together leave, since the
             null hypothesis is that features say nothing of the target given both.
 
@@ -124,12 +126,13 @@ def permutation_test(
         raise UnknownNameError("scheme", scheme, SCHEMES)
     check_count("permutations", permutations)
     refuse_traced(X, C, Y, alphas, concepts)
-    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, **choices)
+    arguments = Arguments.of(X, C, Y, alphas, dtype, concepts, groups=groups, **choices)
     _, c, y, _ = (np.asarray(a, np.float64) for a in arguments.arrays)
     own = c[:, : arguments.options.elements] if concepts is None else c
     fitted = _composition(own, y) * (scheme == "residual")
     order = orders(len(y), permutations, groups, seed)
-    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed)
+    whole = groups if choices.get("projection") == "within" else None
+    scores = mean_scores(arguments, fitted, y - fitted, order, folds, seed, whole)
     observed, null = scores[0], scores[1:]
     return PermutationTest(observed, null, p_values(observed, null))
 
@@ -141,9 +144,12 @@ def mean_scores(
     order: Int[np.ndarray, "copy molecule"],
     folds: Folds,
     seed: int,
+    whole: Any = None,
 ) -> Float[np.ndarray, "copy alpha target"]:
     """Return the mean R²_geom over folds of the targets `fixed` + `moved[order]`, copy by copy."""
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a permutation test")
+    if whole is not None:
+        ids = whole_folds(ids, whole, len(fixed), seed)
     layout = cross_validation(len(fixed), ids, seed=seed)
     x, c, _, alphas = arguments.arrays
     given = (x, c, alphas, fixed, moved)

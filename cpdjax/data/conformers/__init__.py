@@ -1,0 +1,1 @@
+"""Distort molecules, and label every geometry by GFN2-xTB: nothing but geometry varies."""
