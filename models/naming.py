@@ -8,6 +8,7 @@ program runs. A name that is both is refused: `./NAME` is the folder, `cpdjax:NA
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ SHIPPED = "cpdjax:"
 ZOO = Path(__file__).parent / "zoo"
 CARD, CONFIG, SPLIT, MODEL, RECORD = "card.json", "config.json", "split.npz", "model", "model.json"
 """What a training run keeps in its folder, and what is in the folder of a saved model."""
+_RUN = re.compile(r"(?P<model>.+)-run(?P<run>[1-9][0-9]*)|(?P<members>.+-member)(?P<member>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,46 @@ class Named:
         return self.folder / MODEL if self.run else self.folder
 
 
-def shipped() -> tuple[str, ...]:
-    """Return the names of all models that come with cpdjax or with a wheel."""
-    return (*registry.pretrained(), *trained())
+def run_of(name: str) -> tuple[str, int]:
+    """Return which model a name means, and which of its training runs: 0 is the first.
+
+    Runs of one model have the same data and settings, and differ in the random seed alone.
+
+    >>> run_of("painn-qm9-gap"), run_of("painn-qm9-gap-run2"), run_of("ani-1x-member3")
+    (('painn-qm9-gap', 0), ('painn-qm9-gap', 2), ('ani-1x-member', 3))
+    """
+    found = _RUN.fullmatch(name)
+    if found is None:
+        return name, 0
+    return found["model"] or found["members"], int(found["run"] or found["member"])
 
 
-def trained() -> tuple[str, ...]:
-    """Return the names of the models of `models/zoo`."""
-    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}")))
+def shipped(*, runs: bool = False) -> tuple[str, ...]:
+    """Return the names of all models that come with cpdjax or with a wheel.
+
+    Args:
+        runs: whether further training runs of these models are among them.
+    """
+    return (*registry.pretrained(), *trained(runs=runs))
+
+
+def trained(*, runs: bool = False) -> tuple[str, ...]:
+    """Return the names of the models of `models/zoo`.
+
+    Args:
+        runs: whether their further training runs are among them, such as "painn-qm9-gap-run1".
+    """
+    names = sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
+    return tuple(name for name in names if runs or run_of(name)[1] == 0)
+
+
+def runs_of(name: str) -> tuple[str, ...]:
+    """Return the training runs of a model of `models/zoo` that come with cpdjax, the first first.
+
+    >>> runs_of("so3lr")
+    ()
+    """
+    return tuple(sorted((n for n in trained(runs=True) if run_of(n)[0] == name), key=run_of))
 
 
 def find(model: str | Path) -> Named | None:
@@ -75,16 +109,17 @@ def find(model: str | Path) -> Named | None:
         return _folder(Path(model))
     text = str(model)
     name = text.removeprefix(SHIPPED)
-    known, here = name in shipped(), None if text != name else _folder(Path(name))
+    known = name in shipped(runs=True)
+    here = None if text != name else _folder(Path(name))
     if text != name and not known:
-        raise UnknownNameError("model of cpdjax", name, shipped())
+        raise UnknownNameError("model of cpdjax", name, shipped(runs=True))
     if known and here:
         raise InputError(
             f"{name!r} is a model that comes with cpdjax and a folder of yours: write "
             f"'.{os.sep}{name}' for the folder, '{SHIPPED}{name}' for the model of cpdjax"
         )
     if known:
-        return Named(name, ZOO / name if name in trained() else None)
+        return Named(name, ZOO / name if name in trained(runs=True) else None)
     return here
 
 

@@ -35,15 +35,27 @@ def estimate(scores: Float[np.ndarray, "repeat fold"], level: float = 0.95) -> E
     >>> print(estimate(np.full((2, 5), 0.5)))
     0.500 (0.500, 0.500)
     """
+    error = float(np.sqrt(corrected_variance(scores)))
+    return t_estimate(float(scores.mean()), error, scores.size - 1, level)
+
+
+def corrected_variance(scores: Float[np.ndarray, "repeat fold"]) -> float:
+    """Return the variance of the mean over folds and repeats, corrected as `estimate` says."""
     count, folds = scores.size, scores.shape[1]
-    error = np.sqrt(scores.var(ddof=1) * (1 / count + 1 / (folds - 1)))
-    reach = stats.t.ppf((1 + level) / 2, count - 1) * error
-    mean = scores.mean()
+    return float(scores.var(ddof=1) * (1 / count + 1 / (folds - 1)))
+
+
+def t_estimate(mean: float, error: float, freedom: float, level: float) -> Estimate:
+    """Return a mean with its t interval and test, from its standard error and degrees of freedom.
+
+    Without scatter the mean is certain: p is 1 if it is zero, else 0; NaN stays NaN.
+    """
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
     if error > 0:
-        p_value = 2 * stats.t.sf(np.abs(mean) / error, count - 1)
-    else:  # without scatter the mean is certain: p is 1 if it is zero, else 0; NaN stays NaN
+        p_value = 2 * stats.t.sf(np.abs(mean) / error, freedom)
+    else:
         p_value = np.nan if np.isnan(mean) else float(mean == 0)
-    return Estimate(float(mean), float(mean - reach), float(mean + reach), float(p_value))
+    return Estimate(mean, float(mean - reach), float(mean + reach), float(p_value))
 
 
 def compare(
