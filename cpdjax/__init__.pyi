@@ -26,6 +26,8 @@ from .uncertainty.equivariant_resampling import (
 )
 from .uncertainty.multiplicity import adjust, max_t
 from .uncertainty.permutation import PermutationTest, permutation_test
+from .uncertainty.runs import hierarchical, hierarchical_difference
+from .uncertainty.verdict import verdict
 
 __version__: str
 
@@ -61,6 +63,8 @@ __all__ = [
     "formulas",
     "group_counts",
     "group_folds",
+    "hierarchical",
+    "hierarchical_difference",
     "invariants",
     "kfold",
     "ladder",
@@ -71,4 +75,5 @@ __all__ = [
     "read_features",
     "residual_predictions",
     "sweep",
+    "verdict",
 ]
