@@ -24,9 +24,10 @@ def hierarchical(scores: Float[ArrayLike, "run repeat fold"], level: float = 0.9
     the interval a little too wide, not too narrow. The t distribution has the degrees of freedom of
     Welch and Satterthwaite (Biometrics Bulletin 2, 110, 1946), of R − 1 and J − 1. With three runs
     whose spread prevails these are about 2, and the interval is 4.3 standard errors wide on either
-    side: so little is known of a spread from three numbers. In simulations of three runs or more the
-    nominal 95 % covers the truth in 94 % to 97 % of the cases; of two runs, whose spread has one
-    degree of freedom, in 91 % to 97 %.
+    side: so little is known of a spread from three numbers. In simulations of three runs or more
+    the nominal 95 % covers the truth in 94 % to 97 % of the cases; of two runs, whose spread has
+    one degree of freedom, in 91 % to 97 %. Where the correction is too cautious, and the scatter of
+    molecules prevails, it covers more.
 
     Of a single run the spread is unknown: the interval is that over molecules and folds, and speaks
     of this run's weights alone.
