@@ -324,7 +324,7 @@ def _models_table(facts: Sequence[Mapping[str, Any]]) -> Sheet:
     several = [runs for runs in map(naming.runs_of, naming.trained()) if len(runs) > 1]
     notes = [
         *missing,
-        f"Further training runs of {len(several)} models, such as {several[0][1]}: add -run1, -run2 …",
+        f"Further training runs of {len(several)} models, such as {several[0][1]}",
         "More of one: cpdjax models show NAME. Layers of all: cpdjax models --layers",
     ]
     return Sheet("models", "", [*columns, Column("installed", "name")], rows, facts, notes)
