@@ -27,6 +27,8 @@ from .uncertainty.equivariant_resampling import (
 )
 from .uncertainty.multiplicity import adjust, max_t
 from .uncertainty.permutation import PermutationTest, permutation_test
+from .uncertainty.runs import hierarchical, hierarchical_difference
+from .uncertainty.verdict import verdict
 
 __version__: str
 
@@ -63,6 +65,8 @@ __all__ = [
     "formulas",
     "group_counts",
     "group_folds",
+    "hierarchical",
+    "hierarchical_difference",
     "invariants",
     "kfold",
     "ladder",
@@ -73,4 +77,5 @@ __all__ = [
     "read_features",
     "residual_predictions",
     "sweep",
+    "verdict",
 ]

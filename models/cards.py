@@ -32,7 +32,7 @@ def card_of(name: str | Path) -> Card:
         facts: dict[str, Card] = file.CARDS
         return facts[found.name]
     if not found or found.folder is None:
-        raise UnknownNameError("model", str(name), naming.shipped())
+        raise UnknownNameError("model", str(name), naming.shipped(runs=True))
     if not found.run:
         record = runs.read_json(found.weights() / naming.RECORD)
         return _said(record.get("origin"), str(record.get("module")))

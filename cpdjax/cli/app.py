@@ -16,6 +16,7 @@ import cpdjax
 from cpdjax import compilation
 from cpdjax.cli import checks, messages, models, studies, sweeps
 from cpdjax.cli.failures import INTERRUPTED, STATUSES, status_of
+from cpdjax.cli.runs import runs
 from cpdjax.cli.terminal import put, say, show_all_characters
 from cpdjax.cli.verify import verify
 from cpdjax.progress import shown
@@ -106,6 +107,7 @@ _models = typer.Typer(
 _models.callback()(messages.takes_messages(models.list_models))
 _models.command("show", **_explained(models.show_model))(messages.takes_messages(models.show_model))
 _models.command(**_explained(models.convert))(messages.takes_messages(models.convert))
+_models.command(**_explained(runs))(messages.takes_messages(runs))
 for panel, commands in _PANELS.items():
     for command in commands:
         runs = command if command in _COMPILE_NOTHING else _compiles(command)

@@ -54,7 +54,8 @@ def show_model(
     name: Annotated[str, typer.Argument(help="A model's name, or the folder of a training run.")],
 ) -> None:
     """Show what is known of a model: its data, licence, weights, and the irreps of its layers."""
-    facts = _facts(name) if name in models.names() else _facts_of_folder(name)
+    shipped = name in naming.shipped(runs=True)
+    facts = _facts(name) if shipped else _facts_of_folder(name)
     show(_facts_table(facts), _layers_table([facts]))
 
 
@@ -338,8 +339,10 @@ def _models_table(facts: Sequence[Mapping[str, Any]]) -> Sheet:
         rows.append((fact["model"], *short, state))
         if state != "yes":
             missing.append(f"{fact['model']}: {fact['weights']}")
+    several = [runs for runs in map(naming.runs_of, naming.trained()) if len(runs) > 1]
     notes = [
         *missing,
+        f"Further training runs of {len(several)} models, such as {several[0][1]}",
         "More of one: cpdjax models show NAME. Layers of all: cpdjax models --layers",
     ]
     return Sheet("models", "", [*columns, Column("installed", "name")], rows, facts, notes)

@@ -220,7 +220,8 @@ def _show(table: xr.Dataset) -> None:
     from cpdjax.reports import hints, scores, significance
     from cpdjax.sweeps import left_out
 
-    show(scores.text_table(table), significance.uncertainty_table(table))
+    uncertain = significance.uncertainty_table(table), significance.runs_table(table)
+    show(scores.text_table(table), *uncertain)
     tell("left_out", left_out.left_out_of(table), left_out.lines(table))
     found = hints.hints(table)
     tell("hints", found, found)

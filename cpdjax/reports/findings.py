@@ -81,7 +81,7 @@ def _model_row(table: xr.Dataset, model: str) -> tuple[str, ...]:
     (last, _), (best, _) = (place(table, model) for place in PLACES.values())
     gap_at_last, gap_at_best = (str(gap_score(table, model, place)) for place in PLACES)
     shipped = f"{naming.SHIPPED}{model}"  # whatever lies in the folder where this runs
-    card = zoo.card(shipped) if model in naming.shipped() else {}
+    card = zoo.card(shipped) if model in naming.shipped(runs=True) else {}
     if card:
         data, error = training_of(model), f"{card['test_mae']:.3f} {card['unit']}"
     else:

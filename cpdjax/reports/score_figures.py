@@ -28,11 +28,14 @@ from cpdjax.sweeps.differences import differences
 from cpdjax.sweeps.table import (
     beyond,
     explained,
-    last_interaction,
     models_of,
+    overlap,
     present,
-    score_of,
+    runs_in,
+    score_of_runs,
+    scores_of_runs,
 )
+from cpdjax.uncertainty.comparison import estimate
 
 #: How many targets and models the headline has, and how many panels in a row.
 MOST_TARGETS, MOST_MODELS, ACROSS = 6, 40, 3
@@ -43,19 +46,23 @@ def plot_headline(table: xr.Dataset) -> Figure:
     """Plot R²_geom model by model, with 95 % intervals: a panel for each target.
 
     A model is represented by its last interaction layer, all irreps together. The models are in
-    order of the first panel's target, and their hue tells what they were trained on. Where there
-    are controls, a dashed line goes through the best of those without a coordinate, and another
-    through the best of those with random weights.
+    order of the first panel's target, and their hue tells what they were trained on. The training
+    runs of one model are one row: a small dot each, their mean with an interval that counts them,
+    and a broad one over molecules and folds alone. Where there are controls, a dashed line goes
+    through the best of those without a coordinate, and another through the best of those with
+    random weights.
     """
     targets, note = shown_targets(table, MOST_TARGETS)
     models, found = _estimates(table, list(targets))
-    lines = _lines_of_controls(models, found)
+    lines = _lines_of_controls(list(models), found)
+    runs = [names for names in models.values() if len(names) > 1]
     across = len(targets) if len(targets) <= 4 else ACROSS
     size = (2.0, (ROW + 0.04) * len(models) + 0.3)
     repeats, folds = table.sizes["repeat"], table.sizes["fold"]
     text = (
         table.attrs.get("dataset"), largest(table), LAST_LAYER,
         f"mean and 95 % interval (corrected resampled t) over {repeats} × {folds} folds",
+        "small dots: training runs, broad interval: without their spread" if runs else None,
         f"grey: what {beyond(table)} explain{'s' * (beyond(table) == 'composition')}",
         "dashed: the best control of each kind" if lines else "", note,
     )  # fmt: skip
@@ -65,7 +72,7 @@ def plot_headline(table: xr.Dataset) -> Figure:
         xlabel="R²_geom",
     )  # fmt: skip
     axes[0].set_xlim(lowest(found[:2]), 1)
-    hues = [hue_of(model) for model in models]
+    hues = [hue_of(names[0]) for names in models.values()]
     for t, (panel, (target, symbol)) in enumerate(zip(axes, targets.items(), strict=True)):
         comp = explained(table).isel(size=-1).sel(target=target).median(("fold", "repeat"))
         head_panel(panel, symbol, comp.item(), size[0])
@@ -73,8 +80,9 @@ def plot_headline(table: xr.Dataset) -> Figure:
             hue = OBJECTIVES[objective][1]
             panel.axvline(values[t], color=hue, linewidth=0.8, linestyle="--", zorder=1)
         plot_intervals(panel, range(len(models)), found[..., t], hues)
+        _plot_runs(panel, table, list(models.values()), target, hues)
     label_rows(axes, [(model, hue, False) for model, hue in zip(models, hues, strict=True)])
-    _legend_of_objectives(figure, axes, models, found)
+    _legend_of_objectives(figure, axes, [names[0] for names in models.values()], found)
     return figure
 
 
@@ -92,19 +100,33 @@ def _lines_of_controls(
 
 def _estimates(
     table: xr.Dataset, targets: list[str]
-) -> tuple[list[str], Float[np.ndarray, "3 model target"]]:
-    """Return the models, best first, and the mean and interval of their scores."""
-    places = {model: last_interaction(table, model) for model in models_of(table)}
-    found = [
-        [score_of(table, model, *place, target) for target in targets]
-        for model, place in places.items()
-    ]
+) -> tuple[dict[str, list[str]], Float[np.ndarray, "3 model target"]]:
+    """Return the models, best first, with their runs; and the mean and interval of their scores."""
+    models = runs_in(table)
+    found = [[score_of_runs(table, runs, target) for target in targets] for runs in models.values()]
     parts = [
         [[getattr(e, part) for e in row] for row in found] for part in ("value", "low", "high")
     ]
     scores = np.asarray(parts)
     order = np.argsort(-np.nan_to_num(scores[0, :, 0], nan=-np.inf), kind="stable")[:MOST_MODELS]
-    return [list(places)[i] for i in order], scores[:, order]
+    names = list(models)
+    return {names[i]: models[names[i]] for i in order.tolist()}, scores[:, order]
+
+
+def _plot_runs(
+    panel: Axes, table: xr.Dataset, models: list[list[str]], target: str, hues: Sequence[str]
+) -> None:
+    """Plot every training run as a small dot, and the interval that leaves their spread out."""
+    left, right = panel.get_xlim()
+    for row, (runs, hue) in enumerate(zip(models, hues, strict=True)):
+        if len(runs) > 1:
+            scores = scores_of_runs(table, runs, target)
+            alone = estimate(scores.mean(0), overlap=overlap(table))
+            each = scores.mean((1, 2))
+            ends = np.clip([alone.low, alone.high], left, right)
+            panel.hlines(row, *ends, colors=hue, linewidth=4, alpha=0.3, zorder=1)
+            inside = each[(left <= each) & (each <= right)]
+            panel.plot(inside, np.full(len(inside), row + 0.28), ".", color=hue, markersize=3)
 
 
 def _legend_of_objectives(

@@ -14,10 +14,13 @@ from cpdjax.reports.scores import best_first, channel_columns, summary, targets_
 from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import bounded_text, p_text, penalty_text
-from cpdjax.sweeps.table import OWN, present
+from cpdjax.sweeps.table import OWN, present, runs_in, scores_of_runs
+from cpdjax.uncertainty.comparison import estimate
 from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
+from cpdjax.uncertainty.runs import hierarchical
 
 _METHODS = {"holm": "Holm", "bh": "Benjamini–Hochberg", "max-t": "max-T"}
+_COUNTED = ("95 %: over runs, molecules and folds; without runs: over molecules and folds alone.",)
 _UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_adjusted", "p_value", "selectivity")
 
 
@@ -39,6 +42,34 @@ def uncertainty_table(table: xr.Dataset) -> Sheet | None:
         records += [channel | {"target": str(one.target.item())} | _numbers(one) for one in each]
     columns = [*channel_columns(channels), *(Column(target_text(*t)) for t in targets)]
     return Sheet("uncertainty", _title(table), columns, rows, records, _notes(table))
+
+
+def runs_table(table: xr.Dataset) -> Sheet | None:
+    """Return a table of models with several training runs; None where there is no such model.
+
+    The interval that counts the spread of runs stands beside that over molecules and folds alone.
+    """
+    models = {name: runs for name, runs in runs_in(table).items() if len(runs) > 1}
+    if not models:
+        return None
+    rows, records, shared = [], [], overlap(table)
+    for target, unit in targets_of(table):
+        for name, runs in models.items():
+            scores = scores_of_runs(table, runs, target)
+            whole = hierarchical(scores, overlap=shared)
+            alone = estimate(scores.mean(0), overlap=shared)
+            spread = float(scores.mean((1, 2)).std(ddof=1))
+            texts = (str(whole), f"({alone.low:.3f}, {alone.high:.3f})", f"{spread:.3f}")
+            rows.append([symbol_text(target, unit), name, str(len(runs)), *texts])
+            records.append(
+                {"target": target, "model": name, "runs": runs, "r2_geom": whole.value}
+                | {"low": whole.low, "high": whole.high, "low_without_runs": alone.low}
+                | {"high_without_runs": alone.high, "sd_of_runs": spread}
+            )
+    columns = [Column("target", "group"), Column("model", "name"), Column("runs")]
+    columns += [Column("R²_geom (95 %)"), Column("without runs"), Column("SD of runs")]
+    title = f"Training runs at N = {int(table['size'][-1]):,}: last interaction layer of each model"
+    return Sheet("runs", title, columns, rows, records, _COUNTED)
 
 
 def differences_table(found: pd.DataFrame, table: xr.Dataset | None = None) -> Sheet:

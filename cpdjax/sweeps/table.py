@@ -14,7 +14,9 @@ from jaxtyping import Float
 
 from cpdjax.errors import InputError
 from cpdjax.features import layer_names
+from cpdjax.models.naming import run_of
 from cpdjax.uncertainty.comparison import Estimate, estimate
+from cpdjax.uncertainty.runs import hierarchical
 
 #: The axes that tell channels apart.
 OWN = ("model", "layer", "irrep")
@@ -75,6 +77,27 @@ def explained(table: xr.Dataset) -> xr.DataArray:
 def models_of(table: xr.Dataset) -> list[str]:
     """Return the models of a table, in its order."""
     return list(dict.fromkeys(model for model, _, _ in present(table)))
+
+
+def runs_in(table: xr.Dataset) -> dict[str, list[str]]:
+    """Return the models of a table, each with its training runs; one run keeps its own name."""
+    found: dict[str, list[str]] = {}
+    for model in models_of(table):
+        found.setdefault(run_of(model)[0], []).append(model)
+    return {name if len(runs) > 1 else runs[0]: runs for name, runs in found.items()}
+
+
+def scores_of_runs(
+    table: xr.Dataset, runs: Sequence[str], target: str
+) -> Float[np.ndarray, "run repeat fold"]:
+    """Return R²_geom of the last interaction layer of every run, at the largest size, first α."""
+    return np.stack([scores_of(table, m, *last_interaction(table, m), target) for m in runs])
+
+
+def score_of_runs(table: xr.Dataset, runs: Sequence[str], target: str) -> Estimate:
+    """Return the mean of `scores_of_runs` with its interval, which counts the runs."""
+    scores = scores_of_runs(table, runs, target)
+    return hierarchical(scores, overlap=overlap(table))
 
 
 def layers_of(table: xr.Dataset, model: str) -> dict[str, str]:

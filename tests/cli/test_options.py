@@ -21,6 +21,7 @@ from cpdjax.sweeps.settings import Config
 COMMANDS = {
     **get_command(app).commands,
     "models convert": get_command(app).commands["models"].commands["convert"],
+    "models runs": get_command(app).commands["models"].commands["runs"],
 }
 
 

@@ -121,6 +121,43 @@ def test_names_of_runs_differ_from_the_shipped_ones():
     assert elsewhere.name == "my-painn-some-a-b"
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "run"),
+    [
+        ("painn-qm9-gap", "painn-qm9-gap", 0),
+        ("painn-qm9-gap-run2", "painn-qm9-gap", 2),
+        ("painn-qm9-gap-run12", "painn-qm9-gap", 12),
+        ("painn-untrained-run3", "painn-untrained", 3),
+        ("ani-1x-member0", "ani-1x-member", 0),
+        ("ani-1x-member3", "ani-1x-member", 3),
+        ("sevennet-0", "sevennet-0", 0),
+        ("mine-run", "mine-run", 0),
+        ("mine-run0", "mine-run0", 0),
+        ("-run1", "-run1", 0),
+        ("", "", 0),
+    ],
+)
+def test_a_name_says_which_run_is_meant(name, model, run):
+    assert naming.run_of(name) == (model, run)
+
+
+def test_further_runs_are_asked_for():
+    every, first = naming.trained(runs=True), naming.trained()
+    assert all(naming.run_of(name) == (name, 0) for name in first)
+    assert {naming.run_of(name)[0] for name in every} == set(first)
+    assert naming.runs_of(SHIPPED) == (SHIPPED, *(f"{SHIPPED}-run{k}" for k in range(1, 5)))
+    assert set(naming.shipped(runs=True)) - set(naming.shipped()) == set(every) - set(first)
+    assert naming.find(f"{SHIPPED}-run1").folder == naming.ZOO / f"{SHIPPED}-run1"
+
+
+def test_a_folder_that_is_called_like_a_run_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, f"{SHIPPED}-run1")
+    with pytest.raises(InputError, match=f"'cpdjax:{SHIPPED}-run1'"):
+        models.load(f"{SHIPPED}-run1")
+    assert is_mine(models.load(f"./{SHIPPED}-run1"))
+
+
 def test_pretrained_models_take_the_options_of_their_own():
     with pytest.raises(UnknownNameError, match="unknown option of coulomb-spectrum 'cutoff'"):
         models.load("coulomb-spectrum", cutoff=3.0)

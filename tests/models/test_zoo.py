@@ -2,13 +2,15 @@
 
 import importlib.util
 
+import jax
 import numpy as np
 import pytest
 from helpers import GOLDENS
 
 import cpdjax
+from cpdjax import models
 from cpdjax.errors import InputError
-from cpdjax.models import zoo
+from cpdjax.models import naming, runs, zoo
 from cpdjax.models.training.recipes import read_config, trainable
 
 NAMES = zoo.names()
@@ -27,6 +29,33 @@ def test_an_entry_has_learned_on_the_common_budget(name):
     assert {"config.json", "log.csv", "loss.png"} <= {path.name for path in folder.iterdir()}
     assert read_config(folder / "config.json")["architecture"] == card["architecture"]
     assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) <= 4 * 2**20
+
+
+@pytest.mark.parametrize("name", sorted(set(naming.trained(runs=True)) - set(NAMES)))
+def test_a_further_run_differs_in_its_seed_alone(name):
+    model, run = naming.run_of(name)
+    folder, card = zoo.folder(name), zoo.card(name)
+    runs.check_config(folder)
+    runs.check_model(folder)
+    assert (card["name"], card["seed"], card["molecules_seen"]) == (name, run, 100_000)
+    own, first = (read_config(place / "config.json") for place in (folder, zoo.folder(model)))
+    assert {**own, "seed": 0} == first
+    assert (folder / "log.csv").read_text().splitlines()[-1].startswith("4,3125,100000,")
+    assert 0.9 < card["test_mae"] / zoo.card(model)["test_mae"] < 1.2
+    assert zoo.split(name).hash == zoo.split(FIRST).hash
+
+
+def test_runs_have_weights_of_their_own():
+    first, run = (models.load(name) for name in (FIRST, f"{FIRST}-run1"))
+    assert (run.name, run.target, run.unit) == (f"{FIRST}-run1", "gap", "eV")
+    pairs = zip(*(jax.tree.leaves(one.variables["params"]) for one in (first, run)), strict=True)
+    assert all(a.shape == b.shape and not np.array_equal(a, b) for a, b in pairs)
+    water = cpdjax.datasets.qm9(3, seed=1)
+    assert not np.allclose(first.predict(water), run.predict(water), atol=1e-4)
+
+
+def test_the_whole_zoo_is_small():
+    assert sum(p.stat().st_size for p in naming.ZOO.rglob("*") if p.is_file()) < 25e6
 
 
 def test_the_zoo_is_not_probed_on_what_it_has_seen():

@@ -17,6 +17,7 @@ from cpdjax.checks.suite import Checks
 from cpdjax.models.training.loss_figure import plot as plot_loss
 from cpdjax.reports import check_figures, finding_figures
 from cpdjax.reports.score_figures import plot_curves, plot_headline, plot_targets, save_figures
+from cpdjax.reports.significance import runs_table
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, PALETTE, colours
 from cpdjax.reports.text import score_text
@@ -93,6 +94,33 @@ def labels(axes):
 
 
 # The headline
+
+
+RUNS = {
+    "so3lr": (0.1, 0.3, 0.4, 0.35),
+    **{f"painn-qm9-gap{run}": (0.1, 0.3, score) for run, score in (("", 0.5), ("-run1", 0.6))},
+    "painn-qm9-gap-run2": (0.1, 0.3, 0.55),
+}
+
+
+def test_training_runs_are_one_row_with_a_dot_each():
+    panel = plot_headline(table_of(RUNS)).axes[0]
+    assert labels(panel) == ["painn-qm9-gap", "so3lr"]
+    dots = [line.get_xdata() for line in panel.lines if line.get_marker() == "."]
+    np.testing.assert_allclose(np.sort(dots[0]), [0.5, 0.55, 0.6], atol=0.01)
+    assert len(dots) == 1
+
+
+def test_the_table_of_runs_has_both_intervals():
+    table = table_of(RUNS)
+    sheet = runs_table(table)
+    row = sheet.as_json()["rows"][0]
+    assert (row["model"], len(row["runs"]), row["target"]) == ("painn-qm9-gap", 3, "gap")
+    assert (row["r2_geom"], row["sd_of_runs"]) == pytest.approx((0.55, 0.05), abs=0.01)
+    assert row["low"] < row["low_without_runs"] < row["high_without_runs"] < row["high"]
+    assert runs_table(table_of()) is None
+    alone = table_of({"painn-qm9-gap-run2": (0.1, 0.3, 0.5), "so3lr": (0.1, 0.3, 0.4)})
+    assert labels(plot_headline(alone).axes[0]) == ["painn-qm9-gap-run2", "so3lr"]
 
 
 def test_the_headline_has_a_row_for_each_model_with_its_interval():
