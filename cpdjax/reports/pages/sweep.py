@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from cpdjax.reports import hints
+from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
-from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.scores import summary, targets_of
 from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import left_out_text, p_text, score_text
@@ -134,11 +134,12 @@ def _scores(table: xr.Dataset) -> Section:
         count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
         cells = map(_cell, own["median"].values, own["lower"].values, own["upper"].values)
         rows.append((model, layer, irrep, str(count), *cells))
+    name = "R²_geom" if what == "composition" else f"R²_geom beyond {what}"
     more = left_out_text(channels=max(len(rows) - 1 - MOST_ROWS, 0))
     return Section(
         "All scores",
-        f"R²_geom{'' if what == 'composition' else f' beyond {what}'} at N = {int(scores['size']):,}: the median over folds and repeats, "
-        f"in brackets the quartiles. A heading sorts its column.{f' {more}.' if more else ''}"
+        f"{name} at N = {int(scores['size']):,}: the median over folds and repeats, in brackets "
+        f"the quartiles. A heading sorts its column.{f' {more}.' if more else ''}"
         + "".join(f" {line}" for line in controls_note(models_of(table))),
         ("model", "layer", "irrep", "features", *heads),
         rows[: MOST_ROWS + 1],
