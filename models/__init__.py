@@ -127,7 +127,9 @@ def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:
     """Return the function that loads a pretrained model and takes these options."""
     load: Callable[..., Model]
     if naming.untrained(name):
-        from cpdjax.models.untrained import load
+        from cpdjax.models import untrained
+
+        load = untrained.load
     else:
         load = registry.file_of(registry.pretrained()[name]).load
     known = [option for option in inspect.signature(load).parameters if option != "name"]

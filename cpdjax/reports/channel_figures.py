@@ -99,10 +99,12 @@ def mark_composition(panel: Axes, r2_comp: float) -> None:
     panel.axvline(left, color=GREY, linewidth=0.6, linestyle=":", zorder=1)
 
 
-def head_panel(panel: Axes, symbol: str, r2_comp: float, inches: float) -> None:
-    """Give a panel of this width its target and R²_comp, which is marked."""
+def head_panel(
+    panel: Axes, symbol: str, r2_comp: float, inches: float, name: str = "R²_comp"
+) -> None:
+    """Give a panel of this width its target and R²_comp, or R² of more concepts; it is marked."""
     mark_composition(panel, r2_comp)
-    panel_title(panel, symbol, inches, f"R²_comp {score_text(r2_comp)}")
+    panel_title(panel, symbol, inches, f"{name} {score_text(r2_comp)}")
 
 
 def lowest(values: Float[np.ndarray, "*value"]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def text_table(
 
 
 _OF_MODELS = (
-    "R²: median over folds; of a model, with all rungs of concepts. Added: less the R² of the last "
-    "row of concepts above. Beyond: R²_geom when all up to that rung is taken out of the features."
+    "R²: median over folds; of a model, with all concepts. Added: less the R² of the last concepts "
+    "above. Beyond 1, 2, 3: R²_geom when all up to these concepts is taken out of the features."
 )
 
 
@@ -64,30 +64,38 @@ def table_of_models(
     as they are printed.
     """
     units = [""] * len(targets) if units is None else units
-    first = next(iter(found.values()))
-    concepts = first.rungs[:-1]
-    columns = [Column("target", "group"), Column("rung or model", "name"), Column("columns")]
-    columns += [Column("R²"), Column("added"), *(Column(f"beyond {rung}") for rung in concepts)]
+    concepts = next(iter(found.values())).rungs[:-1]
+    columns = [Column("target", "group"), Column("concepts or model", "name"), Column("columns")]
+    columns += [Column("R²"), Column("added")]
+    columns += [Column(f"beyond {i + 1}") for i in range(len(concepts))]
     rows, records = [], []
     for t, (target, unit) in enumerate(zip(targets, units, strict=True)):
-        whole = np.median(first.r2[:-1, :, t], axis=1)
-        below = [0.0, *whole]
-        parts = [
-            ("", rung, first.columns[i], whole[i], below[i]) for i, rung in enumerate(concepts)
-        ]
-        for model, ladder in found.items():
-            r2 = float(np.median(ladder.r2[-1, :, t]))
-            parts.append((model, first.rungs[-1], ladder.columns[-1], r2, whole[-1]))
-        for model, rung, width, r2, less in parts:
-            beyond = np.median(found[model].r2_geom[..., t], axis=1) if model else []
-            record: dict[str, Any] = {"target": target, "unit": unit, "model": model, "rung": rung}
-            record |= {"columns": width, "r2": r2, "r2_added": r2 - less}
-            record |= {"r2_geom_beyond": dict(zip(concepts, map(float, beyond), strict=False))}
-            records.append(record)
-            cells = [target_text(target, unit), model or rung, f"{width:,}", f"{r2:.3f}"]
-            cells.append(f"{round(r2, 3) - round(less, 3):+.3f}")
-            rows.append(
-                [*cells, *(f"{x:.3f}" for x in beyond), *[""] * (len(concepts) if not model else 0)]
-            )
+        for name, record in _of_target(found, concepts, t):
+            beyond = record["r2_geom_beyond"].values()
+            cells = [target_text(target, unit), name, f"{record['columns']:,}"]
+            below = record["r2"] - record["r2_added"]
+            cells.append(f"{record['r2']:.3f}")
+            cells.append(f"{round(record['r2'], 3) - round(below, 3):+.3f}")
+            rows.append([*cells, *("" if x is None else f"{x:.3f}" for x in beyond)])
+            records.append({"target": target, "unit": unit, **record})
     notes = (_OF_MODELS, *controls_note(found))
     return Sheet("ladder", title, columns, rows, records, notes)
+
+
+def _of_target(
+    found: Mapping[str, Ladder], concepts: Sequence[str], t: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a row is called, and its numbers: first the concepts, then every model."""
+    first, below = next(iter(found.values())), 0.0
+    for i, rung in enumerate(concepts):
+        r2 = float(np.median(first.r2[i, :, t]))
+        own = {"model": "", "rung": rung, "columns": first.columns[i]}
+        scores = {"r2": r2, "r2_added": r2 - below, "r2_geom_beyond": dict.fromkeys(concepts)}
+        yield f"{i + 1} {rung}", {**own, **scores}
+        below = r2
+    for model, ladder in found.items():
+        r2 = float(np.median(ladder.r2[-1, :, t]))
+        beyond = np.median(ladder.r2_geom[..., t], axis=1).tolist()
+        own = {"model": model, "rung": ladder.rungs[-1], "columns": ladder.columns[-1]}
+        scores = {"r2": r2, "r2_added": r2 - below}
+        yield model, {**own, **scores, "r2_geom_beyond": dict(zip(concepts, beyond, strict=True))}

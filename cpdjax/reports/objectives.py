@@ -15,8 +15,8 @@ OBJECTIVES = {
     "target": ("QM9, other target", PALETTE[3]),
     "pretrained": ("not on QM9", PALETTE[2]),
     "descriptor": ("descriptor", GREY),
-    "control": ("nothing: no coordinate", PALETTE[7]),
-    "untrained": ("nothing: random weights", PALETTE[4]),
+    "control": ("no coordinate", PALETTE[7]),
+    "untrained": ("random weights", PALETTE[4]),
     "unknown": ("your features", INK),
 }
 CONTROLS = {"control": "no coordinate", "untrained": "random weights"}

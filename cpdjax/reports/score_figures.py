@@ -75,7 +75,7 @@ def plot_headline(table: xr.Dataset) -> Figure:
     hues = [hue_of(names[0]) for names in models.values()]
     for t, (panel, (target, symbol)) in enumerate(zip(axes, targets.items(), strict=True)):
         comp = explained(table).isel(size=-1).sel(target=target).median(("fold", "repeat"))
-        head_panel(panel, symbol, comp.item(), size[0])
+        head_panel(panel, symbol, comp.item(), size[0], str(comp.name).replace("r2_", "R²_"))
         for objective, values in lines.items():
             hue = OBJECTIVES[objective][1]
             panel.axvline(values[t], color=hue, linewidth=0.8, linestyle="--", zorder=1)

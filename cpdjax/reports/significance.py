@@ -14,7 +14,7 @@ from cpdjax.reports.scores import best_first, channel_columns, summary, targets_
 from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import bounded_text, p_text, penalty_text
-from cpdjax.sweeps.table import OWN, present, runs_in, scores_of_runs
+from cpdjax.sweeps.table import OWN, overlap, present, runs_in, scores_of_runs
 from cpdjax.uncertainty.comparison import estimate
 from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
 from cpdjax.uncertainty.runs import hierarchical

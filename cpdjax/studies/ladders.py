@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cpdjax
 from cpdjax.data.bonds import bond_counts, group_counts
 from cpdjax.data.structures import Structures
 from cpdjax.features.layer_names import LAST
 from cpdjax.features.sources import collect
 from cpdjax.models.naming import CONTROLS
-from cpdjax.probes.ladder import Ladder
+from cpdjax.probes.ladder import Ladder, ladder
 from cpdjax.progress import expect, stage
 from cpdjax.sweeps import inputs
 from cpdjax.sweeps.pairing import paired
@@ -79,7 +78,7 @@ def ladders(
         with stage(f"probing {name}"):
             rest: dict[str, Any] = {"folds": folds, "alpha": alpha, "seed": seed}
             x, y = features.scalars(last), predicted.y
-            found[name] = cpdjax.ladder(x, predicted.counts, y, rungs, **rest)
+            found[name] = ladder(x, predicted.counts, y, rungs, **rest)
         layers[name] = last
     units = {name: predicted.units[name] for name in predicted.by_name}
     return Ladders(found, layers, units, structures.name, len(structures))

@@ -29,7 +29,7 @@ from cpdjax.models import training, zoo
 from cpdjax.probes.ladder import Ladder
 from cpdjax.reports import checks, findings, score_figures
 from cpdjax.reports.sheet import Column, Sheet
-from cpdjax.studies import reproduction
+from cpdjax.studies import ladders, reproduction
 from cpdjax.studies.findings import Finding
 from cpdjax.studies.reproduction import Reproduction
 
@@ -213,13 +213,21 @@ def test_ladder(monkeypatch):
     rungs = ("composition", "bonds and rings", "functional groups", "geometry")
     r2 = np.round(RNG.uniform(size=(4, 5, 2)), 4)
     found = Ladder(rungs, (5, 22, 40, 23), r2, r2[:3])
-    monkeypatch.setattr(cpdjax, "ladder", lambda *_, **__: found)
+    monkeypatch.setattr(ladders, "ladder", lambda *_, **__: found)
     arguments = ("ladder", "coulomb-spectrum", "--n", 30, "--targets", "gap,mu")
     assert_whole(on_terminal(*arguments), *rungs, "gap (eV)", "μ (D)", "added", "beyond")
     assert len(in_one_line(piped(*arguments), "μ (D)")) == 4
     rows = as_json(*arguments)["ladder"]["rows"]
     assert [row["rung"] for row in rows] == [*rungs, *rungs]
     assert rows[1]["r2_added"] == pytest.approx(rows[1]["r2"] - rows[0]["r2"])
+    several = (arguments[0], "coulomb-spectrum,composition-only", *arguments[2:])
+    shown = on_terminal(*several)
+    assert_whole(shown, "1 composition", "3 functional groups", "composition-only", "beyond")
+    assert "Controls: composition-only (no coordinate)." in shown
+    rows = as_json(*several)["ladder"]["rows"]
+    assert [row["model"] for row in rows[2:5]] == ["", "coulomb-spectrum", "composition-only"]
+    assert rows[4]["r2_added"] == pytest.approx(rows[4]["r2"] - rows[2]["r2"])
+    assert rows[4]["r2_geom_beyond"].keys() == set(rungs[:3])
 
 
 def test_check(monkeypatch):
