@@ -8,6 +8,7 @@ program runs. A name that is both is refused: `./NAME` is the folder, `cpdjax:NA
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def find(model: str | Path) -> Named | None:
     if known:
         return Named(name, ZOO / name if name in trained() else None)
     return here
+
+
+def run_of(name: str) -> tuple[str, int | None]:
+    """Return the name of what was trained and the number of the training run.
+
+    >>> run_of("painn-qm9-gap"), run_of("painn-qm9-gap-run2"), run_of("ani-1x-member3")
+    (('painn-qm9-gap', 0), ('painn-qm9-gap', 2), ('ani-1x-member', 3))
+    """
+    if found := re.fullmatch(r"(.+?)-run(\d+)", name):
+        return found[1], int(found[2])
+    if found := re.fullmatch(r"(.+-member)(\d+)", name):
+        return found[1], int(found[2])
+    return name, 0
 
 
 def is_path(model: str | Path) -> bool:
