@@ -90,9 +90,7 @@ class Measured:
         table, [first, *_] = self.table(ELSEWHERE), self.runs(model, ELSEWHERE)
         layers = layers_of(table, first)
         means = table.r2_geom.sel(model=first, target=target).mean(("repeat", "fold", "alpha"))
-        return max(
-            layers, key=lambda layer: means.sel(layer=layer, irrep=layers[layer])[-1].item()
-        )
+        return max(layers, key=lambda layer: means.sel(layer=layer, irrep=layers[layer])[-1].item())
 
     def scores(self, model: str, where: Where) -> Float[np.ndarray, "run repeat fold"]:
         """Return the scores of all training runs of a model.
@@ -112,17 +110,19 @@ class Measured:
             found = found.sel(model=runs, layer=layer, irrep=irrep).isel(alpha=0)
         scores = found.transpose("model", "repeat", "fold").to_numpy()
         if np.isnan(scores[0]).all():
-            raise NotMeasuredError(f"{model} has no score of {where.target} (setting {where.setting!r})")
+            raise NotMeasuredError(
+                f"{model} has no score of {where.target} (setting {where.setting!r})"
+            )
         return scores[~np.isnan(scores).all((1, 2))]
 
-    def score(self, model: str, where: Where = Where()) -> Estimate:  # noqa: B008  it is frozen
+    def score(self, model: str, where: Where = Where()) -> Estimate:
         """Return the mean over runs, repeats and folds with its interval."""
         return self.contrast({model: 1.0}, where)
 
     def contrast(
         self,
         weights: Mapping[str, float],
-        where: Where = Where(),  # noqa: B008
+        where: Where = Where(),
     ) -> Estimate:
         """Return a weighted sum of models' scores with the hierarchical interval.
 
@@ -130,7 +130,7 @@ class Measured:
         """
         return contrast([(weight, self.scores(m, where)) for m, weight in weights.items()])
 
-    def difference(self, one: str, other: str, where: Where = Where()) -> Estimate:  # noqa: B008
+    def difference(self, one: str, other: str, where: Where = Where()) -> Estimate:
         """Return the score of one model less that of another, on the same folds."""
         return self.contrast({one: 1.0, other: -1.0}, where)
 

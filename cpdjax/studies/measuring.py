@@ -102,7 +102,6 @@ class _Features:
     @cached_property
     def sums(self) -> Features:
         """Return sums over atoms: of all draws, of a further training run of the first."""
-        study = self.study
         return self._stored("features", self.structures("pool"), pool="sum")
 
     @cached_property

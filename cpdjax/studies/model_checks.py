@@ -7,9 +7,13 @@ import pandas as pd
 
 from cpdjax.checks.compositional import compositional_targets
 from cpdjax.checks.isomers import check_isomers
-from cpdjax.checks.nonlinear import score_trees
+from cpdjax.checks.mlp import TRAINING
+from cpdjax.checks.nonlinear import _case
+from cpdjax.checks.nonlinear_probes import make_probes
 from cpdjax.data.composition import composition, elements, formulas
 from cpdjax.data.structures import Structures
+from cpdjax.probes.folds import kfold
+from cpdjax.probes.least_squares import residual
 from cpdjax.studies.measured import GAP
 from cpdjax.uncertainty.comparison import estimate
 
@@ -30,7 +34,8 @@ def isomers(model: str, X: np.ndarray, structures: Structures, seed: int) -> pd.
         "accuracy": found.residual.value[0],
         "low": low,
         "high": high,
-        "features": found.features.value[0],
+        "rho": 0.9,
+        "law": found.residual.value[0],
     }
     return pd.DataFrame([row])
 
@@ -47,3 +52,11 @@ def trees(model: str, X: np.ndarray, structures: Structures, seed: int) -> pd.Da
              "low": found.low, "high": found.high}
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def score_trees(X, C, y, *, seed=0):
+    ids = kfold(len(X), 5, seed=seed)
+    Y = ((y - y.mean()) / y.std())[:, None]
+    cases = [_case(X, residual(X, C, ids != k), Y, ids != k) for k in range(5)]
+    probes = make_probes(1, seed, TRAINING)
+    return {name: probes[name](cases)[:, 0] for name in ("ridge", "trees")}

@@ -29,6 +29,8 @@ SHOWN = 3
 """The number of channels that the report recommends for a target, each with its cost."""
 _RECORD = "study.json"
 _SEEDS = 5  # of the weights of untrained twins
+# Seconds on two cores, for the plan: to extract a molecule, and to probe a model or a further run.
+_PER_MOLECULE, _PER_MODEL, _PER_RUN = 0.006, 40.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,29 @@ def subjects(names: Sequence[str] | None = None, also: str | Path | None = None)
         return found
     saved = [folder for folder in sorted(Path(also).glob("*")) if naming.find(folder)]
     if not saved:
-        raise FileError(f"{also} holds no folders of saved models: `cpdjax models convert` makes some")
+        raise FileError(
+            f"{also} holds no folders of saved models: `cpdjax models convert` makes some"
+        )
     return [*found, *(Subject(f.name, f, bool(run_of(f.name)[1])) for f in saved)]
+
+
+def plan(wanted: Sequence[Subject], n: int, draws: int) -> str:
+    """Say in a sentence what will be measured, and about how long it takes.
+
+    >>> print(plan([Subject("painn-qm9-gap", "painn-qm9-gap", False)], 200, 3))
+    1 model and control on 600 molecules each, 0 further training runs on 200 each: about 1 minute \
+on two cores, less what is there already.
+    """
+    runs = sum(subject.is_run for subject in wanted)
+    whole = len(wanted) - runs
+    molecules = whole * n * (draws + 1) + runs * n
+    seconds = _PER_MOLECULE * molecules + _PER_MODEL * whole + _PER_RUN * runs
+    minutes = max(round(seconds / 60), 1)
+    return (
+        f"{whole} model{'s' * (whole != 1)} and control{'s' * (whole != 1)} on {n * draws:,} "
+        f"molecules each, {runs} further training runs on {n:,} each: about {minutes} "
+        f"minute{'s' * (minutes != 1)} on two cores, less what is there already."
+    )
 
 
 def _further_runs() -> list[str]:
@@ -164,9 +187,7 @@ def _check_record(out: Path, facts: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _answered(
-    study: Study, wanted: Sequence[Subject], known: Mapping[str, Any]
-) -> Reproduction:
+def _answered(study: Study, wanted: Sequence[Subject], known: Mapping[str, Any]) -> Reproduction:
     """Answer all questions from the parts of all models, and say what to use."""
     with stage("answering"):
         tables, frames = gathered(study, [subject.name for subject in wanted])

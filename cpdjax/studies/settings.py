@@ -79,11 +79,9 @@ def of_irreps(n: int, repeats: int, layer: str) -> list[Setting]:
     """Return the settings of a model's routing layer: other scalars, and vectors themselves."""
     common = {"layers": [layer], "sizes": [n], "repeats": repeats}
     scalars = {**common, "targets": ["gap", "mu"]}
+    words = "another way of making scalars of irreps"
     return [
-        *(
-            Setting(how, "another way of making scalars of irreps", 0, {**scalars, "invariants": how})
-            for how in INVARIANTS[1:]
-        ),
+        *(Setting(how, words, 0, {**scalars, "invariants": how}) for how in INVARIANTS[1:]),
         Setting("equivariant", "vectors and tensors predicted as such", 0,
                 {**common, "targets": TENSORS, "probe": "equivariant", "alphas": "loo"}),
     ]  # fmt: skip

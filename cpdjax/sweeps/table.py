@@ -161,4 +161,7 @@ def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     own = [name for name, values in first.items() if "model" in values.dims]
     placed = [table[own].reindex(axes, fill_value={"n_features": 0}) for table in tables]
     of_all = first.drop_dims("model")
-    return xr.concat(placed, "model").merge(of_all).assign_attrs(first.attrs)
+    together = xr.concat(placed, "model", join="exact", coords="minimal", compat="override")
+    return together.assign(of_all.drop_vars(axes, errors="ignore").data_vars).assign_attrs(
+        first.attrs
+    )

@@ -30,8 +30,7 @@ def hierarchical_contrast(
 
     The runs of different models are independent; all are scored on the same molecules and folds.
     """
-    folded = sum(weight * scores.mean(0) for weight, scores in terms)
-    assert isinstance(folded, np.ndarray)
+    folded = np.sum([weight * scores.mean(0) for weight, scores in terms], axis=0)
     count, folds = folded.size, folded.shape[1]
     parts = [(folded.var(ddof=1) * (1 / count + 1 / (folds - 1)), count - 1)]
     for weight, scores in terms:

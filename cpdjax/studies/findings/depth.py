@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+import xarray as xr
+
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, NotMeasuredError, Question
 from cpdjax.studies.groups import ARCHITECTURES, named
 from cpdjax.studies.measured import Measured, Where, contrast
-from cpdjax.sweeps.table import layers_of
+from cpdjax.sweeps.table import along_path, layers_of
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
 
@@ -43,6 +46,25 @@ def interactions(measured: Measured, model: str) -> list[str]:
     """Return the interaction layers of a model, first to last."""
     layers = layers_of(measured.table(), measured.runs(model)[0])
     return [layer for layer in layers if layer.startswith("interaction")]
+
+
+def depth(measured: Measured) -> xr.Dataset:
+    """Return R²_geom of the gap and composition's share at every layer, axes (model, layer)."""
+    table, models = measured.table(), measured.models()
+    paths = {model: layers_of(table, measured.runs(model)[0]) for model in models}
+    layers = along_path([list(path) for path in paths.values()])
+    r2_geom, share = (np.full((len(models), len(layers)), np.nan) for _ in range(2))
+    for i, (model, path) in enumerate(paths.items()):
+        for layer, irrep in path.items():
+            where = i, layers.index(layer)
+            shares = table.composition_share.sel(
+                model=measured.runs(model)[0], layer=layer, irrep=irrep
+            )
+            r2_geom[where] = measured.scores(model, Where(layer=layer)).mean()
+            share[where] = shares.isel(size=-1).mean().item()
+    axes = ("model", "layer")
+    data = {"r2_geom": (axes, r2_geom), "composition_share": (axes, share)}
+    return xr.Dataset(data, {"model": models, "layer": layers})
 
 
 def _slope(measured: Measured, objective: str, sign: int) -> Answer:

@@ -42,9 +42,9 @@ def findings(measured: Measured) -> list[Finding]:
          Where(setting="width")),
     ]  # fmt: skip
     return [
-        Question(f"equivariance{key}", words, paper, OF_SIGN, partial(_judged, weights=w, where=at))(
-            measured
-        )
+        Question(
+            f"equivariance{key}", words, paper, OF_SIGN, partial(_judged, weights=w, where=at)
+        )(measured)
         for key, words, paper, w, at in asked
     ]
 

@@ -89,7 +89,9 @@ def _law(measured: Measured) -> Answer:
     frame = measured.frame("isomers")
     far = (frame.accuracy - frame.law).abs()
     holds = bool(far.max() <= LAW)
-    ours = f"largest distance {far.max():.3f} ({frame.model[far.idxmax()]}), median {far.median():.3f}"
+    ours = (
+        f"largest distance {far.max():.3f} ({frame.model[far.idxmax()]}), median {far.median():.3f}"
+    )
     remark = "So the accuracy is R²_geom within formulas in other units, and no check of its own."
     return Answer("holds" if holds else "does not hold", remark=remark if holds else "", ours=ours)
 

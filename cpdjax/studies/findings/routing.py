@@ -102,7 +102,12 @@ def at(measured: Measured, model: str, degree: str, target: str, score: Score) -
 
 
 def _step(
-    measured: Measured, model: str, target: str, score: Score, degrees: tuple[str, str], bound: float
+    measured: Measured,
+    model: str,
+    target: str,
+    score: Score,
+    degrees: tuple[str, str],
+    bound: float,
 ) -> Answer:
     places = [at(measured, model, degree, target, score) for degree in degrees]
     first, second = (measured.scores(model, place) for place in places)

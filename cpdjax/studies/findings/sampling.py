@@ -26,11 +26,11 @@ def findings(measured: Measured) -> list[Finding]:
     rule = "holds if the interval of the difference of the two samples leaves zero"
     questions = [
         Question(
-            "sampling-composition", "first molecules of QM9 minus a random draw: R²_comp of the gap",
+            "sampling-composition", "first of QM9 minus a random draw: R²_comp of the gap",
             "", rule, partial(_moved, models=TEN[:1], score="r2_comp"),
         ),
         Question(
-            "sampling-models", "first molecules of QM9 minus a random draw: R²_geom of the gap, "
+            "sampling-models", "first of QM9 minus a random draw: R²_geom of the gap, "
             "mean of ten", "", rule, partial(_moved, models=TEN, score="r2_geom"),
         ),
         Question(
