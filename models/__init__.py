@@ -79,6 +79,8 @@ def load(name: str | Path, **options: Any) -> Model:
         options: choices of a pretrained model that its own code leaves to the caller. SO3LR has
             `long_range_cutoff` (Å): None, the default here, sums electrostatics and dispersion over
             all pairs of a molecule; 12.0 is what the calculator of SO3LR does by default.
+            "painn-untrained" and its like have `seed`, that of their random weights; the model is
+            then called "painn-untrained-run3", a name that loads as well.
 
     Raises:
         UnknownNameError: there is no model of this name, or it has no such option.
@@ -115,7 +117,11 @@ def load(name: str | Path, **options: Any) -> Model:
 
 def _loader(name: str, options: Mapping[str, Any]) -> Callable[..., Model]:
     """Return the function that loads a pretrained model and takes these options."""
-    load: Callable[..., Model] = registry.file_of(registry.pretrained()[name]).load
+    load: Callable[..., Model]
+    if naming.untrained(name):
+        from cpdjax.models.untrained import load
+    else:
+        load = registry.file_of(registry.pretrained()[name]).load
     known = [option for option in inspect.signature(load).parameters if option != "name"]
     for option in options:
         if option not in known:

@@ -21,6 +21,9 @@ def card_of(name: str | Path) -> Card:
     True
     """
     found = naming.find(name)
+    random = naming.untrained(found.name) if found and found.folder is None else None
+    if random:
+        return Card(random[0], "Apache-2.0", f"none: random weights, seed {random[1]}")
     if found and found.folder is None:
         file = registry.file_of(registry.pretrained()[found.name])
         facts: dict[str, Card] = file.CARDS

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
     from e3nn_jax import Irreps, IrrepsArray
+    from jaxtyping import Float
 
     from cpdjax.data.batch import Batch
+    from cpdjax.data.structures import Structures
 
 
 Layers: TypeAlias = "dict[str, IrrepsArray]"
@@ -21,6 +24,8 @@ class Model(Protocol):
 
     A model is a JAX pytree, because it is passed through `jax.jit`: its weights are leaves and
     everything else is static (`jax.tree_util.register_static` where there are no weights).
+
+    A model of more than atoms, such as bonds, has a further method of structures: see `Reader`.
     """
 
     @property
@@ -73,6 +78,19 @@ class Model(Protocol):
         The function is pure and JAX can trace it; only level "atom" has an axis of atoms. Rows of
         padding hold finite numbers without meaning. Under `jit`, layers that the caller drops cost
         nothing: XLA removes what no output needs.
+        """
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Describe a model that reads of structures what a `Batch` does not hold, such as SMILES."""
+
+    def read(self, structures: Structures) -> Float[np.ndarray, "molecule column"]:
+        """Return numbers of every molecule, which `features` finds as `batch.read`.
+
+        Raises:
+            InputError: the structures lack what is read.
         """
         ...
 

@@ -10,7 +10,7 @@ from cpdjax.data.arrays import owner
 from cpdjax.data.elements import symbols_of
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
-from cpdjax.models.interface import Model
+from cpdjax.models.interface import Model, Reader
 
 
 def check_structures(model: Model, structures: Structures) -> None:
@@ -18,7 +18,8 @@ def check_structures(model: Model, structures: Structures) -> None:
 
     Raises:
         InputError: if a structure has a periodic cell, too many atoms, an unknown element or atoms
-            closer than any bond; the error names the molecule.
+            closer than any bond; the error names the molecule. Or if the structures lack what the
+            model reads, such as SMILES.
     """
     if not model.periodic and structures.pbc is not None and structures.pbc.any():
         first = structures.ids[structures.pbc.any(1).argmax()]
@@ -34,6 +35,8 @@ def check_structures(model: Model, structures: Structures) -> None:
         raise InputError(_first_unknown(model, structures, unknown))
     if structures.overlap is not None:  # no model is meaningful there
         raise InputError(structures.overlap)
+    if isinstance(model, Reader):
+        model.read(structures.select([0]))  # and what it lacks is said before any model runs
 
 
 def check_elements(model: Model, structures: Structures) -> None:

@@ -22,6 +22,25 @@ CARD, CONFIG, SPLIT, MODEL, RECORD = "card.json", "config.json", "split.npz", "m
 """What a training run keeps in its folder, and what is in the folder of a saved model."""
 
 
+TRAINED_HERE = ("schnet", "dimenet++", "painn", "visnet", "mace")
+"""Name the architectures of the zoo: those that `cpdjax train` knows."""
+_UNTRAINED = re.compile(r"(?P<architecture>.+)-untrained(-run(?P<seed>[1-9][0-9]{0,9}))?")
+CONTROLS = ("composition-only", "bond-graph", *(f"{name}-untrained" for name in TRAINED_HERE))
+"""Name the controls: what no geometry, and what no training, would score."""
+
+
+def untrained(name: str) -> tuple[str, int] | None:
+    """Return the architecture and the random seed of an untrained model, or None for any other.
+
+    >>> untrained("painn-untrained"), untrained("painn-untrained-run3"), untrained("so3lr")
+    (('painn', 0), ('painn', 3), None)
+    """
+    found = _UNTRAINED.fullmatch(name)
+    if found is None or found["architecture"] not in registry.names("architecture"):
+        return None
+    return found["architecture"], int(found["seed"] or 0)
+
+
 @dataclass(frozen=True)
 class Named:
     """Say which model is meant: one of a wheel or of code by its name, or that of a folder."""
@@ -29,7 +48,8 @@ class Named:
     name: str
     """What results call it."""
     folder: Path | None
-    """The folder of a training run or of a saved model; None: a wheel or code has the weights."""
+    """The folder of a training run or of a saved model; None: a wheel or code has the weights, or a
+    random seed makes them."""
 
     @property
     def run(self) -> Path | None:
@@ -53,8 +73,12 @@ class Named:
 
 
 def shipped() -> tuple[str, ...]:
-    """Return the names of all models that come with cpdjax or with a wheel."""
-    return (*registry.pretrained(), *trained())
+    """Return the names of all models that come with cpdjax or with a wheel.
+
+    Of the untrained ones these are the first, of random seed 0.
+    """
+    random = (name for name in CONTROLS if untrained(name))
+    return (*registry.pretrained(), *trained(), *random)
 
 
 def trained() -> tuple[str, ...]:
@@ -76,7 +100,8 @@ def find(model: str | Path) -> Named | None:
         return _folder(Path(model))
     text = str(model)
     name = text.removeprefix(SHIPPED)
-    known, here = name in shipped(), None if text != name else _folder(Path(name))
+    known = name in shipped() or untrained(name) is not None
+    here = None if text != name else _folder(Path(name))
     if text != name and not known:
         raise UnknownNameError("model of cpdjax", name, shipped())
     if known and here:

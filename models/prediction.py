@@ -15,7 +15,7 @@ from cpdjax.data.padding import bucket_sizes
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
 from cpdjax.machine.precision import float_dtype
-from cpdjax.models.interface import Model
+from cpdjax.models.interface import Model, Reader
 from cpdjax.models.limits import check_features, check_structures
 
 if TYPE_CHECKING:
@@ -62,9 +62,12 @@ class PredictsNothing:
 def padded(model: Model, structures: Structures, indices: np.ndarray, atoms: int) -> Batch:
     """Return the molecules at `indices` padded, with neighbours if `model` has a cutoff.
 
-    Models that say `finds_pairs` get no list of the neighbours in small molecules.
+    Models that say `finds_pairs` get no list of the neighbours in small molecules. A `Reader` gets
+    what it reads.
     """
     batch = structures.pad(indices, atoms)
+    if isinstance(model, Reader):
+        batch = batch._replace(read=model.read(structures.select(indices)))
     if model.cutoff is None:
         return batch
     prepare = with_neighbours if getattr(model, "finds_pairs", False) else with_edges

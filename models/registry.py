@@ -47,6 +47,10 @@ ENTRIES: dict[str, Entry] = {
     "coulomb": Entry(
         f"{_DESCRIPTORS}.coulomb:CoulombSpectrum", ("coulomb-spectrum",), "descriptor"
     ),
+    "composition-only": Entry(
+        f"{_DESCRIPTORS}.graph:CompositionOnly", ("composition-only",), "descriptor"
+    ),
+    "bond-graph": Entry(f"{_DESCRIPTORS}.graph:BondGraph", ("bond-graph",), "descriptor"),
     "so3krates": Entry(f"{_ARCHITECTURES}.so3krates:So3krates", ("so3lr",)),
     "nequip": Entry(f"{_ARCHITECTURES}.nequip:NequIP", _SEVENNET),
     "schnet": Entry(f"{_ARCHITECTURES}.schnet:SchNet"),

@@ -62,7 +62,8 @@ MODELS_MAY_IMPORT = {
     "cards": {"interface", "naming", "registry", "runs"},
     "listing": {"__init__", "cards", "interface", "naming", "weights"},
 }
-MODELS_MAY_IMPORT["__init__"] = set(MODELS_MAY_IMPORT)
+MODELS_MAY_IMPORT["__init__"] = {*MODELS_MAY_IMPORT, "untrained"}
+MODELS_MAY_IMPORT["untrained"] = {"encoder", "naming", "weights", "training"}
 MODELS_MAY_IMPORT["training"] = {*MODELS_MAY_IMPORT, "architectures", "__init__"}
 ROOM = 20  # files in one folder
 

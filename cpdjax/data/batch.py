@@ -46,3 +46,5 @@ class Batch(NamedTuple):
     """Hold the total charge (e), for models that read it; None where all are neutral."""
     unpaired: Int[np.ndarray, " molecule"] | None = None
     """Hold the number of unpaired electrons, for models that read it; None where all have none."""
+    read: Float[np.ndarray, "molecule column"] | None = None
+    """Hold what a model reads of structures beside their atoms; None for models of atoms alone."""

@@ -6,7 +6,7 @@ RDKit perceives them without any geometry. They are the middle rungs of `cpdjax.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def bond_counts(
            [6., 3., 0., 0., 0., 1.],
            [1., 0., 1., 0., 0., 0.]]), ('C-H', 'C-C', 'C#N', 'C-O', 'O-H', 'ring 3'))
     """
-    rows = count_smiles(_smiles(source), _bonds_and_rings)
+    rows = count_smiles(smiles_of(source), bonds_and_rings)
     names = sorted({name for row in rows for name in row}, key=_place)
     return _matrix(rows, names), tuple(names)
 
@@ -98,18 +98,27 @@ def group_counts(
     (array([[1., 0., 1.],
            [0., 1., 2.]]), ('alcohol', 'ester', 'methyl'))
     """
+    rows = count_smiles(smiles_of(source), group_counter())
+    names = [name for name in GROUPS if any(row[name] for row in rows)]
+    return _matrix(rows, names), tuple(names)
+
+
+def group_counter() -> Callable[[Any], Counter[str]]:
+    """Return a function that counts the functional groups of an RDKit molecule by name.
+
+    Raises:
+        InputError: if RDKit is not installed.
+    """
     Chem, _ = rdkit()
     patterns = {name: Chem.MolFromSmarts(smarts) for name, smarts in GROUPS.items()}
 
     def count(molecule: Any) -> Counter[str]:
         return Counter({k: len(molecule.GetSubstructMatches(p)) for k, p in patterns.items()})
 
-    rows = count_smiles(_smiles(source), count)
-    names = [name for name in GROUPS if any(row[name] for row in rows)]
-    return _matrix(rows, names), tuple(names)
+    return count
 
 
-def _bonds_and_rings(molecule: Any) -> Counter[str]:
+def bonds_and_rings(molecule: Any) -> Counter[str]:
     """Return the bonds and rings of an RDKit molecule by name, with implicit hydrogens."""
     found: Counter[str] = Counter()
     for bond in molecule.GetBonds():
@@ -138,8 +147,12 @@ def _place(name: str) -> tuple[Any, ...]:
     return False, atomic_numbers.get(first, 0), atomic_numbers.get(second, 0), "-=#:~".index(order)
 
 
-def _smiles(source: Structures | Iterable[str]) -> Iterable[str]:
-    """Return the SMILES of the structures, or the SMILES that the source is."""
+def smiles_of(source: Structures | Iterable[str]) -> Iterable[str]:
+    """Return the SMILES of the structures, or the SMILES that the source is.
+
+    Raises:
+        InputError: if the structures have no SMILES.
+    """
     if not isinstance(source, Structures):
         return source
     if source.smiles is None:
