@@ -81,8 +81,8 @@ def _models(measured: Measured) -> Section:
         "Models and controls",
         "R²_geom of the gap, in order, the controls among the models: at the last interaction "
         "layer; over disjoint draws of molecules, with a plain standard error; at the layer that "
-        "is best on other molecules; with α by leave-one-out; from 24 principal components; beyond bonds "
-        "and rings, and beyond functional groups as well; and R²_full.",
+        "is best on other molecules; with α by leave-one-out; from 24 principal components; beyond "
+        "bonds and rings, and beyond functional groups as well; and R²_full.",
         head, rows, "gradient.png",
         "R²_geom of the gap, a row for each model and control in order of its score: dots with "
         "95 % intervals at the last interaction layer, bars at the best layer, rings beyond the "
