@@ -14,12 +14,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.fit import LeaveOut, fitted
 from cpdjax.kernel.moments import Moments, einsum, gauss_jordan
-from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
+from cpdjax.kernel.nested import by_molecule, over_folds, over_repeats, over_sizes, set_apart
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 from cpdjax.kernel.scores import Scores, tensor_r2
@@ -51,8 +50,10 @@ def equivariant_probe(
         # A molecule's components lie side by side, so every slot becomes `width` rows.
         rank = jnp.repeat(rank, width, axis=1)
         rows = Rows(none, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
+        slots = bounds[-1][1] * width
+        rows, rank, test = set_apart(rows, rank, slots, options.test)
         wide = [(first * width, last * width) for first, last in bounds]
-        score = partial(_cross_validate, alphas=alphas, options=options, width=width)
+        score = partial(_cross_validate, alphas=alphas, options=options, width=width, test=test)
         unite = partial(jax.tree.map, jnp.add)
         return over_sizes(rows, rank, sizes, wide, [], _moments, unite, score)
 
@@ -74,20 +75,22 @@ def _moments(rows: Rows) -> tuple[Array, Array, Array]:
 
 
 def _cross_validate(
-    rows: Rows, blocks: Sequence[Array] | None, alphas: Array, options: Options, width: int
+    rows: Rows,
+    blocks: Sequence[Array] | None,
+    alphas: Array,
+    options: Options,
+    width: int,
+    test: Rows | None = None,
 ) -> Scores:
-    """Hold out every fold in turn and score a fit on the others, from the sum of their moments."""
+    """Hold out every fold in turn, or a test set, and fit on the sum of the others' moments."""
 
-    def hold_out(args: tuple[Array, Rows]) -> Scores:
-        fold, held_out = args
-        others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
+    def hold_out(others: Array, include: Array, held_out: Rows) -> Scores:
         train = [jnp.tensordot(include, block, 1, precision="highest") for block in blocks or ()]
         return _probe_fold(
             train, TrainingRows(rows, others, width), held_out, alphas, options, width
         )
 
-    folds = jnp.arange(len(rows.weight))
-    return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))
+    return over_folds(hold_out, rows, test, options.batch_size)
 
 
 def _probe_fold(

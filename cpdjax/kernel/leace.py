@@ -19,6 +19,7 @@ residual of the projection "ols".
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from cpdjax.kernel.fit import dual, primal
 from cpdjax.kernel.moments import Moments, about_mean
@@ -27,6 +28,19 @@ from cpdjax.kernel.residual import Residual, Rows, TrainingRows
 
 def with_predicted_composition(train: Moments, training: TrainingRows) -> Rows:
     """Return all rows with the composition that the features predict in the place of composition.
+
+    See `predicted_composition`.
+    """
+    rows = training.rows
+    folds, elements, slots = rows.c.shape
+    flat = predicted_composition(train, training, _flat(rows))
+    return rows._replace(c=flat.reshape(elements, folds, slots).swapaxes(0, 1))
+
+
+def predicted_composition(
+    train: Moments, training: TrainingRows, wanted: Rows
+) -> Float[Array, "element row"]:
+    """Return the composition that the features predict of any rows.
 
     The prediction is ĉ of the module's docstring, fitted on the training rows, whose moments are
     `train`. Two things are our choice. First, features are scaled to unit variance; LEACE does not
@@ -38,7 +52,7 @@ def with_predicted_composition(train: Moments, training: TrainingRows) -> Rows:
     # Prediction is Ridge with a tiny penalty from the raw features to composition. So `primal` or
     # `dual` does it, given moments in which composition is the target and nothing is projected out.
     raw, rows = about_mean(train), training.rows
-    features, (folds, elements, slots) = train.features, rows.c.shape
+    features, elements = train.features, rows.c.shape[1]
     cx = raw.cr[:, :features]
     m = raw._replace(
         mean=jnp.concatenate([raw.mean[:features], raw.mean_c]),
@@ -50,9 +64,9 @@ def with_predicted_composition(train: Moments, training: TrainingRows) -> Rows:
     residual = Residual.of(m, m.variance, standardize=True)
     penalty = (jnp.finfo(cx.dtype).eps ** 0.75 * m.n)[None]
     fit = dual if train.dual else primal
-    found = fit(residual, m, TrainingRows(own, training.folds), _flat(own), penalty, loo=False)
-    c = found.prediction[0].reshape(elements, folds, slots).swapaxes(0, 1)
-    return rows._replace(c=c)
+    own = TrainingRows(own, training.folds)
+    held = wanted._replace(y=wanted.c)
+    return fit(residual, m, own, held, penalty, loo=False).prediction[0]
 
 
 def _flat(rows: Rows) -> Rows:

@@ -151,6 +151,40 @@ def _first(rows: Rows, rank: Int[Array, "fold row"], size: Array, last: int) -> 
     return Rows(c, x, y, jnp.where(rank[:, :last] < size, weight, 0))
 
 
+def set_apart(
+    rows: Rows, rank: Int[Array, "fold row"], slots: int, test: bool
+) -> tuple[Rows, Int[Array, "fold row"], Rows | None]:
+    """Return training rows, in so many slots, their rank and the test set; None: there is none."""
+    if not test:
+        return rows, rank, None
+    trained = Rows(*(a[1:, ..., :slots] for a in rows))
+    return trained, rank[1:, :slots], Rows(*(a[0] for a in rows))
+
+
+def over_folds(
+    hold_out: Callable[[Array, Array, Rows], Scores],
+    rows: Rows,
+    test: Rows | None,
+    batch_size: int | None,
+) -> Scores:
+    """Hold out every fold in turn, or a test set alone; the result has axes (fold, ...).
+
+    Args:
+        hold_out: fits and scores, given the numbers of the folds that are trained on, these as 0
+            and 1 for every fold, and the held-out rows.
+    """
+    folds, dtype = len(rows.weight), rows.x.dtype
+    if test is not None:
+        scores = hold_out(jnp.arange(folds), jnp.ones(folds, dtype), test)
+        return jax.tree.map(lambda a: a[None], scores)
+
+    def one(args: tuple[Array, Rows]) -> Scores:
+        fold, held_out = args
+        return hold_out(*other_folds(fold, folds, dtype), held_out)
+
+    return lax.map(one, (jnp.arange(folds), rows), batch_size=at_once(rows, batch_size))
+
+
 def at_once(rows: Rows, batch_size: int | None) -> int | None:
     """Return how many folds run at once: `batch_size`, or all where few rows make that cheap."""
     if batch_size is None and rows.x.size <= _FEW:

@@ -50,6 +50,8 @@ class Options(Choices):
     full: bool = True
     #: Correct small α against the rows where that is needed; see `ridge.Refinement`.
     refine: bool = True
+    #: The first fold is a test set: it alone is held out, and no size trains on it.
+    test: bool = False
     #: How many columns of c are composition itself, before those of `projection.concepts`.
     elements: int | None = None
     #: How many folds and repeats run at once; None, one after the other, needs the least memory.

@@ -16,9 +16,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.fit import fitted
-from cpdjax.kernel.leace import with_predicted_composition
+from cpdjax.kernel.leace import predicted_composition, with_predicted_composition
 from cpdjax.kernel.moments import Moments, about_mean, eliminate, merge, moments
-from cpdjax.kernel.nested import at_once, by_molecule, other_folds, over_repeats, over_sizes
+from cpdjax.kernel.nested import by_molecule, over_folds, over_repeats, over_sizes, set_apart
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.projection import from_composition, hat, least_squares, regression
 from cpdjax.kernel.residual import Residual, Rows, TrainingRows
@@ -47,7 +47,8 @@ def probe(
         index, rank = layout
         in_c, in_x, in_y = (a[index].swapaxes(1, 2) for a in (c, x, y))
         rows = Rows(in_c, in_x, in_y, (rank < sizes[-1]).astype(x.dtype))
-        score = partial(_cross_validate, alphas=alphas, options=options)
+        rows, rank, test = set_apart(rows, rank, bounds[-1][1], options.test)
+        score = partial(_cross_validate, alphas=alphas, options=options, test=test)
         # The dual form needs the rows themselves, and moments of one size alone.
         few = [i for i, (_, slots) in enumerate(bounds) if _is_dual(len(index), slots, x.shape[1])]
         measure, unite = lambda rows: moments(*rows), jax.vmap(_union)
@@ -78,8 +79,14 @@ def _union(a: Moments, b: Moments) -> Moments:
     return merge(both, jnp.ones_like(both.n), eliminate)
 
 
-def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: Options) -> Scores:
-    """Hold out every fold in turn and score a fit on the others.
+def _cross_validate(
+    rows: Rows,
+    blocks: Moments | None,
+    alphas: Array,
+    options: Options,
+    test: Rows | None = None,
+) -> Scores:
+    """Hold out every fold in turn and score a fit on the others; or a test set, and fit on all.
 
     No held-out row can reach a fit: training moments are merged from the blocks of the other folds
     alone, rather than subtracted from those of all rows, which would leave a rounding error of the
@@ -89,9 +96,7 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
     if blocks is None:
         blocks = moments(*rows, dual=True)
 
-    def hold_out(args: tuple[Array, Rows]) -> Scores:
-        fold, held_out = args
-        others, include = other_folds(fold, len(rows.weight), rows.x.dtype)
+    def hold_out(others: Array, include: Array, held_out: Rows) -> Scores:
         elements = options.elements or rows.c.shape[1]
         # The projection is the regression that `merge` moves the training rows to: once merged,
         # `train` is about the fitted values, so its second moments are those of the residual.
@@ -99,21 +104,18 @@ def _cross_validate(rows: Rows, blocks: Moments | None, alphas: Array, options: 
         train = merge(blocks, include, regress)
         # R²_comp is always that of least squares, whatever is subtracted from the features.
         composition = from_composition(options.projection, train, held_out.c, elements)
-        projected = rows
+        training = TrainingRows(rows, others)
         if options.projection == "leace":
             # LEACE subtracts what the features themselves predict of composition. With these
             # predictions in composition's place it is the same least squares as before.
-            projected = with_predicted_composition(train, TrainingRows(rows, others))
-            again = moments(*projected, dual=train.dual)
+            held_out = held_out._replace(c=predicted_composition(train, training, held_out))
+            training = TrainingRows(with_predicted_composition(train, training), others)
             regress = least_squares
-            train = merge(again, include, regress)
-            held_out = held_out._replace(c=projected.c[fold])
-        training = TrainingRows(projected, others)
+            train = merge(moments(*training.rows, dual=train.dual), include, regress)
         leverages = hat(options.projection, train, regress) if options.loo else None
         return _probe_fold(train, leverages, training, held_out, composition, alphas, options)
 
-    folds = jnp.arange(len(rows.weight))
-    return lax.map(hold_out, (folds, rows), batch_size=at_once(rows, options.batch_size))
+    return over_folds(hold_out, rows, test, options.batch_size)
 
 
 def _probe_fold(

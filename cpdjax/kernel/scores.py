@@ -116,7 +116,8 @@ class Scores:
             (*(axes[name][i] for name, i in zip(axes, place, strict=True) if name in told), *found)
             for place, *found in zip(np.ndindex(sizes, alphas, targets), *cells, strict=True)
         ]
-        over = f"{folds} folds" + (f" in {repeats} repeats" if repeats > 1 else "")
+        over = f"{folds} folds" if folds > 1 else "one test set"
+        over += f" in {repeats} repeats" if repeats > 1 else ""
         return Shown(f"Scores: mean ± standard deviation over {over}", (*told, *scores), rows)
 
 

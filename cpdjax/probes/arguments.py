@@ -82,7 +82,7 @@ class Arguments:
     def scores(self, kernel: Callable[..., Scores], layout: Layout) -> Scores:
         """Run a kernel; predictions are in the targets' own units."""
         scores: Scores = compute(kernel, self.arrays, layout, self.options, self.dtype)
-        if layout.of_splits:  # of each split the first fold, which is the one that was held out
+        if layout.of_splits:  # of each split its test set
             return jax.tree.map(lambda a: a[:, 0, 0][None, None], scores)
         if scores.prediction is None:
             return scores
@@ -143,6 +143,7 @@ def compute(
         JAX would round it by default. Where some input is traced, traced arrays.
     """
     given, places = tuple(arrays), (layout.index, layout.rank)
+    options = replace(options, test=layout.test)
     static = {"sizes": layout.sizes, "bounds": layout.bounds, "options": options}
     if any_traced(*given):
         return kernel(*(jnp.asarray(a, dtype) for a in given), *map(jnp.asarray, places), **static)

@@ -20,6 +20,9 @@ def composition_scores(
     largest, found = layout.sizes[-1], []
     for repeat in range(len(layout.index)):
         rows, ids = layout.subset(repeat, largest), layout.fold_ids(repeat, largest)
+        if layout.test:
+            rows = np.concatenate([layout.test_set, rows])
+            ids = (np.arange(len(rows)) >= len(layout.test_set)).astype(np.int64)
         prediction = predict_from_composition(C[rows], Y[rows], ids)
-        found.append(r2_by_fold(Y[rows], prediction, ids))
+        found.append(r2_by_fold(Y[rows], prediction, ids)[: layout.held_out])
     return np.stack(found)

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Bool, Float, Int
 
 from cpdjax.kernel.nested import of_one_size
 from cpdjax.kernel.scores import Scores
 from cpdjax.probes.arguments import Arguments
+from cpdjax.probes.fixed_test import check_no_folds, nested_beside
 from cpdjax.probes.folds import cross_validation, nested
 from cpdjax.probes.signature import takes_choices
 from cpdjax.probes.splitters import Folds, read_folds, read_ids
@@ -121,6 +122,7 @@ def learning_curve(
     sizes: Sequence[int],
     repeats: int = 5,
     folds: Folds = 5,
+    test: Int[ArrayLike, " row"] | Bool[ArrayLike, " molecule"] | None = None,
     alphas: float | Sequence[float] | Literal["loo"] = "loo",
     seed: int = 0,
     dtype: Any = None,
@@ -136,6 +138,10 @@ def learning_curve(
     Args:
         sizes: increasing numbers of molecules, held-out rows included.
         repeats: the number of shuffles.
+        test: molecules that every size is scored on and none is trained on, by number or as a mask.
+            A size then counts molecules that are trained on, the first of a shuffle of all others,
+            the axis of folds has length one, and `folds` is not used. By default every subset is
+            cross-validated within itself.
         seed: random seed of the shuffles.
         X, C, Y, folds, alphas, dtype, standardize, projection, components: as in `cpd`.
 
@@ -150,8 +156,13 @@ def learning_curve(
     >>> X, C, Y = rng.normal(size=(200, 6)), rng.normal(size=(200, 2)), rng.normal(size=(200, 3))
     >>> learning_curve(X, C, Y, sizes=[50, 100, 200], repeats=2).r2_geom.shape
     (2, 3, 5, 1, 3)
+    >>> learning_curve(X, C, Y, sizes=[50, 100], repeats=2, test=range(100, 200)).r2_geom.shape
+    (2, 2, 1, 1, 3)
     """
     arguments = Arguments.of(X, C, Y, alphas, dtype, **choices)
+    if test is not None:
+        check_no_folds(folds)
+        return arguments.run(nested_beside(arguments.rows, sizes, repeats, test, seed=seed))
     ids = read_ids(folds, arguments.arrays[0], arguments.targets, what="a learning curve")
     layout = nested(arguments.rows, sizes, repeats, ids, seed=seed)
     return arguments.run(layout)

@@ -36,8 +36,21 @@ def kfold(n: int, folds: int = 5, *, seed: int = 0) -> Int[np.ndarray, " molecul
     """
     _check_folds(n, folds)
     ids = np.empty(n, np.int64)
-    ids[_generator(seed).permutation(n)] = np.arange(n) % folds
+    ids[generator(seed).permutation(n)] = np.arange(n) % folds
     return ids
+
+
+def block_folds(n: int, folds: int = 5) -> Int[np.ndarray, " molecule"]:
+    """Return fold ids of blocks of neighbours, as scikit-learn's `KFold` makes them unshuffled.
+
+    Raises:
+        InputError: when `kfold` raises it.
+
+    >>> block_folds(7, 3).tolist()
+    [0, 0, 0, 1, 1, 2, 2]
+    """
+    _check_folds(n, folds)
+    return np.repeat(np.arange(folds), n // folds + (np.arange(folds) < n % folds))
 
 
 def group_folds(
@@ -59,7 +72,7 @@ def group_folds(
     """
     names, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     _check_folds(len(names), folds, "groups")
-    shuffled = _generator(seed).permutation(len(names))
+    shuffled = generator(seed).permutation(len(names))
     largest_first = shuffled[np.argsort(-counts[shuffled], kind="stable")]
     filled = np.zeros(folds, np.int64)
     fold_of = np.empty(len(names), np.int64)
@@ -77,13 +90,10 @@ class Splits:
     pairs: tuple[tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]], ...]
 
     def layout(self) -> Layout:
-        """Return a layout whose repeats are the splits, each with its two sides for folds."""
-        rows = [
-            [(test, np.arange(len(test))), (train, len(test) + np.arange(len(train)))]
-            for train, test in self.pairs
-        ]
-        largest = max(len(train) + len(test) for train, test in self.pairs)
-        return replace(padded(rows, (largest,)), of_splits=True)
+        """Return a layout whose repeats are the splits, each with a test set of its own."""
+        rows = [[tested(test), (train, np.arange(len(train)))] for train, test in self.pairs]
+        largest = max(len(train) for train, _ in self.pairs)
+        return replace(padded(rows, (largest,), test=True), of_splits=True)
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,30 @@ class Layout:
     bounds: tuple[tuple[int, int], ...]
     index: Int[np.ndarray, "repeat fold slot"]
     rank: Int[np.ndarray, "repeat fold slot"]
-    #: Whether each repeat is one of the `Splits`, whose first fold alone is held out.
+    #: Whether the first fold of a repeat is its test set: all of it belongs to every size, it alone
+    #: is held out, and sizes count the rows of the second fold, which are trained on.
+    test: bool = False
+    #: Whether each repeat is one of the `Splits`.
     of_splits: bool = False
 
+    @property
+    def held_out(self) -> int:
+        """Return how many folds are held out, one after the other."""
+        return 1 if self.test else self.index.shape[1]
+
+    @property
+    def test_set(self) -> Int[np.ndarray, " molecule"]:
+        """Return the test set of the first repeat."""
+        return self.index[0, 0][self.rank[0, 0] < self.sizes[0]]
+
     def subset(self, repeat: int, size: int) -> Int[np.ndarray, " molecule"]:
-        """Return the molecules of one nested subset, in the order in which they joined it."""
-        inside = self.rank[repeat] < size
-        return self.index[repeat][inside][np.argsort(self.rank[repeat][inside])]
+        """Return the molecules of one nested subset, in the order in which they joined it.
+
+        They are those of all folds, but without a test set.
+        """
+        index, rank = self.index[repeat, self.test :], self.rank[repeat, self.test :]
+        inside = rank < size
+        return index[inside][np.argsort(rank[inside])]
 
     def fold_ids(self, repeat: int, size: int) -> Int[np.ndarray, " molecule"]:
         """Return the fold of every molecule of `subset(repeat, size)`, in the same order."""
@@ -153,10 +180,10 @@ def nested(
     Raises:
         InputError: when sizes do not increase, or do not fit the data and the folds.
     """
-    sizes = _check_sizes(sizes, n, folds)
+    sizes = check_sizes(sizes, n)
     check_count("repeats", repeats)
     check_rows("the shuffles of all repeats", repeats * sizes[-1])
-    rng = _generator(seed)
+    rng = generator(seed)
     orders = [rng.permutation(n)[: sizes[-1]] for _ in range(repeats)]
     if _is_number(folds):
         _check_folds(sizes[0], folds)
@@ -188,7 +215,8 @@ def of_atoms(layout: Layout, offsets: Int[np.ndarray, " offset"]) -> Layout:
         return np.concatenate(atoms), np.repeat(rank, counts[molecules])
 
     folds = [list(zip(*pair, strict=True)) for pair in zip(layout.index, layout.rank, strict=True)]
-    return padded([[expand(*fold) for fold in repeat] for repeat in folds], layout.sizes)
+    rows = [[expand(*fold) for fold in repeat] for repeat in folds]
+    return padded(rows, layout.sizes, test=layout.test)
 
 
 def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, ...]) -> Layout:
@@ -200,10 +228,20 @@ def _lay_out(orders: list[np.ndarray], ids: list[np.ndarray], sizes: tuple[int, 
     return padded(rows, sizes)
 
 
-def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...]) -> Layout:
+def tested(
+    rows: Int[np.ndarray, " row"],
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
+    """Return the rows of a test set with their ranks, which lie below every size."""
+    return rows, np.zeros(len(rows), np.int64)
+
+
+def padded(
+    rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ...], *, test: bool = False
+) -> Layout:
     """Return the layout for the rows and their ascending ranks, fold by fold and repeat by repeat.
 
-    Folds of different lengths are padded to the longest, so that they make one array.
+    Folds of different lengths are padded to the longest, so that they make one array. With `test`
+    the first fold is a test set.
     """
     slots = max(len(index) for repeat in rows for index, _ in repeat)
     shape = (len(rows), len(rows[0]), slots)
@@ -214,17 +252,18 @@ def padded(rows: list[list[tuple[np.ndarray, np.ndarray]]], sizes: tuple[int, ..
         for k, (found, ranks) in enumerate(repeat):
             index[r, k, : len(found)] = found
             rank[r, k, : len(found)] = ranks
-    filled = [(rank < size).sum(-1) for size in sizes]
+    filled = [(rank[:, test:] < size).sum(-1) for size in sizes]
     # In every fold the slots of a subset come first, since ranks ascend. New rows of a size begin
     # in the fold where the size before has the fewest rows, and end in the one where this size has
     # the most: every fold is cut at the same slots, and its other rows in between get weight 0.
     first = [0, *(int(f.min()) for f in filled[:-1])]
     last = [int(f.max()) for f in filled]
     index.flags.writeable = rank.flags.writeable = False  # a layout may serve several calls
-    return Layout(sizes, tuple(zip(first, last, strict=True)), index, rank)
+    return Layout(sizes, tuple(zip(first, last, strict=True)), index, rank, test)
 
 
-def _generator(seed: int) -> np.random.Generator:
+def generator(seed: int) -> np.random.Generator:
+    """Return the random numbers of a seed, which must be a whole number."""
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
@@ -274,7 +313,12 @@ def _check_occupied(ids: np.ndarray, folds: int) -> None:
         )
 
 
-def _check_sizes(sizes: Sequence[int], n: int, folds: int | np.ndarray) -> tuple[int, ...]:
+def check_sizes(sizes: Sequence[int], n: int, of: str = "molecules") -> tuple[int, ...]:
+    """Return sizes as a tuple.
+
+    Raises:
+        InputError: they do not increase, or are larger than the n molecules that there are.
+    """
     checked = tuple(sizes) if np.ndim(sizes) == 1 else ()
     if not all(isinstance(s, int | np.integer) for s in checked):
         raise InputError(f"sizes must be whole numbers, got {sizes!r}")
@@ -282,7 +326,7 @@ def _check_sizes(sizes: Sequence[int], n: int, folds: int | np.ndarray) -> tuple
     if not checked or any(a >= b for a, b in pairwise(checked)):
         raise InputError(f"sizes must be increasing and not empty, got {sizes!r}")
     if checked[-1] > n:
-        raise InputError(f"size {checked[-1]} is larger than the data: {n} molecules")
+        raise InputError(f"size {checked[-1]} is larger than the data: {n} {of}")
     if checked[0] < 2:
         raise InputError(f"sizes must be at least 2, got {checked[0]}")
     return checked

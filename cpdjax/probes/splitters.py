@@ -148,8 +148,8 @@ def _sides(k: int, pair: Any, n: int) -> tuple[Int[np.ndarray, " row"], Int[np.n
             f"split {k} must be a pair of (train, test) rows, got {type(pair).__name__}"
         ) from None
     sides = (
-        _rows(f"the training rows of split {k}", train, n),
-        _rows(f"the held-out rows of split {k}", test, n),
+        read_rows(f"the training rows of split {k}", train, n),
+        read_rows(f"the held-out rows of split {k}", test, n),
     )
     shared = np.intersect1d(*sides)
     if len(shared):
@@ -160,7 +160,12 @@ def _sides(k: int, pair: Any, n: int) -> tuple[Int[np.ndarray, " row"], Int[np.n
     return sides
 
 
-def _rows(what: str, rows: Any, n: int) -> Int[np.ndarray, " row"]:
+def read_rows(what: str, rows: Any, n: int) -> Int[np.ndarray, " row"]:
+    """Return rows given by number, or by a mask of all n rows.
+
+    Raises:
+        InputError: they are neither, none at all, or the same row twice.
+    """
     try:
         array = np.asarray(rows)
     except ValueError:  # lists of different lengths

@@ -32,7 +32,8 @@ def hints(table: xr.Dataset) -> list[str]:
 def _wide(table: xr.Dataset, loo: bool) -> str:
     size, folds = int(table["size"][-1]), table.sizes["fold"]
     rows = int(table.attrs.get("rows", 0)) * size // max(int(table.attrs.get("molecules", 1)), 1)
-    training = (rows or size) * (folds - 1) // folds
+    trained = (folds - 1, folds) if folds > 1 else (1, 1)  # one fold is a test set
+    training = (rows or size) * trained[0] // trained[1]
     wide = [
         f"{model} / {layer} / {irrep} ({count:,})"
         for model, layer, irrep in present(table)
@@ -43,7 +44,7 @@ def _wide(table: xr.Dataset, loo: bool) -> str:
     cure = "take more molecules, or fewer columns (--irreps)"
     if not loo:
         cure = f"choose α by leave-one-out (--alphas loo), {cure}"
-    what = "molecules" if training == size * (folds - 1) // folds else "rows"
+    what = "molecules" if training == size * trained[0] // trained[1] else "rows"
     return (
         f"More columns than the {training:,} training {what}: {_named(wide)}. "
         f"{cure[0].upper()}{cure[1:]}."

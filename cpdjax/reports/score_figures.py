@@ -25,8 +25,7 @@ from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, ROW, styled
 from cpdjax.sweeps.differences import differences
-from cpdjax.sweeps.table import last_interaction, models_of, present, scores_of
-from cpdjax.uncertainty.comparison import estimate
+from cpdjax.sweeps.table import last_interaction, models_of, present
 
 #: How many targets and models the headline has, and how many panels in a row.
 MOST_TARGETS, MOST_MODELS, ACROSS = 6, 40, 3
@@ -71,7 +70,7 @@ def _estimates(
     """Return the models, best first, and the mean and interval of their scores."""
     places = {model: last_interaction(table, model) for model in models_of(table)}
     found = [
-        [estimate(scores_of(table, model, *place, target)) for target in targets]
+        [score_of(table, model, *place, target) for target in targets]
         for model, place in places.items()
     ]
     parts = [

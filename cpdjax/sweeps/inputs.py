@@ -22,6 +22,7 @@ from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
 from cpdjax.models.zoo import qm9_probe
 from cpdjax.omissions import note, say_left_out
+from cpdjax.probes.fixed_test import DEFAULT_FOLDS
 from cpdjax.probes.folds import cross_validation
 from cpdjax.probes.splitters import read_ids
 from cpdjax.sweeps.probe_kinds import KINDS
@@ -121,8 +122,9 @@ def load(
         )
     table = read_table(targets) if beside else None
     structures = molecules(
-        dataset, n, settings.seed, elements=settings.elements, known=known, targets=table
-    )
+        dataset, n, settings.seed, elements=settings.elements, known=known, targets=table,
+        shuffle=settings.shuffle,
+    )  # fmt: skip
     if text is not None and table is not None:
         check_no_name(text, structures.targets)
     names = targets if table is None else list(table.numbers)
@@ -157,6 +159,7 @@ def molecules(
     known: Known | None = None,
     targets: Table | None = None,
     default: int | None = DEFAULT_MOLECULES,
+    shuffle: bool = True,
 ) -> Structures:
     """Return the structures of a data set, by default of QM9.
 
@@ -166,6 +169,7 @@ def molecules(
         elements: the elements that molecules may have; by default any.
         known: the elements of models, which molecules may have; by default any.
         targets: targets beside a file.
+        shuffle: draw from QM9 at random; otherwise its first molecules are taken.
 
     Raises:
         InputError: n goes with QM9 alone, or no molecule is left.
@@ -176,10 +180,14 @@ def molecules(
     limits = _limits(elements, known)
     if of_qm9(dataset):
         draw, most = _QM9[dataset or "qm9"], default if n is None else n
-        if not limits or most is None:
+        if shuffle and (not limits or most is None):
             return _of_elements(draw(most, seed), limits)
         whole = draw(None)
-        order = np.random.default_rng(seed).permutation(len(whole))  # as `draw` has it
+        order = np.arange(len(whole))
+        if shuffle:
+            order = np.random.default_rng(seed).permutation(len(whole))  # as `draw` has it
+        if not limits:
+            return whole.select(order[:most])
         return _of_elements(whole, limits, order, most)
     if n is not None:
         raise InputError(_TAKEN_WHOLE)
@@ -249,16 +257,41 @@ def settings_and_folds(given: Mapping[str, Any]) -> tuple[Settings, Any]:
     """
     folds = given.get("folds")
     if folds is None or isinstance(folds, Number | str):
-        return checked(Settings, given), None
+        settings = checked(Settings, given)
+        _check_split(settings)
+        # Unshuffled, every repeat would be the first one again.
+        return settings if settings.shuffle else replace(settings, repeats=1), None
     others = {name: value for name, value in given.items() if name != "folds"}
     # Every repeat has the same folds: at the largest size another one would add nothing, and count
     # in an interval as if it did.
     settings = checked(Settings, {"repeats": 1, **others})
-    if settings.group_by is not None:
-        raise InputError(
-            f"folds of your own and group_by={settings.group_by!r} do not go together: give one"
-        )
+    others = {"group_by": settings.group_by, "test": settings.test}
+    others |= {} if settings.shuffle else {"shuffle": False}
+    _refuse("folds of your own", others)
     return settings, folds
+
+
+def _check_split(settings: Settings) -> None:
+    """Raise InputError for settings of which one takes the place of another."""
+    if settings.test is not None:
+        own = settings.folds if settings.folds != DEFAULT_FOLDS else None
+        draws = {"permutations": settings.permutations, "bootstrap": settings.bootstrap}
+        others = {"folds": own, "group_by": settings.group_by, **draws}
+        _refuse("a test set", others | ({} if settings.shuffle else {"shuffle": False}))
+    if not settings.shuffle:
+        _refuse("shuffle=False", {"group_by": settings.group_by})
+        if len(settings.sizes or ()) > 1:
+            raise InputError(
+                "shuffle=False takes one size, since blocks of a larger set are no folds of its "
+                "first molecules: give one, or run a sweep for each"
+            )
+
+
+def _refuse(what: str, others: Mapping[str, Any]) -> None:
+    """Raise InputError where one of the others is given: zero and None are not."""
+    for name, value in others.items():
+        if value or value is False:
+            raise InputError(f"{what} and {name}={value!r} do not go together: give one")
 
 
 def with_ids(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,7 +86,9 @@ def _probe_batch(work: Work, shared: _Shared, batch: Batch) -> dict[Unit, Scores
             kernel=kind.kernel,
             sizes=layout.sizes,
             bounds=layout.bounds,
-            options=refining(shared.options, x[0].size, shared.alphas, x.dtype),
+            options=replace(
+                refining(shared.options, x[0].size, shared.alphas, x.dtype), test=layout.test
+            ),
         )
         stack = jax.tree.map(np.asarray, stack)
     stack = kind.among_all_targets(stack, work.targets, components)

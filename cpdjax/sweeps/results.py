@@ -98,7 +98,7 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
         **axes,
         "repeat": np.arange(repeats),
         "size": list(work.layout.sizes),
-        "fold": np.arange(work.layout.index.shape[1]),
+        "fold": np.arange(work.layout.held_out),
         "alpha": [np.nan] if loo else list(work.settings.alphas),
         "target": list(targets.by_name),
         "unit": ("target", [targets.units[t] for t in targets.by_name]),

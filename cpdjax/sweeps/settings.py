@@ -131,6 +131,20 @@ class Settings(Choices):
     folds: Annotated[
         Annotated[int, Field(ge=2, le=MOST_COPIES), _Number], "Folds of the cross-validation."
     ] = 5
+    test: Annotated[
+        Molecules | None,
+        "Molecules of a test set, drawn with the seed, in the place of folds: no size trains on "
+        "them, every size and repeat is scored on them, and sizes count training molecules.",
+    ] = None
+    shuffle: Annotated[
+        bool,
+        "Draw molecules, subsets and folds at random. Otherwise the first molecules are taken, in "
+        "one repeat and at one size, and every fold is a block of neighbours.",
+    ] = True
+    composition: Annotated[
+        Literal["counts", "fractions"],
+        "What composition is: how many atoms of each element, or which share of the atoms.",
+    ] = "counts"
     group_by: Annotated[
         Literal["formula"] | None,
         "formula: training and held-out molecules share no formula; by default folds are random.",
@@ -192,6 +206,7 @@ class Settings(Choices):
         unused |= dict.fromkeys(("adjust", "scheme", "permute_within"), not self.permutations)
         left_out = {name for name, is_unused in unused.items() if is_unused}
         left_out |= {"pool", "invariants", "elements", "skip_unknown"}
+        left_out |= set() if self.test is None else {"folds"}
         adapter = TypeAdapter(Settings)
         found: dict[str, Any] = adapter.dump_python(self, mode="json", exclude=left_out)
         return found

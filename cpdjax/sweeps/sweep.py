@@ -23,7 +23,16 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import Source, able, compute, named_sources, open_sources
 from cpdjax.omissions import Omissions, note, noted
-from cpdjax.probes.folds import Layout, group_folds, nested, of_atoms
+from cpdjax.probes.fixed_test import drawn_test, nested_beside
+from cpdjax.probes.folds import (
+    Layout,
+    block_folds,
+    check_sizes,
+    cross_validation,
+    group_folds,
+    nested,
+    of_atoms,
+)
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, shown, stage
 from cpdjax.sweeps import inputs, significance
@@ -78,18 +87,21 @@ def sweep(
         processes: what `cpdjax.processes.meet` returns, where several processes call this with the
             same arguments: each computes a share, all in the folder `out`, and all get the table.
         **settings: fields of `cpdjax.sweeps.settings.Settings`: probe, layers, irreps, elements,
-            skip_unknown, pool, invariants, sizes, repeats, folds, group_by, alphas, standardize,
-            projection, permutations, scheme, permute_within, bootstrap, adjust, seed, dtype. In
-            place of their number, `folds` may be one fold id a molecule, or a splitter such as
-            scikit-learn's (give it a `random_state`) that holds every molecule out once; `repeats`
-            is then 1 by default, and the table holds `fold_id` (molecule).
+            skip_unknown, pool, invariants, sizes, repeats, folds, test, shuffle, composition,
+            group_by, alphas, standardize, projection, components, permutations, scheme,
+            permute_within, bootstrap, adjust, seed, dtype. In place of their number, `folds` may be
+            one fold id a molecule, or a splitter such as scikit-learn's (give it a `random_state`)
+            that holds every molecule out once; `repeats` is then 1 by default, and the table holds
+            `fold_id` (molecule).
 
     Returns:
         `r2_geom`, `r2_full` (model, layer, irrep, repeat, size, fold, alpha, target), `r2_comp`
         (repeat, size, fold, target), `composition_share`, with units and full provenance.
         Combinations of model, layer and irrep that do not exist are NaN, and have 0 `n_features`.
-        Sizes count molecules, also where rows are atoms. In equivariant probes a target is NaN for
-        channels of other irreps, `r2_full` equals `r2_geom` and `r2_comp` is zero.
+        Sizes count molecules, also where rows are atoms. With `test` they count training molecules,
+        the axis of folds has length one, and `in_test` (molecule) says which are the test set. In
+        equivariant probes a target is NaN for channels of other irreps, `r2_full` equals `r2_geom`
+        and `r2_comp` is zero.
         With `permutations`, for the mean over folds at the largest size in the first repeat:
         `p_value`, `p_adjusted` over all channels and targets, `selectivity` (model, layer, irrep,
         alpha, target), `null_r2_geom` (…, permutation, alpha, target). With `bootstrap`:
@@ -168,6 +180,8 @@ def _prepared(
     with stage("data"):
         structures, predicted = inputs.load(dataset, targets, n, chosen, known)
     check_names("target", predicted.by_name)
+    if chosen.composition == "fractions":
+        predicted = predicted.of_fractions()
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
@@ -216,6 +230,9 @@ def _swept(
     table = significance.attach(table, found, chosen, drawn)
     if fold_ids is not None:
         table[inputs.FOLD_ID] = ("molecule", fold_ids)
+    if layout.test:
+        held_out = np.unique(predicted.owner[layout.test_set])
+        table["in_test"] = ("molecule", np.isin(np.arange(len(predicted.formulas)), held_out))
     _warn_undefined(table)
     return table
 
@@ -232,14 +249,34 @@ def _draws(
 
 def _layout(settings: Settings, targets: Targets, fold_ids: np.ndarray | None) -> Layout:
     n = len(targets.formulas)
-    sizes = settings.sizes or default_sizes(n)
-    if sizes[-1] < n:
-        note("rows", {f"{n - sizes[-1]:,} of {n:,} molecules": f"the last size is {sizes[-1]:,}"})
+    trained = n - (settings.test or 0)
+    sizes = settings.sizes or (default_sizes(max(trained, 1)) if settings.shuffle else (n,))
+    if sizes[-1] < trained:
+        left = f"{trained - sizes[-1]:,} of {n:,} molecules"
+        note("rows", {left: f"the last size is {sizes[-1]:,}"})
+    layout = _subsets(settings, n, sizes, targets, fold_ids)
+    return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
+
+
+def _subsets(
+    settings: Settings,
+    n: int,
+    sizes: Sequence[int],
+    targets: Targets,
+    fold_ids: np.ndarray | None,
+) -> Layout:
+    """Lay out n molecules: the first ones, random ones beside a test set, or random ones."""
+    seed = settings.seed
+    if not settings.shuffle:
+        [size] = check_sizes(sizes, n)
+        return cross_validation(size, block_folds(size, settings.folds))
+    if settings.test is not None:
+        test = drawn_test(n, settings.test, seed=seed)
+        return nested_beside(n, sizes, settings.repeats, test, seed=seed)
     folds: int | np.ndarray = settings.folds if fold_ids is None else fold_ids
     if settings.group_by is not None:
-        folds = group_folds(targets.formulas, settings.folds, seed=settings.seed)
-    layout = nested(n, sizes, settings.repeats, folds, seed=settings.seed)
-    return layout if targets.offsets is None else of_atoms(layout, targets.offsets)
+        folds = group_folds(targets.formulas, settings.folds, seed=seed)
+    return nested(n, sizes, settings.repeats, folds, seed=seed)
 
 
 def _warn_undefined(table: xr.Dataset) -> None:

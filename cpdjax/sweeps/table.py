@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -30,6 +31,26 @@ def scores_of(
     one = table.r2_geom.sel(model=model, layer=layer, irrep=irrep, target=target).isel(alpha=0)
     one = one.isel(size=-1) if size is None else one.sel(size=size)
     return one.transpose("repeat", "fold").to_numpy()
+
+
+def score_of(
+    table: xr.Dataset, model: str, layer: str, irrep: str, target: str, size: int | None = None
+) -> Estimate:
+    """Return the mean of `scores_of` with its interval, which with a test set is another one."""
+    scores = scores_of(table, model, layer, irrep, target, size)
+    return estimate(scores, overlap=overlap(table, size))
+
+
+def overlap(table: xr.Dataset, size: int | None = None) -> float | None:
+    """Return which part of its molecules a training set shares with that of another repeat.
+
+    It is None where folds are held out and no test set.
+    """
+    test = json.loads(table.attrs.get("settings", "{}")).get("test")
+    if not test:
+        return None
+    own = int(table["size"][-1]) if size is None else size
+    return own / (int(table.attrs["molecules"]) - test)
 
 
 def models_of(table: xr.Dataset) -> list[str]:
@@ -64,9 +85,9 @@ def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Es
     found = []
     for model, layer, irrep in present(table):
         count = int(table.n_features.sel(model=model, layer=layer, irrep=irrep))
-        score = estimate(scores_of(table, model, layer, irrep, target))
+        score = score_of(table, model, layer, irrep, target)
         found.append((model, layer, irrep, count, score))
-    return sorted(found, key=lambda row: -row[4].low)
+    return sorted(found, key=lambda row: -np.nan_to_num(row[4].low, nan=row[4].value))
 
 
 def summary(table: xr.Dataset) -> pd.DataFrame:
@@ -77,10 +98,11 @@ def summary(table: xr.Dataset) -> pd.DataFrame:
     its `median`; the means `r2_full` and `r2_comp`; `alpha`, where there are several; `p_adjusted`,
     where there are permutations. Targets that a channel cannot predict are left out.
     """
+    known = overlap(table)
     table, over = table.isel(size=-1), ("repeat", "fold")
 
     def of_one(scores: np.ndarray) -> np.ndarray:
-        found = estimate(scores)
+        found = estimate(scores, overlap=known)
         return np.array([found.value, found.low, found.high, np.median(scores)])
 
     found = xr.apply_ufunc(

@@ -199,6 +199,10 @@ class Targets:
         check_finite("targets", made.y, list(targets))
         return made
 
+    def of_fractions(self) -> Targets:
+        """Return the same with the share of each element among the atoms for composition."""
+        return replace(self, counts=self.counts / self.counts.sum(1, keepdims=True))
+
     def unexplained(self, layout: Layout) -> Targets:
         """Return the scalars that composition does not explain by itself already.
 

@@ -24,7 +24,9 @@ class Estimate:
         return f"{self.value:.3f} ({self.low:.3f}, {self.high:.3f})"
 
 
-def estimate(scores: Float[np.ndarray, "repeat fold"], level: float = 0.95) -> Estimate:
+def estimate(
+    scores: Float[np.ndarray, "repeat fold"], level: float = 0.95, *, overlap: float | None = None
+) -> Estimate:
     """Return the mean over folds and repeats with the corrected resampled t interval and test.
 
     The training sets of different folds overlap, which a plain standard error ignores. So the
@@ -32,11 +34,25 @@ def estimate(scores: Float[np.ndarray, "repeat fold"], level: float = 0.95) -> E
     1/J + 1/(folds − 1) (Nadeau and Bengio, Machine Learning 52, 239, 2003). The t distribution has
     J − 1 degrees of freedom.
 
+    Where there is one fold, a test set that all repeats share, n_test/n_train says nothing of how
+    much the scores have in common. They then scatter with the training set alone: the interval is
+    that of the mean over training sets of this size *for these test molecules*, and how scores
+    would differ on other test molecules is not in it. Two training sets of N molecules, drawn from
+    M, share the part N/M of their molecules, and to first order their scores correlate as much. So
+    the variance between repeats is multiplied by 1/J + N/(M − N) (our choice). Where N = M, all
+    repeats are one, and the interval is NaN.
+
+    Args:
+        overlap: N/M; the interval of one fold is NaN without it.
+
     >>> print(estimate(np.full((2, 5), 0.5)))
     0.500 (0.500, 0.500)
     """
     count, folds = scores.size, scores.shape[1]
-    error = np.sqrt(scores.var(ddof=1) * (1 / count + 1 / (folds - 1)))
+    shared = 1 / (folds - 1) if folds > 1 else _shared(overlap)
+    if count < 2 or np.isnan(shared):
+        return Estimate(float(scores.mean()), np.nan, np.nan)
+    error = np.sqrt(scores.var(ddof=1) * (1 / count + shared))
     reach = stats.t.ppf((1 + level) / 2, count - 1) * error
     mean = scores.mean()
     if error > 0:
@@ -46,8 +62,17 @@ def estimate(scores: Float[np.ndarray, "repeat fold"], level: float = 0.95) -> E
     return Estimate(float(mean), float(mean - reach), float(mean + reach), float(p_value))
 
 
+def _shared(overlap: float | None) -> float:
+    """Return ρ / (1 − ρ) for scores that correlate by ρ; NaN where they are one or ρ is unknown."""
+    return np.nan if overlap is None or overlap >= 1 else overlap / (1 - overlap)
+
+
 def compare(
-    a: Float[ArrayLike, "repeat fold"], b: Float[ArrayLike, "repeat fold"], level: float = 0.95
+    a: Float[ArrayLike, "repeat fold"],
+    b: Float[ArrayLike, "repeat fold"],
+    level: float = 0.95,
+    *,
+    overlap: float | None = None,
 ) -> Estimate:
     """Return the score `a` less the score `b`, both on the same repeats and folds.
 
@@ -60,10 +85,13 @@ def compare(
         a, b: one score per fold and repeat, such as `cpd(...).r2_geom[:, 0, 0]`. The axis of
             repeats may be missing where there is only one.
         level: the confidence level of the interval.
+        overlap: where all repeats share one test set (`learning_curve(test=...)`), the number of
+            training molecules divided by that of the molecules that they are drawn from. See
+            `estimate` for what the interval then means.
 
     Raises:
-        InputError: when the two have different shapes or fewer than two folds, or when the level
-            is outside (0, 1).
+        InputError: when the two have different shapes, or fewer than two folds without an overlap
+            below 1, or when the level is outside (0, 1).
 
     >>> a, b = np.array([0.5, 0.6, 0.55, 0.62, 0.58]), np.array([0.4, 0.52, 0.5, 0.5, 0.51])
     >>> found = compare(a, b)
@@ -71,11 +99,13 @@ def compare(
     0.084 (0.034, 0.134) 0.01
     """
     first, second = (np.atleast_2d(np.asarray(s, np.float64)) for s in (a, b))
-    if first.shape != second.shape or first.ndim != 2 or first.shape[1] < 2:
+    single = first.shape[-1] < 2 and np.isnan(_shared(overlap))
+    if first.shape != second.shape or first.ndim != 2 or single:
         raise InputError(
             f"both scores must have axes (repeat, fold) with the same repeats and folds, at least "
-            f"two folds, got shapes {np.shape(a)} and {np.shape(b)}"
+            f"two folds (or one, a test set, and overlap), got shapes {np.shape(a)} and "
+            f"{np.shape(b)}"
         )
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1, such as 0.95, got {level!r}")
-    return estimate(first - second, level)
+    return estimate(first - second, level, overlap=overlap)
