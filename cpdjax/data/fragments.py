@@ -85,4 +85,3 @@ def fragment_counts(
     for row, found in zip(counts, rows, strict=True):
         row[[_PLACES[name] for name in found]] = list(found.values())
     return counts
-

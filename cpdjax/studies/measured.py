@@ -14,8 +14,8 @@ from scipy import stats
 
 from cpdjax.models.naming import run_of
 from cpdjax.studies.finding import NotMeasuredError
-from cpdjax.sweeps.table import last_interaction, layers_of, models_of
-from cpdjax.uncertainty.comparison import Estimate
+from cpdjax.sweeps.table import last_interaction, layers_of, models_of, overlap
+from cpdjax.uncertainty.comparison import Estimate, estimate
 from cpdjax.uncertainty.runs import hierarchical_contrast
 
 GAP, DIPOLE, ENERGY = "gap", "mu", "u0_atom"
@@ -128,7 +128,8 @@ class Measured:
 
         Runs of different models are independent; molecules and folds are the same for all.
         """
-        return contrast([(weight, self.scores(m, where)) for m, weight in weights.items()])
+        terms = [(weight, self.scores(model, where)) for model, weight in weights.items()]
+        return contrast(terms, overlap(self.table(where.setting), where.size))
 
     def difference(self, one: str, other: str, where: Where = Where()) -> Estimate:
         """Return the score of one model less that of another, on the same folds."""
@@ -139,15 +140,21 @@ class Measured:
         return sorted(models, key=lambda model: -float(np.nanmean(self.scores(model, where))))
 
 
-def contrast(terms: Sequence[tuple[float, Float[np.ndarray, "run repeat fold"]]]) -> Estimate:
+def contrast(
+    terms: Sequence[tuple[float, Float[np.ndarray, "run repeat fold"]]],
+    shared: float | None = None,
+) -> Estimate:
     """Return a weighted sum of scores: over runs as well, wherever a term has several.
 
-    Scores that have one fold, such as those of a fixed test set, are means over repeats whose
-    training molecules are drawn anew: a plain t interval.
+    Args:
+        terms: weights and scores, all on the same repeats and folds.
+        shared: with a fixed test set, which part of their molecules two training sets share; the
+            interval is then of the training molecules alone, of the means over runs.
     """
-    if terms[0][1].shape[2] == 1:
-        return plain(sum(weight * scores.mean((0, 2)) for weight, scores in terms))
-    return hierarchical_contrast(terms)
+    if terms[0][1].shape[2] > 1:
+        return hierarchical_contrast(terms)
+    together = np.sum([weight * scores.mean(0) for weight, scores in terms], axis=0)
+    return estimate(together, overlap=shared)
 
 
 def plain(values: Float[np.ndarray, " draw"]) -> Estimate:

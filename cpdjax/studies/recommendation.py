@@ -118,6 +118,8 @@ def recommend(
     choices = []
     for table in tables:
         pools = json.loads(table.attrs.get("pool", "{}"))
+        if target not in table.target.values:
+            continue
         trained = trained_on_it(table, target)
         for model, layer, irrep, features, score in ranking(table, target):
             if with_trained or model not in trained:

@@ -20,6 +20,7 @@ from scipy import stats
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, NotMeasuredError, Question, every
 from cpdjax.studies.groups import TEN, named
 from cpdjax.studies.measured import Measured, Where, contrast, plain
+from cpdjax.sweeps.table import overlap
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
 
@@ -107,6 +108,6 @@ def _few_above_many(measured: Measured, one: str, other: str) -> Answer:
         (1.0, measured.scores(few, where)),
         (-1.0, measured.scores(many, Where(setting="test"))),
     ]
-    found = contrast(terms)
+    found = contrast(terms, overlap(measured.table("test")))
     first, second = (score.mean() for _, score in terms)
     return Answer(verdict(found), found, ours=f"{first:.3f} − {second:.3f}: {found}")
