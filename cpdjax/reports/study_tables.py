@@ -21,8 +21,8 @@ def findings_table(found: Reproduction) -> Sheet:
     columns = [Column("finding", "group"), Column("paper", "words"), Column("ours", "words")]
     own = of_paper(found.findings)
     notes = [
-        f"The report has {len(found.findings) - len(own)} further lines, which the paper does not "
-        "state, the rule behind each verdict, and the controls."
+        f"The report has {len(found.findings) - len(own)} further lines that a referee asks for, "
+        "the rule behind each verdict, and the controls."
     ]
     return Sheet(
         "findings",

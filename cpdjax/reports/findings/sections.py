@@ -10,7 +10,7 @@ from cpdjax.reports.findings.summary import CHANGES, may_believe
 from cpdjax.reports.objectives import training_of
 from cpdjax.reports.pages.page import Section
 from cpdjax.studies.finding import Finding
-from cpdjax.studies.findings import of_paper
+from cpdjax.studies.findings import OF_PAPER, of_paper
 from cpdjax.studies.findings.depth import depth
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.measured import Measured, Where
@@ -33,14 +33,14 @@ def sections(found: Reproduction) -> list[Section]:
     """Return the sections of the report, in order."""
     measured = found.measured
     paper = of_paper(found.findings)
-    others = [finding for finding in found.findings if not finding.paper]
+    others = [finding for finding in found.findings if finding.key not in OF_PAPER]
     made = [
         Section(
-            "What a reader may believe", "", points=may_believe(measured, found.findings)
+            "The paper's findings: what a reader may believe", "", points=may_believe(measured, found.findings)
         ),
         _findings("The paper's findings, and ours", _INTRODUCTION, paper),
         _models(measured),
-        _findings("What a referee asks", "By the same rules; the paper says nothing of these.",
+        _findings("What a referee asks", "By the same rules: other ways of asking, controls, and the paper's advice.",
                   others),
         _targets(measured), _routes(measured), _sizes(measured), _layers(measured),
         _isomers(measured), _recommendation(found),
