@@ -59,6 +59,9 @@ __all__ = [
 def names() -> tuple[str, ...]:
     """Return the names of the models that come with cpdjax or with a wheel.
 
+    Further training runs of one model, such as "painn-qm9-gap-run1", are not among them:
+    `naming.trained(runs=True)` has their names.
+
     >>> "sevennet-0" in names()
     True
     """
@@ -136,7 +139,7 @@ def _nothing(name: str | Path) -> InputError:
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
             "that can be loaded, if it is a model of mace-torch"
         )
-    return UnknownNameError("model", str(name), names())
+    return UnknownNameError("model", str(name), naming.shipped(runs=True))
 
 
 def is_saved(path: str | Path) -> bool:

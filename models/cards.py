@@ -29,7 +29,7 @@ def card_of(name: str | Path) -> Card:
         facts: dict[str, Card] = file.CARDS
         return facts[found.name]
     if not found or not found.run:
-        raise UnknownNameError("model", str(name), naming.shipped())
+        raise UnknownNameError("model", str(name), naming.shipped(runs=True))
     run = runs.card(found.run)
     data = f"{run.molecules:,} molecules of {run.dataset}, {run.target}"
     return Card(run.architecture, "Apache-2.0", data)

@@ -42,7 +42,7 @@ class Listed:
         """
         for file, sha256 in self.weights.items():
             packaged(self.card.distribution or "", file, sha256)
-        if self.name in trained():
+        if self.name in trained(runs=True):
             checksums.check_files(ZOO / self.name, CARD, f"{MODEL}/{checksums.RECORD}")
             checksums.check(ZOO / self.name / MODEL)
 

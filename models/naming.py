@@ -20,6 +20,7 @@ SHIPPED = "cpdjax:"
 ZOO = Path(__file__).parent / "zoo"
 CARD, CONFIG, SPLIT, MODEL, RECORD = "card.json", "config.json", "split.npz", "model", "model.json"
 """What a training run keeps in its folder, and what is in the folder of a saved model."""
+_RUN = re.compile(r"(?P<model>.+)-run(?P<run>[1-9][0-9]*)|(?P<members>.+-member)(?P<member>[0-9]+)")
 
 
 TRAINED_HERE = ("schnet", "dimenet++", "painn", "visnet", "mace")
@@ -72,18 +73,49 @@ class Named:
         return self.folder / MODEL if self.run else self.folder
 
 
-def shipped() -> tuple[str, ...]:
+def run_of(name: str) -> tuple[str, int]:
+    """Return which model a name means, and which of its training runs: 0 is the first.
+
+    Runs of one model have the same data and settings, and differ in the random seed alone.
+
+    >>> run_of("painn-qm9-gap"), run_of("painn-qm9-gap-run2"), run_of("ani-1x-member3")
+    (('painn-qm9-gap', 0), ('painn-qm9-gap', 2), ('ani-1x-member', 3))
+    """
+    found = _RUN.fullmatch(name)
+    if found is None:
+        return name, 0
+    return found["model"] or found["members"], int(found["run"] or found["member"])
+
+
+def shipped(*, runs: bool = False) -> tuple[str, ...]:
     """Return the names of all models that come with cpdjax or with a wheel.
 
     Of the untrained ones these are the first, of random seed 0.
+
+    Args:
+        runs: whether further training runs of these models are among them.
     """
     random = (name for name in CONTROLS if untrained(name))
-    return (*registry.pretrained(), *trained(), *random)
+    return (*registry.pretrained(), *trained(runs=runs), *random)
 
 
-def trained() -> tuple[str, ...]:
-    """Return the names of the models of `models/zoo`."""
-    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}")))
+def trained(*, runs: bool = False) -> tuple[str, ...]:
+    """Return the names of the models of `models/zoo`.
+
+    Args:
+        runs: whether their further training runs are among them, such as "painn-qm9-gap-run1".
+    """
+    names = sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
+    return tuple(name for name in names if runs or run_of(name)[1] == 0)
+
+
+def runs_of(name: str) -> tuple[str, ...]:
+    """Return the training runs of a model of `models/zoo` that come with cpdjax, the first first.
+
+    >>> runs_of("so3lr")
+    ()
+    """
+    return tuple(sorted((n for n in trained(runs=True) if run_of(n)[0] == name), key=run_of))
 
 
 def find(model: str | Path) -> Named | None:
@@ -100,31 +132,18 @@ def find(model: str | Path) -> Named | None:
         return _folder(Path(model))
     text = str(model)
     name = text.removeprefix(SHIPPED)
-    known = name in shipped() or untrained(name) is not None
+    known = name in shipped(runs=True) or untrained(name) is not None
     here = None if text != name else _folder(Path(name))
     if text != name and not known:
-        raise UnknownNameError("model of cpdjax", name, shipped())
+        raise UnknownNameError("model of cpdjax", name, shipped(runs=True))
     if known and here:
         raise InputError(
             f"{name!r} is a model that comes with cpdjax and a folder of yours: write "
             f"'.{os.sep}{name}' for the folder, '{SHIPPED}{name}' for the model of cpdjax"
         )
     if known:
-        return Named(name, ZOO / name if name in trained() else None)
+        return Named(name, ZOO / name if name in trained(runs=True) else None)
     return here
-
-
-def run_of(name: str) -> tuple[str, int | None]:
-    """Return the name of what was trained and the number of the training run.
-
-    >>> run_of("painn-qm9-gap"), run_of("painn-qm9-gap-run2"), run_of("ani-1x-member3")
-    (('painn-qm9-gap', 0), ('painn-qm9-gap', 2), ('ani-1x-member', 3))
-    """
-    if found := re.fullmatch(r"(.+?)-run(\d+)", name):
-        return found[1], int(found[2])
-    if found := re.fullmatch(r"(.+-member)(\d+)", name):
-        return found[1], int(found[2])
-    return name, 0
 
 
 def is_path(model: str | Path) -> bool:

@@ -28,7 +28,7 @@ def objective_of(model: str) -> str:
     >>> [objective_of(m) for m in ("painn-qm9-gap", "so3lr", "coulomb-spectrum", "mine")]
     ['gap', 'pretrained', 'descriptor', 'unknown']
     """
-    if model in naming.trained():
+    if model in naming.trained(runs=True):
         target = target_of(model)
         return _OF_TARGETS.get(target, "target")
     if model in registry.pretrained():
@@ -43,7 +43,7 @@ def target_of(model: str) -> str:
     >>> target_of("mace-qm9-energy"), target_of("so3lr")
     ('u0_atom', '')
     """
-    if model not in naming.trained():
+    if model not in naming.trained(runs=True):
         return ""
     # Whatever lies in the folder where this runs, the model of cpdjax is meant.
     return str(zoo.card(f"{naming.SHIPPED}{model}")["target"])

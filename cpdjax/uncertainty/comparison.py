@@ -48,18 +48,37 @@ def estimate(
     >>> print(estimate(np.full((2, 5), 0.5)))
     0.500 (0.500, 0.500)
     """
+    variance = corrected_variance(scores, overlap)
+    if np.isnan(variance) and not np.isnan(scores).any():
+        return Estimate(float(scores.mean()), np.nan, np.nan)
+    return t_estimate(float(scores.mean()), float(np.sqrt(variance)), scores.size - 1, level)
+
+
+def corrected_variance(
+    scores: Float[np.ndarray, "repeat fold"], overlap: float | None = None
+) -> float:
+    """Return the variance of the mean over folds and repeats, corrected as `estimate` says.
+
+    It is NaN for a single score, and for one fold whose training sets are the same or unknown.
+    """
     count, folds = scores.size, scores.shape[1]
     shared = 1 / (folds - 1) if folds > 1 else _shared(overlap)
-    if count < 2 or np.isnan(shared):
-        return Estimate(float(scores.mean()), np.nan, np.nan)
-    error = np.sqrt(scores.var(ddof=1) * (1 / count + shared))
-    reach = stats.t.ppf((1 + level) / 2, count - 1) * error
-    mean = scores.mean()
+    if count < 2:
+        return np.nan
+    return float(scores.var(ddof=1) * (1 / count + shared))
+
+
+def t_estimate(mean: float, error: float, freedom: float, level: float) -> Estimate:
+    """Return a mean with its t interval and test, from its standard error and degrees of freedom.
+
+    Without scatter the mean is certain: p is 1 if it is zero, else 0; NaN stays NaN.
+    """
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
     if error > 0:
-        p_value = 2 * stats.t.sf(np.abs(mean) / error, count - 1)
-    else:  # without scatter the mean is certain: p is 1 if it is zero, else 0; NaN stays NaN
+        p_value = 2 * stats.t.sf(np.abs(mean) / error, freedom)
+    else:
         p_value = np.nan if np.isnan(mean) else float(mean == 0)
-    return Estimate(float(mean), float(mean - reach), float(mean + reach), float(p_value))
+    return Estimate(mean, float(mean - reach), float(mean + reach), float(p_value))
 
 
 def _shared(overlap: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Say what an interval decides."""
+"""Say whether a statement holds: one rule, fixed before any score is seen."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from typing import Literal
 
 from cpdjax.uncertainty.comparison import Estimate
 
-Decided = Literal["holds", "does not hold", "not decided"]
+Verdict = Literal["holds", "does not hold", "not decided"]
 
 
-def verdict(estimate: Estimate, bound: float = 0.0) -> Decided:
-    """Return "holds" for an interval above the bound, "does not hold" for one below it.
+def verdict(estimate: Estimate, bound: float = 0.0) -> Verdict:
+    """Say whether a quantity is above a bound, by its interval alone.
 
-    Everything else, an undefined interval too, is "not decided".
+    It holds where the whole interval lies above the bound, and does not hold where the whole
+    interval lies below it. In every other case, an interval that is unknown (NaN) among them,
+    nothing is decided. The quantity must be named before its scores are seen: of the largest of
+    several, chosen by the scores that it reports, an interval says too much.
 
-    >>> verdict(Estimate(0.2, 0.1, 0.3)), verdict(Estimate(0.2, -0.1, 0.5))
+    >>> verdict(Estimate(0.2, 0.1, 0.3)), verdict(Estimate(0.2, -0.9, 1.3))
     ('holds', 'not decided')
     """
     if estimate.low > bound:

@@ -1,7 +1,8 @@
 """Models that `cpdjax train` made: those of the zoo, which come with the package, and anyone's own.
 
 A run's folder holds `config.json`, `log.csv`, `loss.png`, `card.json`, `split.npz`, `model/` and
-the hashes of all of these. The zoo's entries share one split.
+the hashes of all of these. The zoo's entries share one split. A further training run, which differs
+from the first in its random seed alone, is an entry of its own: `painn-qm9-gap-run1`.
 """
 
 from __future__ import annotations
