@@ -14,14 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-from cpdjax.errors import InputError
+from cpdjax.studies.measured import Measured, NotMeasuredError
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
-
-if TYPE_CHECKING:
-    from cpdjax.studies.measured import Measured
 
 Verdict = Literal["holds", "does not hold", "not decided", "not run", "not in the paper"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
@@ -46,10 +43,6 @@ class Finding:
     """The estimate that was judged; None where there is none, or several were."""
     rule: str = ""
     remark: str = ""
-
-
-class NotMeasuredError(InputError):
-    """Say that a question needs a model or a table that was not measured."""
 
 
 @dataclass(frozen=True)

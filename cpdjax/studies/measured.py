@@ -12,8 +12,8 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from cpdjax.errors import InputError
 from cpdjax.models.naming import run_of
-from cpdjax.studies.finding import NotMeasuredError
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, overlap
 from cpdjax.uncertainty.comparison import Estimate, estimate
 from cpdjax.uncertainty.runs import hierarchical_contrast
@@ -21,6 +21,10 @@ from cpdjax.uncertainty.runs import hierarchical_contrast
 GAP, DIPOLE, ENERGY = "gap", "mu", "u0_atom"
 MAIN, ELSEWHERE = "main", "draw 1"  # settings: what is judged, and where layers are chosen
 Score = Literal["r2_geom", "r2_full", "r2_comp"]
+
+
+class NotMeasuredError(InputError):
+    """Say that a question needs a model or a table that was not measured."""
 
 
 @dataclass(frozen=True)

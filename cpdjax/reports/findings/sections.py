@@ -36,12 +36,13 @@ def sections(found: Reproduction) -> list[Section]:
     others = [finding for finding in found.findings if finding.key not in OF_PAPER]
     made = [
         Section(
-            "The paper's findings: what a reader may believe", "", points=may_believe(measured, found.findings)
+            "The paper's findings: what a reader may believe", "",
+            points=may_believe(measured, found.findings),
         ),
         _findings("The paper's findings, and ours", _INTRODUCTION, paper),
         _models(measured),
-        _findings("What a referee asks", "By the same rules: other ways of asking, controls, and the paper's advice.",
-                  others),
+        _findings("What a referee asks", "By the same rules: other ways of asking, controls, and "
+                  "the paper's advice.", others),
         _targets(measured), _routes(measured), _sizes(measured), _layers(measured),
         _isomers(measured), _recommendation(found),
         Section("What is our choice", "", points=_CHOICES),

@@ -9,10 +9,10 @@ import numpy as np
 
 from cpdjax.models.naming import CONTROLS
 from cpdjax.reports.findings.tables import asked
-from cpdjax.studies.finding import VERDICTS, Finding, NotMeasuredError
+from cpdjax.studies.finding import VERDICTS, Finding
 from cpdjax.studies.findings import of_paper
 from cpdjax.studies.groups import ARCHITECTURES, GRAPH, named
-from cpdjax.studies.measured import Measured, Where
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 
 CHANGES = (
     "Weights of MACE and ViSNet that the paper used, or its layers: ours are small, trained for a "

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpdjax.studies.finding import NotMeasuredError
 from cpdjax.studies.findings.efficiency import SETTINGS, correlations
 from cpdjax.studies.findings.sampling import draws
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import Measured, Where, contrast, plain
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast, plain
 from cpdjax.studies.reproduction import Reproduction
 from cpdjax.sweeps.table import models_of, present
 from cpdjax.uncertainty.comparison import Estimate

@@ -29,7 +29,7 @@ def findings(measured: Measured) -> list[Finding]:
     questions = [
         Question(
             "controls-composition", "composition alone: R²_geom of the gap", "0 by construction",
-            "holds if no fold scores above zero: all that is left is the mean of training molecules",
+            "holds if no fold scores above zero: only the mean of training molecules is left",
             _nothing,
         ),
         Question(

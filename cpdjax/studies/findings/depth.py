@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from cpdjax.studies.finding import OF_SIGN, Answer, Finding, NotMeasuredError, Question
+from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question
 from cpdjax.studies.groups import ARCHITECTURES, named
-from cpdjax.studies.measured import Measured, Where, contrast
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast
 from cpdjax.sweeps.table import along_path, layers_of
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict

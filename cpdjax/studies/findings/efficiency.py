@@ -17,9 +17,9 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from cpdjax.studies.finding import OF_SIGN, Answer, Finding, NotMeasuredError, Question, every
+from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question, every
 from cpdjax.studies.groups import TEN, named
-from cpdjax.studies.measured import Measured, Where, contrast, plain
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast, plain
 from cpdjax.sweeps.table import overlap
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict

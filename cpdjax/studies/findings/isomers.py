@@ -16,9 +16,9 @@ from functools import partial
 import pandas as pd
 
 from cpdjax.checks.isomers import PAPER_ACCURACY
-from cpdjax.studies.finding import Answer, Finding, NotMeasuredError, Question, near
+from cpdjax.studies.finding import Answer, Finding, Question, near
 from cpdjax.studies.groups import GRAPH, TEN
-from cpdjax.studies.measured import ELSEWHERE, Measured, Where
+from cpdjax.studies.measured import ELSEWHERE, Measured, NotMeasuredError, Where
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
 

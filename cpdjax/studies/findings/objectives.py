@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from cpdjax.studies.finding import OF_SIGN, Answer, Finding, NotMeasuredError, Question
-from cpdjax.studies.measured import Measured, Where
+from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 from cpdjax.uncertainty.verdict import verdict
 
 FAMILY = "megnet-qm9-"

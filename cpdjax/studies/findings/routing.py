@@ -21,12 +21,11 @@ from cpdjax.studies.finding import (
     OF_LEVEL,
     Answer,
     Finding,
-    NotMeasuredError,
     Question,
     near,
 )
 from cpdjax.studies.groups import named
-from cpdjax.studies.measured import DIPOLE, GAP, Measured, Score, Where, contrast
+from cpdjax.studies.measured import DIPOLE, GAP, Measured, NotMeasuredError, Score, Where, contrast
 from cpdjax.sweeps.channels import ALL
 from cpdjax.sweeps.table import present
 from cpdjax.uncertainty.comparison import Estimate

@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from cpdjax.studies.finding import Answer, Finding, NotMeasuredError, Question
+from cpdjax.studies.finding import Answer, Finding, Question
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import MAIN, Measured, Score, Where, plain
+from cpdjax.studies.measured import MAIN, Measured, NotMeasuredError, Score, Where, plain
 from cpdjax.uncertainty.comparison import Estimate
 
 V1_MACE = 0.782

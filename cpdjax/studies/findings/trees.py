@@ -8,9 +8,9 @@ against the interval of each model ± 0.1, and a second line asks whether trees 
 from __future__ import annotations
 
 from cpdjax.checks.nonlinear import PAPER_TREES_R2
-from cpdjax.studies.finding import Answer, Finding, NotMeasuredError, Question, Verdict, every, near
+from cpdjax.studies.finding import Answer, Finding, Question, Verdict, every, near
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import Measured
+from cpdjax.studies.measured import Measured, NotMeasuredError
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
 
