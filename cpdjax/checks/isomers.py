@@ -1,7 +1,15 @@
-"""Structural isomers: molecules of one formula, which composition cannot tell apart."""
+"""Structural isomers: molecules of one formula, which composition cannot tell apart.
+
+The share of pairs in the right order is hardly evidence of its own. Where the differences of target
+and prediction within formulas are jointly normal and correlate by ρ, it is ½ + arcsin(ρ)/π
+(Sheppard, Phil. Trans. R. Soc. A 192, 101, 1899): so it says what a correlation says. It stands
+beside every accuracy. An accuracy also grows with how far apart the targets of a pair are, which
+`Accuracy.by_threshold` shows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +25,9 @@ from cpdjax.real_arrays import real_arrays
 
 PAPER_ACCURACY = 0.946
 """The paper's accuracy of the geometric residual; its model, target and pairs are its own."""
+
+THRESHOLDS = (0.0, 0.1, 0.25, 0.5, 1.0)
+"""By how much the targets of a pair must differ at least, in the target's unit: eV for the gap."""
 
 _CHECK = "isomers"
 _RESAMPLES = 2000  # of the bootstrap
@@ -34,6 +45,27 @@ class Accuracy:
     """The 95 % interval of a bootstrap over formulas, since pairs of one formula are dependent."""
     error: Float[np.ndarray, " target"]
     """The standard error: the standard deviation over the bootstrap."""
+    correlation: Float[np.ndarray, " target"]
+    """The correlation ρ of the differences of target and prediction over these pairs, about zero,
+    since either molecule of a pair may come first; 0 where all predictions are equal."""
+    by_threshold: Float[np.ndarray, "threshold target"]
+    """The same share of the pairs whose targets differ by more than each of `Isomers.thresholds`;
+    NaN where there is none."""
+    threshold_interval: Float[np.ndarray, "2 threshold target"]
+
+    @property
+    def law(self) -> Float[np.ndarray, " target"]:
+        """Return the accuracy ½ + arcsin(ρ)/π that normal differences of this ρ would have.
+
+        >>> law_of(np.array([0.0, 0.5, 1.0])).round(3).tolist()
+        [0.5, 0.667, 1.0]
+        """
+        return law_of(self.correlation)
+
+
+def law_of(correlation: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Return how often two normal variables of mean zero have one sign: ½ + arcsin(ρ)/π."""
+    return 0.5 + np.arcsin(np.clip(correlation, -1, 1)) / np.pi
 
 
 @dataclass(frozen=True)
@@ -51,6 +83,9 @@ class Isomers:
     """The accuracy of Ridge from the raw features."""
     shuffled: Accuracy
     """The accuracy from the residual after shuffling features among molecules of one formula."""
+    thresholds: tuple[float, ...]
+    threshold_pairs: Int[np.ndarray, "threshold target"]
+    """The number of pairs whose targets differ by more than each threshold."""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -80,11 +115,14 @@ class Isomers:
             _CHECK, f"{target}: accuracy from the residual", value,
             f"none (the paper finds {PAPER_ACCURACY})", interval,
         )  # fmt: skip
+        rho, law = (float(a[t]) for a in (self.residual.correlation, self.residual.law))
+        told = reported(_CHECK, f"{target}: accuracy that ρ = {rho:.3f} of the residual gives", law,
+                        "none (½ + arcsin(ρ)/π)")  # fmt: skip
         value, interval = of(self.features)
         raw = reported(
             _CHECK, f"{target}: accuracy from the raw features", value, interval=interval
         )
-        return tied, chance, residual, raw
+        return tied, chance, residual, told, raw
 
 
 def check_isomers(
@@ -97,6 +135,7 @@ def check_isomers(
     folds: int = 5,
     alpha: Alpha = 1.0,
     seed: int = 0,
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> Isomers:
     """Predict which of two isomers has the larger target, from composition and from the residual.
 
@@ -109,8 +148,13 @@ def check_isomers(
     the fitted weights as given, which makes its errors a little small). The residual's accuracy is
     reported: a poor representation is no fault of the method.
 
+    Args:
+        thresholds: by how much the targets of a pair differ at least, in the targets' unit, for
+            `Accuracy.by_threshold`.
+
     Raises:
-        InputError: no two molecules of one formula differ in a target, or `cpd` refuses the input.
+        InputError: no two molecules of one formula differ in a target, thresholds are negative, or
+            `cpd` refuses the input.
 
     >>> rng = np.random.default_rng(0)
     >>> C = np.repeat(rng.integers(1, 9, (60, 3)), 4, axis=0).astype(float)
@@ -130,18 +174,35 @@ def check_isomers(
         "shuffled": _predict(X[_shuffle_within(formulas, rng)], C, Y, ids, alpha),
     }
     first, second, group = pairs(formulas)
-    sign = np.sign(Y[first] - Y[second])
-    if not sign.any(0).all():
+    truth = Y[first] - Y[second]
+    if not truth.any(0).all():
         raise InputError(
             "the isomer check needs molecules of equal formula and unequal target; "
             "every target must have at least one such pair"
         )
+    levels = _levels(thresholds)
     accuracies = {
-        name: _accuracy(p[first] - p[second], p.std(0), sign, group, rng)
+        name: _accuracy(p[first] - p[second], p.std(0), truth, group, rng, levels)
         for name, p in predictions.items()
     }
-    formulas_with_pairs = np.array([np.unique(group[s != 0]).size for s in sign.T])
-    return Isomers(targets, (sign != 0).sum(0), formulas_with_pairs, **accuracies)
+    formulas_with_pairs = np.array([np.unique(group[d != 0]).size for d in truth.T])
+    apart = (np.abs(truth)[None] > levels[:, None, None]).sum(1)
+    return Isomers(
+        targets,
+        (truth != 0).sum(0),
+        formulas_with_pairs,
+        **accuracies,
+        thresholds=tuple(levels[1:].tolist()),
+        threshold_pairs=apart[1:],
+    )
+
+
+def _levels(thresholds: Sequence[float]) -> Float[np.ndarray, " level"]:
+    """Return zero, at which every pair with unequal targets counts, then the thresholds."""
+    levels = np.array([0.0, *thresholds])
+    if not (levels >= 0).all():
+        raise InputError(f"thresholds must be numbers, at least 0, got {list(thresholds)}")
+    return levels
 
 
 def pairs(
@@ -181,25 +242,41 @@ def _shuffle_within(formulas: np.ndarray, rng: np.random.Generator) -> Int[np.nd
 def _accuracy(
     difference: Float[np.ndarray, "pair target"],
     spread: Float[np.ndarray, " target"],
-    sign: Float[np.ndarray, "pair target"],
+    truth: Float[np.ndarray, "pair target"],
     group: Int[np.ndarray, " pair"],
     rng: np.random.Generator,
+    levels: Float[np.ndarray, " level"],
 ) -> Accuracy:
-    """Count the pairs whose predicted difference has the sign of the target's; 0: left out."""
+    """Count the pairs whose predicted difference has the sign of the target's, level by level."""
     tied = np.abs(difference) <= 1e-9 * spread  # equal but for rounding
-    correct = np.where(tied, 0.5, np.sign(difference) == sign)
-    counts = (sign != 0).astype(np.float64)
+    correct = np.where(tied, 0.5, np.sign(difference) == np.sign(truth))
+    counts = (np.abs(truth)[None] > levels[:, None, None]).astype(np.float64)
     _, group = np.unique(group, return_inverse=True)
     n = group.max() + 1
     hits, all_pairs = (
-        np.stack([np.bincount(group, column, n) for column in a.T], axis=1)
-        for a in (correct * counts, counts)
-    )  # formula, target
+        np.stack([[np.bincount(group, column, n) for column in a.T] for a in of_levels], axis=-1)
+        for of_levels in (correct[None] * counts, counts)
+    )  # target, formula, level
     drawn = rng.multinomial(n, np.full(n, 1 / n), _RESAMPLES).astype(np.float64)
     total = drawn @ all_pairs
     resampled = np.where(total > 0, (drawn @ hits) / np.where(total > 0, total, 1), 0.5)
+    known = all_pairs.sum(1)
+    value = np.where(known > 0, hits.sum(1) / np.where(known > 0, known, 1), np.nan).T
+    ends = np.quantile(resampled, [0.025, 0.975], axis=1).swapaxes(1, 2)  # end, level, target
     return Accuracy(
-        hits.sum(0) / all_pairs.sum(0),
-        np.quantile(resampled, [0.025, 0.975], axis=0),
-        resampled.std(0),
+        value[0],
+        ends[:, 0],
+        resampled[..., 0].std(1),
+        _correlation(truth, np.where(tied, 0, difference)),
+        value[1:],
+        np.where(np.isnan(value[1:]), np.nan, ends[:, 1:]),
     )
+
+
+def _correlation(
+    truth: Float[np.ndarray, "pair target"], difference: Float[np.ndarray, "pair target"]
+) -> Float[np.ndarray, " target"]:
+    """Return the correlation about zero over the pairs with unequal targets."""
+    difference = np.where(truth != 0, difference, 0)
+    length = np.sqrt(np.square(truth).sum(0) * np.square(difference).sum(0))
+    return (truth * difference).sum(0) / np.where(length > 0, length, 1)

@@ -130,13 +130,13 @@ def check_nonlinear(
     control = _control(C, seed)
     return Nonlinear(
         targets,
-        np.stack([_scores(probes, X, C, formulas, Y, ids, RESIDUALS) for ids in both_ids]),
-        _scores(probes, control, C, formulas, Y, both_ids[0], ("linear",))[:, 0],
+        np.stack([scores_of(probes, X, C, formulas, Y, ids, RESIDUALS) for ids in both_ids]),
+        scores_of(probes, control, C, formulas, Y, both_ids[0], ("linear",))[:, 0],
         np.stack([r2_of_training_mean(Y, ids) for ids in both_ids]),
     )
 
 
-def _scores(
+def scores_of(
     probes: Mapping[str, Probe],
     X: np.ndarray,
     C: np.ndarray,
@@ -145,13 +145,14 @@ def _scores(
     ids: np.ndarray,
     residuals: tuple[str, ...],
 ) -> Float[np.ndarray, "probe residual fold target"]:
+    """Return R² of every probe on held-out rows, from the residual of each fold."""
     cases = [
         _case(X, residualise(X, C, formulas, ids != fold, how), Y, ids != fold)
         for how in residuals
         for fold in range(ids.max() + 1)
     ]
     shape = (len(residuals), -1, Y.shape[1])
-    return np.stack([probes[name](cases).reshape(shape) for name in PROBES])
+    return np.stack([score(cases).reshape(shape) for score in probes.values()])
 
 
 def _case(X: np.ndarray, left: np.ndarray, Y: np.ndarray, train: np.ndarray) -> Case:

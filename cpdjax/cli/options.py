@@ -146,7 +146,7 @@ Targets = Annotated[
 
 #: Where the settings of a sweep stand; those that are not listed stand under `PROBE`.
 _PANELS = {
-    DATA: ("features", "dataset", "targets", "n", "elements", "skip_unknown"),
+    DATA: ("features", "dataset", "targets", "n", "elements", "skip_unknown", "composition"),
     PREPARATION: ("pool", "invariants", "standardize", "projection", "components"),
     UNCERTAINTY: ("permutations", "scheme", "permute_within", "bootstrap", "adjust"),
     OUTPUT: ("out", "format"),

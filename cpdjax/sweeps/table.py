@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,52 @@ def last_interaction(table: xr.Dataset, model: str) -> Place:
     found = layers_of(table, model)
     last = layer_names.last_interaction(list(found))
     return last, found[last]
+
+
+class Elsewhere(NamedTuple):
+    """Hold for every draw of molecules the layer that is best on the other draws, and its score."""
+
+    layers: tuple[str, ...]
+    scores: Float[np.ndarray, " draw"]
+
+
+def best_layer_elsewhere(
+    tables: Sequence[xr.Dataset],
+    model: str,
+    target: str,
+    size: int | None = None,
+    *,
+    over: Callable[[np.ndarray], Any] = np.mean,
+) -> Elsewhere:
+    """Choose a layer on other molecules than it is scored on, so that no maximum is reported.
+
+    Args:
+        tables: results of one sweep on several draws of molecules, which share none.
+        over: how the scores of folds and repeats become one: their mean or median.
+
+    Raises:
+        InputError: there are fewer than two draws, two are of the same molecules, or they have not
+            the same layers of the model.
+    """
+    hashes = [table.attrs.get("dataset_hash", str(i)) for i, table in enumerate(tables)]
+    if len(tables) < 2 or len(set(hashes)) < len(hashes):
+        raise InputError(
+            f"a layer is chosen on other molecules than it is scored on: give results of two draws "
+            f"or more, each of its own molecules, got {len(set(hashes))}"
+        )
+    known = [layers_of(table, model) for table in tables]
+    if not known[0] or any(layers != known[0] for layers in known):
+        raise InputError(f"the draws must have the same layers of {model!r}: {known}")
+    found = np.array(
+        [
+            [over(scores_of(table, model, *place, target, size)) for place in known[0].items()]
+            for table in tables
+        ]
+    )  # draw, layer
+    others = (found.sum(0) - found) / (len(tables) - 1)
+    best = np.nan_to_num(others, nan=-np.inf).argmax(1)
+    names = tuple(known[0])
+    return Elsewhere(tuple(names[i] for i in best), found[np.arange(len(found)), best])
 
 
 def ranking(table: xr.Dataset, target: str) -> list[tuple[str, str, str, int, Estimate]]:

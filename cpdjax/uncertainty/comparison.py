@@ -39,7 +39,9 @@ def estimate(
     that of the mean over training sets of this size *for these test molecules*, and how scores
     would differ on other test molecules is not in it. Two training sets of N molecules, drawn from
     M, share the part N/M of their molecules, and to first order their scores correlate as much. So
-    the variance between repeats is multiplied by 1/J + N/(M − N) (our choice). Where N = M, all
+    the variance between repeats is multiplied by 1/J + N/(M − N) (our choice). In simulations
+    (Ridge, 8 features, M = 500, 300 test molecules, J = 5, N from 50 to 400) 95 % covered that mean
+    in 95 % to 96 % of the cases, and the mean over all test sets in 57 % to 87 %. Where N = M, all
     repeats are one, and the interval is NaN.
 
     Args:
