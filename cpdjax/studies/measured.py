@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
 
 from cpdjax.errors import InputError
 from cpdjax.models.naming import run_of
@@ -159,16 +158,3 @@ def contrast(
         return hierarchical_contrast(terms)
     together = np.sum([weight * scores.mean(0) for weight, scores in terms], axis=0)
     return estimate(together, overlap=shared)
-
-
-def plain(values: Float[np.ndarray, " draw"]) -> Estimate:
-    """Return the mean of independent draws with a plain t interval.
-
-    >>> print(plain(np.array([0.4, 0.5, 0.6])))
-    0.500 (0.252, 0.748)
-    """
-    mean, draws = float(values.mean()), len(values)
-    if draws < 2:
-        return Estimate(mean, np.nan, np.nan)
-    reach = float(stats.t.ppf(0.975, draws - 1) * values.std(ddof=1) / np.sqrt(draws))
-    return Estimate(mean, mean - reach, mean + reach)

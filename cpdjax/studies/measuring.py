@@ -37,6 +37,7 @@ from cpdjax.sweeps.table import joined
 CHECKS: Mapping[str, Callable[..., pd.DataFrame]] = {
     "isomers": model_checks.isomers,
     "trees": model_checks.trees,
+    "steps": model_checks.library,
 }
 
 
@@ -87,10 +88,8 @@ def measure(study: Study, subject: Subject) -> None:
             with stage(setting.name):
                 _probe(study, subject, setting, features)
     for name, check in CHECKS.items():
-        path = study.part(name, subject.name, ".csv")
-        if not path.exists():
-            with stage(name):
-                _check(study, subject.name, check, features.of(0), path)
+        with stage(f"{name} (check)"):
+            _check(study, subject.name, name, check, features)
 
 
 class _Features:
@@ -169,14 +168,24 @@ def _probe(study: Study, subject: Subject, setting: Setting, features: _Features
 
 
 def _check(
-    study: Study, name: str, check: Callable[..., pd.DataFrame], features: Features, path: Path
+    study: Study, model: str, name: str, check: Callable[..., pd.DataFrame], features: _Features
 ) -> None:
-    structures = study.molecules.pool.select(study.molecules.rows(0))
-    X = features.scalars(called(LAST, list(features)))
+    """Write what a check finds of a model's last interaction layer, unless it is there."""
+    path = study.part(name, model, ".csv")
+    if path.exists():
+        return
+    drawn, first = (
+        (own.scalars(called(LAST, list(own))), features.structures(rows))
+        for rows in (0, "library")
+        for own in [features.of(rows)]
+    )
     try:
-        frame = check(name, X, structures, study.seed)
+        if check is model_checks.library:
+            frame = check(model, drawn, first, study.seed)
+        else:
+            frame = check(model, *drawn, study.seed)
     except InputError as error:  # scikit-learn is optional, and small samples have no isomers
-        frame = pd.DataFrame({"model": [name], "not_run": [str(error)]})
+        frame = pd.DataFrame({"model": [model], "not_run": [str(error)]})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(frame, path)
 

@@ -8,7 +8,7 @@ from cpdjax.files import write_csv
 from cpdjax.reports.figures import write
 from cpdjax.reports.findings.figures import plot_all
 from cpdjax.reports.findings.sections import sections
-from cpdjax.reports.findings.tables import tables
+from cpdjax.reports.findings.tables import all_tables
 from cpdjax.reports.pages import imprint, page
 from cpdjax.studies.reproduction import Reproduction
 
@@ -24,6 +24,7 @@ def save(found: Reproduction, folder: str | Path, command: str = "") -> list[Pat
     pages = page.save(sections(found), figures, folder, "report", origin)
     (folder / TABLES).mkdir(exist_ok=True)
     kept = [
-        write_csv(table, folder / TABLES / f"{name}.csv") for name, table in tables(found).items()
+        write_csv(table, folder / TABLES / f"{name}.csv")
+        for name, table in all_tables(found).items()
     ]
     return [*pages, *figures, *kept]

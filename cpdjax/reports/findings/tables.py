@@ -10,10 +10,11 @@ import pandas as pd
 from cpdjax.studies.findings.efficiency import SETTINGS, correlations
 from cpdjax.studies.findings.sampling import draws
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast, plain
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast
 from cpdjax.studies.reproduction import Reproduction
 from cpdjax.sweeps.table import models_of, present
 from cpdjax.uncertainty.comparison import Estimate
+from cpdjax.uncertainty.draws import of_draws
 
 #: The columns of scores of the gap in the table of models, and where each is read.
 COLUMNS = {
@@ -27,7 +28,7 @@ COLUMNS = {
 }
 
 
-def tables(found: Reproduction) -> dict[str, pd.DataFrame]:
+def all_tables(found: Reproduction) -> dict[str, pd.DataFrame]:
     """Return all tables of a reproduction by the names of their files."""
     measured = found.measured
     made = {
@@ -96,7 +97,7 @@ def _best(measured: Measured, model: str) -> str:
 
 def _over_draws(measured: Measured, model: str) -> Estimate | None:
     try:
-        return plain(draws(measured, model))
+        return of_draws(draws(measured, model))
     except NotMeasuredError:
         return None
 

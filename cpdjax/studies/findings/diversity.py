@@ -46,8 +46,8 @@ def findings(measured: Measured) -> list[Finding]:
         ),
         *(
             Question(
-                f"diversity-{pair.diverse}", f"{pair.diverse} minus {pair.narrow}: {pair.differ}",
-                "", OF_SIGN,
+                f"diversity-{pair.narrow}-{pair.diverse}",
+                f"{pair.diverse} minus {pair.narrow}: {pair.differ}", "", OF_SIGN,
                 partial(_against, weights={pair.diverse: 1.0, pair.narrow: -1.0}, bound=0.0),
             )
             for pair in PAIRS

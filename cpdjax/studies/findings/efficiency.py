@@ -19,9 +19,10 @@ from scipy import stats
 
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question, every
 from cpdjax.studies.groups import TEN, named
-from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast, plain
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where, contrast
 from cpdjax.sweeps.table import overlap
 from cpdjax.uncertainty.comparison import Estimate
+from cpdjax.uncertainty.draws import of_draws
 from cpdjax.uncertainty.verdict import verdict
 
 KEPT = 0.9
@@ -76,7 +77,7 @@ def correlations(measured: Measured, setting: str) -> dict[int, Estimate]:
     }  # each (model, repeat)
     largest = by_size[sizes[-1]].mean(1)
     return {
-        size: plain(np.array([stats.spearmanr(draw, largest).statistic for draw in scores.T]))
+        size: of_draws(np.array([stats.spearmanr(draw, largest).statistic for draw in scores.T]))
         for size, scores in by_size.items()
         if size < sizes[-1]
     }

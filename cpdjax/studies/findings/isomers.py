@@ -87,7 +87,7 @@ def _residual(measured: Measured) -> Answer:
 
 def _law(measured: Measured) -> Answer:
     frame = measured.frame("isomers")
-    far = (frame.accuracy - frame.law).abs()
+    far = (frame.accuracy - frame.law).abs().dropna()
     holds = bool(far.max() <= LAW)
     ours = (
         f"largest distance {far.max():.3f} ({frame.model[far.idxmax()]}), median {far.median():.3f}"

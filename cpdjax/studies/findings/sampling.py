@@ -15,8 +15,9 @@ import numpy as np
 
 from cpdjax.studies.finding import Answer, Finding, Question
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import MAIN, Measured, NotMeasuredError, Score, Where, plain
+from cpdjax.studies.measured import MAIN, Measured, NotMeasuredError, Score, Where
 from cpdjax.uncertainty.comparison import Estimate
+from cpdjax.uncertainty.draws import of_draws
 
 V1_MACE = 0.782
 
@@ -80,7 +81,7 @@ def draws(measured: Measured, model: str, target: str = "gap") -> np.ndarray:
 def _draws(measured: Measured) -> Answer:
     ratios = []
     for model in TEN:
-        corrected, simple = measured.score(model), plain(draws(measured, model))
+        corrected, simple = measured.score(model), of_draws(draws(measured, model))
         ratios.append((corrected.high - corrected.low) / (simple.high - simple.low))
     middle = float(np.median(ratios))
     ours = f"median ratio of widths {middle:.2f}"

@@ -16,7 +16,8 @@ from scipy import stats
 from cpdjax.studies.finding import Answer, Finding, Question
 from cpdjax.studies.findings.efficiency import KEPT
 from cpdjax.studies.groups import TEN
-from cpdjax.studies.measured import Measured, Where, plain
+from cpdjax.studies.measured import Measured, Where
+from cpdjax.uncertainty.draws import of_draws
 from cpdjax.uncertainty.verdict import verdict
 
 WAYS = {
@@ -43,7 +44,7 @@ def _kept(measured: Measured, where: Where) -> Answer:
         np.stack([measured.scores(m, at)[0].mean(1) for m in TEN]) for at in (Where(), where)
     )
     repeats = min(before.shape[1], after.shape[1])
-    found = plain(
+    found = of_draws(
         np.array([stats.spearmanr(before[:, r], after[:, r]).statistic for r in range(repeats)])
     )
     return Answer(verdict(found, KEPT), found, ours=f"ρ {found}, repeat by repeat")
