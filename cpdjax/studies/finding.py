@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from cpdjax.studies.measured import Measured, NotMeasuredError
+from cpdjax.errors import InputError
+from cpdjax.studies.measured import Measured
 from cpdjax.uncertainty.comparison import Estimate
 from cpdjax.uncertainty.verdict import verdict
 
@@ -69,7 +70,7 @@ class Question:
         """Return the finding; "not run" where something it needs was not measured."""
         try:
             found = self.answer(measured)
-        except NotMeasuredError as error:
+        except InputError as error:  # too few models, sizes or repeats
             found = Answer("not run", remark=str(error))
         ours = found.ours or ("" if found.estimate is None else str(found.estimate))
         return Finding(
