@@ -142,7 +142,7 @@ def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
     known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
     names = [str(name) for name in table.model.values]
     of_zoo = {name: _target_in_zoo(name) for name in names}
-    return {name for name in names if _same(known.get(name, of_zoo[name]), target)}
+    return {name for name in names if _same(known.get(name) or of_zoo[name], target)}
 
 
 def with_training(table: xr.Dataset, trained_on: Mapping[str, str]) -> xr.Dataset:
