@@ -25,7 +25,7 @@ from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, ROW, styled
 from cpdjax.sweeps.differences import differences
-from cpdjax.sweeps.table import last_interaction, models_of, present
+from cpdjax.sweeps.table import last_interaction, models_of, present, score_of
 
 #: How many targets and models the headline has, and how many panels in a row.
 MOST_TARGETS, MOST_MODELS, ACROSS = 6, 40, 3
