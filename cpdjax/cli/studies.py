@@ -10,7 +10,7 @@ import typer
 from cpdjax.bounds import MOST_COPIES
 from cpdjax.cli import completion, options
 from cpdjax.cli.messages import show_progress
-from cpdjax.cli.terminal import command_line, show, takes_json
+from cpdjax.cli.terminal import command_line, show, takes_json, tell
 from cpdjax.configuration import checked
 from cpdjax.errors import InputError
 from cpdjax.progress import expect, stage
@@ -32,7 +32,23 @@ def reproduce(
         Path, typer.Option(help="Folder of the report.", rich_help_panel=options.OUTPUT)
     ] = Path("cpdjax-reproduction"),
     models: _Models = None,
+    also: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of saved models, such as `cpdjax models convert` makes: all take part.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     n: options.Molecules = DEFAULT_MOLECULES,
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            max=MOST_COPIES,
+            help="Disjoint draws of so many molecules.",
+            rich_help_panel=options.PROBE,
+        ),
+    ] = 5,
     sizes: Annotated[
         str | None,
         typer.Option(
@@ -43,19 +59,25 @@ def reproduce(
     repeats: options.Repeats = 5,
     seed: options.Seed = 0,
 ) -> None:
-    """Hold the paper's findings against the installed models; report in Markdown and HTML.
+    """Hold the paper's findings against models and controls; report in Markdown, HTML and CSV.
 
-    Interrupted and started again, it goes on where it stopped.
+    All installed models take part, their training runs, untrained twins, and descriptors without
+    geometry. Interrupted and started again, it goes on where it stopped.
     """
     from cpdjax.reports import findings
     from cpdjax.reports.study_tables import findings_table
     from cpdjax.studies import reproduction
 
     expect(1)
+    names, n = options.listed(models), n or DEFAULT_MOLECULES
+    plan = reproduction.plan(reproduction.subjects(names, also), n, draws)
+    tell("plan", plan, [plan])
     found = reproduction.reproduce(
         out,
-        options.listed(models),
-        n=n or DEFAULT_MOLECULES,
+        names,
+        also=also,
+        n=n,
+        draws=draws,
         sizes=checked(Settings, {"sizes": options.listed(sizes)}).sizes,
         repeats=repeats,
         seed=seed,
@@ -91,6 +113,14 @@ def recommend(
             min=1, max=MOST_COPIES, help="Rows of the table.", rich_help_panel=options.OUTPUT
         ),
     ] = MOST_RANKED,
+    with_trained: Annotated[
+        bool,
+        typer.Option(
+            "--with-trained",
+            help="Rank models that were trained on the target as well, and mark them.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     out: Annotated[
         Path, typer.Option(help="Folder of new results.", rich_help_panel=options.OUTPUT)
     ] = Path("cpdjax-recommendation"),
@@ -99,7 +129,7 @@ def recommend(
 
     The answer comes from saved results, by default those of `reproduce`; or, with --dataset, from
     new sweeps with mean and sum pooling. Channels are ranked by the lower end of the 95 % interval
-    of R²_geom.
+    of R²_geom. Models that were trained on the target asked for are named, and not ranked.
     """
     from cpdjax.reports.study_tables import recommendation_table
     from cpdjax.studies import recommendation
@@ -121,7 +151,7 @@ def recommend(
             progress=show_progress(),
         )
     names = [str(name) for name in tables[0].target.values] if target is None else [target]
-    show(recommendation_table(tables, names, most))
+    show(recommendation_table(tables, names, most, with_trained))
 
 
 @takes_json

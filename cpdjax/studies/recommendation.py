@@ -42,6 +42,10 @@ HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms pe
 #: Where the command `reproduce` writes by default, and `recommend` reads.
 REPRODUCTION = Path("cpdjax-reproduction")
 _FILES = ("results.zarr", "sum.zarr")
+_TRAINED_ON = "trained_on"
+_ENERGIES = {
+    f"{energy}{kind}" for energy in ("u0", "u298", "h298", "g298") for kind in ("", "_atom")
+}
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,15 @@ class Choice:
     r2_geom: Estimate
     milliseconds: float
     """The wall time of extraction per molecule; NaN where it was not measured."""
+    trained: bool = False
+    """Whether the model was trained on the target itself, which its score then says little of."""
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Return a row under `HEAD`."""
         cost = f"{self.milliseconds:.3g}" if np.isfinite(self.milliseconds) else "–"
-        place = (self.model, self.layer, self.irrep, self.pool)
+        model = f"{self.model} (trained on it)" if self.trained else self.model
+        place = (model, self.layer, self.irrep, self.pool)
         return (*place, str(self.features), str(self.r2_geom), cost)
 
     def __str__(self) -> str:
@@ -83,18 +90,24 @@ def installed() -> tuple[str, ...]:
 
 
 def recommend(
-    tables: xr.Dataset | Sequence[xr.Dataset], target: str, most: int | None = MOST_RANKED
+    tables: xr.Dataset | Sequence[xr.Dataset],
+    target: str,
+    most: int | None = MOST_RANKED,
+    *,
+    with_trained: bool = False,
 ) -> list[Choice]:
     """Return the channels with the most accessible geometric information, best first.
 
     Channels are ordered by the lower end of the 95 % interval, so that a lucky channel does not
-    lead.
+    lead. Models that were trained on the target are left out: whoever wants that target has the
+    model's own output, and its score says little of other targets.
 
     Args:
         tables: results of `cpdjax.sweep`, or a table for each pooling, as `survey` returns and
             `load` reads them. Models without pooling are in the first table only.
         target: a target of the tables.
         most: the largest number of channels to return; None: all.
+        with_trained: rank models that were trained on the target as well, and mark them.
 
     Raises:
         UnknownNameError: the tables have no such target.
@@ -105,12 +118,46 @@ def recommend(
     choices = []
     for table in tables:
         pools = json.loads(table.attrs.get("pool", "{}"))
+        if target not in table.target.values:
+            continue
+        trained = trained_on_it(table, target)
         for model, layer, irrep, features, score in ranking(table, target):
-            cost = cost_of(table, model, layer)
-            choices.append(
-                Choice(model, layer, irrep, pools.get(model, "unknown"), features, score, cost)
-            )
+            if with_trained or model not in trained:
+                place = model, layer, irrep, pools.get(model, "unknown"), features
+                cost = cost_of(table, model, layer)
+                choices.append(Choice(*place, score, cost, model in trained))
     return sorted(choices, key=lambda c: -np.nan_to_num(c.r2_geom.low, nan=-np.inf))[:most]
+
+
+def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
+    """Return the models of a table that were trained on a target, or on one that tells the same.
+
+    Energies tell the same, whether at 0 K or at 298 K, of molecules or of atomization. Tables that
+    do not say what models were trained on are asked for models of the zoo by name.
+
+    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap", "painn-qm9-energy"]})
+    >>> trained_on_it(table, "gap"), trained_on_it(table, "g298_atom")
+    ({'painn-qm9-gap'}, {'painn-qm9-energy'})
+    """
+    known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
+    names = [str(name) for name in table.model.values]
+    of_zoo = {name: _target_in_zoo(name) for name in names}
+    return {name for name in names if _same(known.get(name) or of_zoo[name], target)}
+
+
+def with_training(table: xr.Dataset, trained_on: Mapping[str, str]) -> xr.Dataset:
+    """Return the table with what its models were trained on, as `trained_on_it` reads it."""
+    own = {name: trained_on.get(name, "") for name in map(str, table.model.values)}
+    return table.assign_attrs({_TRAINED_ON: json.dumps(own)})
+
+
+def _target_in_zoo(name: str) -> str:
+    # Whatever lies in the folder where this runs, the model of cpdjax is meant.
+    return str(zoo.card(f"{naming.SHIPPED}{name}")["target"]) if name in naming.trained() else ""
+
+
+def _same(one: str, other: str) -> bool:
+    return bool(one) and (one == other or {one, other} <= _ENERGIES)
 
 
 def certain(choices: Sequence[Choice]) -> list[Choice]:
@@ -208,6 +255,8 @@ def survey(
                         )
                     )  # fmt: skip
         tables = with_measured_costs(tables, sources, structures, most)
+        trained_on = {name: getattr(_model(of), "target", "") for name, of in sources.items()}
+    tables = [with_training(table, trained_on) for table in tables]
     tables = [with_left_out(table, before) for table in tables]
     if folder is not None:
         save(tables, folder)
@@ -229,7 +278,8 @@ def with_measured_costs(
     leading = {
         (choice.model, choice.layer): None
         for target in targets
-        for choice in recommend(tables, target, most)
+        for with_trained in (False, True)
+        for choice in recommend(tables, target, most, with_trained=with_trained)
     }
     costs = {}
     with stage("timing the best layers", len(leading)) as timed:

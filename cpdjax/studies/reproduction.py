@@ -1,7 +1,8 @@
-"""Sweeps over all installed models, and the paper's findings that they answer."""
+"""Measure all models, and answer the paper's findings one by one from what was measured."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +10,27 @@ from typing import Any
 
 import xarray as xr
 
-from cpdjax import models
-from cpdjax.data.structures import Structures
-from cpdjax.errors import InputError
-from cpdjax.features.features import Features, as_means
-from cpdjax.features.store import extract_to, read_features
-from cpdjax.irreps import INVARIANTS
+from cpdjax.errors import FileError, InputError
+from cpdjax.files import atomic
+from cpdjax.models import naming
+from cpdjax.models.naming import run_of
 from cpdjax.progress import expect, shown, stage
-from cpdjax.studies import findings
-from cpdjax.studies.check_findings import isomer_findings, trees_finding
-from cpdjax.studies.findings import Finding
-from cpdjax.studies.recommendation import PRETRAINED, installed, save, with_measured_costs
-from cpdjax.studies.routing import TENSORS, Route, routes, routing_finding, routing_layer
-from cpdjax.sweeps import inputs
-from cpdjax.sweeps.sweep import sweep
+from cpdjax.studies.finding import Finding
+from cpdjax.studies.findings import answers
+from cpdjax.studies.groups import training_of
+from cpdjax.studies.measured import Measured
+from cpdjax.studies.measuring import Study, Subject, gathered, measure
+from cpdjax.studies.molecules import Molecules, first_of_qm9
+from cpdjax.studies.recommendation import installed, save, with_measured_costs, with_training
+from cpdjax.studies.settings import settings
+from cpdjax.sweeps.settings import DESCRIPTORS, default_sizes
 
-TARGETS = (findings.GAP, findings.DIPOLE, "u0_atom")
 SHOWN = 3
 """The number of channels that the report recommends for a target, each with its cost."""
+_RECORD = "study.json"
+_SEEDS = 5  # of the weights of untrained twins
+# Seconds on two cores, for the plan: to extract a molecule, and to probe a model or a further run.
+_PER_MOLECULE, _PER_MODEL, _PER_RUN = 0.006, 40.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -34,28 +38,29 @@ class Reproduction:
     """Hold the paper's findings beside ours, and the tables that they are read off."""
 
     findings: list[Finding]
+    measured: Measured
     tables: list[xr.Dataset]
-    """Results of `sweep` for all models: means over atoms, then sums at the largest size."""
-    routes: list[Route]
-    """A route for every irrep of every model that has several."""
+    """What can be recommended: means over atoms, then sums."""
 
     @property
     def table(self) -> xr.Dataset:
-        """Return the table of means, which the findings are read off."""
-        return self.tables[0]
+        """Return the table that findings are judged on: means, at the largest size."""
+        return self.measured.table()
 
 
 def reproduce(
     out: str | Path,
     names: Sequence[str] | None = None,
     *,
+    also: str | Path | None = None,
     n: int = 2000,
+    draws: int = 5,
     sizes: Sequence[int] | None = None,
     repeats: int = 5,
     seed: int = 0,
     progress: bool = False,
 ) -> Reproduction:
-    """Answer every finding of the paper that the installed models can answer.
+    """Answer every finding of the paper that the models can answer, controls beside them.
 
     The molecules come from QM9's probe set, which no model of the zoo has seen, and hold only
     elements that all models know. Findings are of means over atoms (our choice). The folder keeps
@@ -64,113 +69,146 @@ def reproduce(
 
     Args:
         out: the folder.
-        names: the names of models; by default `installed()`.
-        n, sizes, repeats, seed: as in `cpdjax.sweep`.
+        names: the names of models; by default `subjects()`: all that are installed with their
+            training runs, two descriptors, and controls.
+        also: a folder with saved models in it, such as `cpdjax models convert` makes: all of them
+            take part as well.
+        n: the number of molecules that findings are judged on.
+        draws: the number of disjoint draws of so many molecules, two at least: layers are chosen on
+            the second, and the scatter over all gives a plain standard error.
+        sizes: the numbers of molecules of the learning curves; by default 50 to n.
+        repeats, seed: as in `cpdjax.sweep`.
         progress: whether standard error shows what is being done, and how far it is.
 
     Raises:
-        UnknownNameError, InputError, FileError: as in `cpdjax.sweep`.
+        UnknownNameError, InputError, FileError: as in `cpdjax.sweep`; FileError as well where the
+            folder holds a study with other molecules.
     """
+    if draws < 2:
+        raise InputError(f"draws must be at least 2: layers are chosen on the second, got {draws}")
     with shown(progress):
-        return _reproduced(Path(out), tuple(names or installed()), n, sizes, repeats, seed)
+        wanted = subjects(names, also)
+        expect(2 * len(wanted) + 4)
+        study, known = _begun(Path(out), wanted, n, draws, sizes, repeats, seed)
+        for subject in wanted:
+            with stage(f"measuring {subject.name}"):
+                measure(study, subject)
+        return _answered(study, wanted, known)
 
 
-def _reproduced(
+def subjects(names: Sequence[str] | None = None, also: str | Path | None = None) -> list[Subject]:
+    """Return what is measured: models by name, and those that are saved in a folder.
+
+    Without names, these are all installed models with their further training runs, two descriptors,
+    and the controls.
+
+    Raises:
+        FileError: no folder in `also` is a saved model.
+    """
+    if names is None:
+        names = (*installed(), *DESCRIPTORS, *naming.CONTROLS, *_further_runs())
+    found = [Subject(name, name, bool(run_of(name)[1])) for name in dict.fromkeys(names)]
+    if also is None:
+        return found
+    saved = [folder for folder in sorted(Path(also).glob("*")) if naming.find(folder)]
+    if not saved:
+        raise FileError(
+            f"{also} holds no folders of saved models: `cpdjax models convert` makes some"
+        )
+    return [*found, *(Subject(f.name, f, bool(run_of(f.name)[1])) for f in saved)]
+
+
+def plan(wanted: Sequence[Subject], n: int, draws: int) -> str:
+    """Say in a sentence what will be measured, and about how long it takes.
+
+    >>> print(plan([Subject("painn-qm9-gap", "painn-qm9-gap", False)], 200, 3))
+    1 model and control on 600 molecules each, 0 further training runs on 200 each: about 1 minute \
+on two cores, less what is there already.
+    """
+    runs = sum(subject.is_run for subject in wanted)
+    whole = len(wanted) - runs
+    molecules = whole * n * (draws + 1) + runs * n
+    seconds = _PER_MOLECULE * molecules + _PER_MODEL * whole + _PER_RUN * runs
+    minutes = max(round(seconds / 60), 1)
+    return (
+        f"{whole} model{'s' * (whole != 1)} and control{'s' * (whole != 1)} on {n * draws:,} "
+        f"molecules each, {runs} further training runs on {n:,} each: about {minutes} "
+        f"minute{'s' * (minutes != 1)} on two cores, less what is there already."
+    )
+
+
+def _further_runs() -> list[str]:
+    """Return the names of training runs beside the first: of the zoo, and of untrained twins."""
+    zoo = [name for name in naming.trained(runs=True) if run_of(name)[1]]
+    twins = [name for name in naming.CONTROLS if name.endswith("-untrained")]
+    return [*zoo, *(f"{name}-run{seed}" for name in twins for seed in range(1, _SEEDS))]
+
+
+def _begun(
     out: Path,
-    names: Sequence[str],
+    wanted: Sequence[Subject],
     n: int,
+    draws: int,
     sizes: Sequence[int] | None,
     repeats: int,
     seed: int,
-) -> Reproduction:
-    expect(5 + 2 * len(names))
-    with stage("data"):
-        structures = _known_molecules(names, n, seed)
-    sums = _extract_sums(names, structures, out / "features")
-    means = {name: as_means(own, structures) for name, own in sums.items()}
-    common: dict[str, Any] = {"dataset": structures, "repeats": repeats, "seed": seed}
-    common["alphas"] = 1.0  # the paper's
-    with stage("means of all models"):
-        table = sweep(means, targets=TARGETS, sizes=sizes, out=out / "sweep", **common)
-    of_models = []
-    for name in names:
-        with stage(f"irreps of {name}"):
-            found = _routes(name, means[name], table, out / "routing", {**common, "sizes": [n]})
-        of_models.append(found)
-    with stage("isomers and trees"):
-        answered = [
-            *findings.gradient(table),
-            *findings.alignment(table),
-            *findings.diversity(table, PRETRAINED),
-            *(routing_finding(of_model) for of_model in of_models if of_model),
-            *findings.efficiency(table),
-            *isomer_findings(table, means, structures, seed),
-            trees_finding(table, means, structures, seed),
-        ]
-    with stage("sums of all models"):
-        tables = [table, *_sweep_sums(sums, table, out / "sum", common)]
-    tables = with_measured_costs(tables, names, structures, SHOWN)
-    save(tables, out)
-    return Reproduction(answered, tables, [route for of_model in of_models for route in of_model])
-
-
-def _known_molecules(names: Sequence[str], n: int, seed: int) -> Structures:
-    """Return the first `n` molecules, drawn from the probe set, whose elements all models know."""
+) -> tuple[Study, dict[str, Any]]:
+    """Open all models, draw the molecules, and check that the folder holds no other study."""
     known = {}
-    for name in names:
-        with stage(f"opening {name}"):
-            known[name] = models.load(name).elements
-    found = inputs.molecules("qm9-probe", n, seed, known=known)
-    if len(found) < n:
-        raise InputError(
-            f"n must be at most {len(found)}, the number of molecules in QM9's probe set whose "
-            f"elements all models know, got {n}"
-        )
-    return found
+    for subject in wanted:
+        with stage(f"opening {subject.name}"):
+            known[subject.name] = subject.model.elements
+    with stage("data"):
+        molecules = Molecules.drawn(n, draws, seed, known)
+        library = first_of_qm9(n, known)
+    chosen = settings(n, draws, sizes or default_sizes(n), repeats)
+    study = Study(out, molecules, library, chosen, repeats, seed)
+    _check_record(out, {
+        "molecules": molecules.pool.geometry_hash, "bounds": list(molecules.bounds),
+        "sizes": list(sizes or default_sizes(n)), "repeats": repeats, "seed": seed,
+    })  # fmt: skip
+    return study, known
 
 
-def _extract_sums(
-    names: Sequence[str], structures: Structures, folder: Path
-) -> dict[str, Features]:
-    """Return sums over atoms by model, computed once and kept in a folder."""
-    return {
-        name: read_features(extract_to(folder / f"{name}.zarr", name, structures, pool="sum"))
-        for name in names
-    }
+def _check_record(out: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse a folder whose study has other molecules or sizes; write down those of a new one."""
+    path = out / _RECORD
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name, value in facts.items() if before.get(name) != value]
+        if changed:
+            raise FileError(
+                f"{out} holds another study (different: {', '.join(changed)}): choose another "
+                "folder with --out, or the numbers and models that it was begun with"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _sweep_sums(
-    sums: Mapping[str, Features], table: xr.Dataset, out: Path, common: Mapping[str, Any]
-) -> list[xr.Dataset]:
-    """Sweep sums over atoms at the largest size; features that are not pooled are left out."""
-    pooled = {name: features for name, features in sums.items() if features.pool == "sum"}
-    if not pooled:
-        return []
-    largest = [int(table["size"][-1])]
-    return [sweep(pooled, targets=TARGETS, sizes=largest, pool="sum", out=out, **common)]
+def _answered(study: Study, wanted: Sequence[Subject], known: Mapping[str, Any]) -> Reproduction:
+    """Answer all questions from the parts of all models, and say what to use."""
+    with stage("answering"):
+        tables, frames = gathered(study, [subject.name for subject in wanted])
+        trained_on = {s.name: getattr(s.model, "target", "") for s in wanted}
+        measured = Measured(tables, frames, trained_on)
+        found = answers(measured)
+    offered = [
+        subject.name for subject in wanted
+        if not subject.is_run and training_of(subject.name) != "nothing"
+    ]  # fmt: skip
+    kept = [
+        _of_models(tables[name], offered)
+        for name in ("main", "sum") if name in tables
+    ]  # fmt: skip
+    kept = [with_training(table, trained_on) for table in kept if table.sizes["model"]]
+    if kept:
+        sources = {s.name: s.source for s in wanted if s.name in offered}
+        kept = with_measured_costs(kept, sources, study.molecules.pool, SHOWN)
+        save(kept, study.out)
+    return Reproduction(found, measured, kept)
 
 
-def _routes(
-    name: str, features: Features, table: xr.Dataset, out: Path, common: Mapping[str, Any]
-) -> list[Route]:
-    """Probe a model's routing layer by every way of making scalars, and by equivariant probes."""
-    place = routing_layer(table, name)
-    if place is None:
-        return []
-    expect(len(INVARIANTS))
-    layers = [place[0]]
-    ways = {INVARIANTS[0]: table}
-    for how in INVARIANTS[1:]:
-        # Norms before pooling are of atoms, which stored features no longer have.
-        source = name if how == "norm-then-pool" else features
-        with stage(how):
-            ways[how] = sweep(
-                {name: source}, layers=layers, targets=TARGETS[:2], invariants=how,
-                out=out / f"{name}-{how}", **common,
-            )  # fmt: skip
-    with stage("equivariant"):
-        tensors = sweep(
-            {name: features}, layers=layers, targets=TENSORS, probe="equivariant",
-            out=out / f"{name}-equivariant", **{**common, "alphas": "loo"},
-        )  # fmt: skip
-    return routes(name, ways, tensors)
+def _of_models(table: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    return table.sel(model=[name for name in table.model.values if name in names])

@@ -249,3 +249,29 @@ def present(table: xr.Dataset) -> Iterable[tuple[str, str, str]]:
     models, layers, irreps = (table[axis].to_numpy() for axis in OWN)  # xarray indexes slowly
     for i, j, k in np.argwhere(table.n_features.to_numpy() > 0):
         yield str(models[i]), str(layers[j]), str(irreps[k])
+
+
+def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return one table of the models of several, which were probed on the same molecules and folds.
+
+    Layers are along the path. What concerns all models, such as `r2_comp`, is that of the first.
+
+    Raises:
+        InputError: a model is in two tables.
+    """
+    models = [model for table in tables for model in table.model.values.tolist()]
+    for model in models:
+        if models.count(model) > 1:
+            raise InputError(f"{model!r} is in two tables: leave one out")
+    first = tables[0]
+    axes = {
+        "layer": along_path([path for table in tables for path in paths_of(table)]),
+        "irrep": list(dict.fromkeys(ir for t in tables for ir in t.irrep.values.tolist())),
+    }
+    own = [name for name, values in first.items() if "model" in values.dims]
+    placed = [table[own].reindex(axes, fill_value={"n_features": 0}) for table in tables]
+    of_all = first.drop_dims("model")
+    together = xr.concat(placed, "model", join="exact", coords="minimal", compat="override")
+    return together.assign(of_all.drop_vars(axes, errors="ignore").data_vars).assign_attrs(
+        first.attrs
+    )

@@ -30,7 +30,8 @@ from cpdjax.probes.ladder import Ladder
 from cpdjax.reports import checks, findings, score_figures
 from cpdjax.reports.sheet import Column, Sheet
 from cpdjax.studies import ladders, reproduction
-from cpdjax.studies.findings import Finding
+from cpdjax.studies.finding import Finding
+from cpdjax.studies.measured import Measured
 from cpdjax.studies.reproduction import Reproduction
 
 WIDTH, N = 80, 60
@@ -252,14 +253,16 @@ def test_check(monkeypatch):
 
 def test_reproduce(monkeypatch):
     lines = [
-        Finding(f"task alignment, {name}: trained on gap minus trained on energy", "about +0.25",
+        Finding(f"alignment-{name}", f"task alignment, {name}: trained on gap minus trained on "
+                "energy", "about +0.25",
                 f"{LONG} 0.123 (0.100, 0.150) to {OTHER} 0.456 (0.400, 0.500), a factor of 3.7",
-                verdict, "remark")
+                verdict, remark="remark")
         for name, verdict in {"painn": "holds", "mace": "does not hold"}.items()
     ]  # fmt: skip
-    found = Reproduction(lines, [], [])
+    found = Reproduction(lines, Measured({}), [])
     monkeypatch.setattr(reproduction, "reproduce", lambda *_, **__: found)
     monkeypatch.setattr(findings, "save", lambda *_: [])
+    monkeypatch.setattr(reproduction, "subjects", lambda *_: [])
     assert_whole(on_terminal("reproduce"), *(line.name for line in lines), LONG, OTHER, "verdict")
     assert len(in_one_line(piped("reproduce"), LONG, OTHER, "0.456 (0.400, 0.500)")) == 2
     rows = as_json("reproduce")["findings"]["rows"]

@@ -15,12 +15,14 @@ from scipy import stats
 import cpdjax
 from cpdjax.checks.suite import Checks
 from cpdjax.models.training.loss_figure import plot as plot_loss
-from cpdjax.reports import check_figures, finding_figures
+from cpdjax.reports import check_figures
+from cpdjax.reports.findings import figures as finding_figures
 from cpdjax.reports.score_figures import plot_curves, plot_headline, plot_targets, save_figures
 from cpdjax.reports.significance import runs_table
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, PALETTE, colours
 from cpdjax.reports.text import score_text
+from cpdjax.studies.measured import Measured
 
 SIZES = (100, 250, 2000)
 LAYERS = ("embedding", "interaction_0", "interaction_1", "readout")
@@ -68,6 +70,11 @@ def failing(model="so3lr", value=-30.0):
     return permuted(table)
 
 
+def measured(table):
+    """What a study would have measured whose settings all gave one table."""
+    return Measured({"main": table, "draw 1": table, "curve": table})
+
+
 def figures_of(table):
     """All figures of a sweep and of the findings, by name."""
     differences = cpdjax.differences(table, reference=str(table.model[0].item()))
@@ -77,7 +84,7 @@ def figures_of(table):
         "curves": plot_curves(table),
         "null": plot_null(table),
         "differences": plot_differences(differences, table),
-        **finding_figures.plot_all(table),
+        **finding_figures.plot_all(measured(table)),
     }
 
 
@@ -271,11 +278,14 @@ def test_layers_are_rows_below_their_model_in_its_hue():
 
 def test_ticks_are_the_sizes_and_layers_have_their_names():
     table = table_of()
-    for axes in (*plot_curves(table).axes, *finding_figures.plot_efficiency(table).axes):
+    for axes in (
+        *plot_curves(table).axes,
+        *finding_figures.plot_efficiency(measured(table), "curve").axes,
+    ):
         assert axes.get_xticks().tolist() == list(SIZES)
         assert [t.get_text() for t in axes.get_xticklabels()] == ["100", "250", "2,000"]
         assert not axes.get_xticks(minor=True).size
-    for axes in finding_figures.plot_depth(table).axes[3:]:
+    for axes in finding_figures.plot_depth(measured(table)).axes[3:]:
         assert [t.get_text() for t in axes.get_xticklabels()] == list(LAYERS)
 
 
@@ -290,8 +300,8 @@ def test_no_figure_is_of_a_single_point(tmp_path):
     [axes] = plot_targets(two_targets).axes  # and no panel, either
     assert labels(axes) == ["gap", "mu"]
     last = one_size.sel(layer=["interaction_1"])
-    assert list(finding_figures.plot_all(last)) == ["gradient.png"]
-    assert list(finding_figures.plot_all(table_of())) == [
+    assert list(finding_figures.plot_all(measured(last))) == ["gradient.png"]
+    assert list(finding_figures.plot_all(measured(table_of()))) == [
         "gradient.png", "efficiency.png", "depth.png",
     ]  # fmt: skip
 

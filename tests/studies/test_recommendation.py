@@ -15,6 +15,7 @@ from helpers import call, results_table
 
 import cpdjax
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
+from cpdjax.reports.study_tables import recommendation_table
 from cpdjax.studies import recommendation
 from cpdjax.studies.recommendation import Choice
 from cpdjax.sweeps.left_out import left_out_of
@@ -79,6 +80,24 @@ def test_the_lower_end_leads_over_poolings():
     assert [(c.pool, c.cells[-1]) for c in alone] == [("mean", "–")]
     with pytest.raises(UnknownNameError, match="target"):
         recommendation.recommend(pooled(mean, "mean"), "homo")
+
+
+def test_models_that_were_trained_on_the_target_are_marked_and_left_out():
+    gaps = {"painn-qm9-gap": 0.6, "painn-qm9-energy": 0.3, "mine": 0.5}
+    scores = {(m, "interaction_0", "0e", t): v for m, v in gaps.items() for t in ("gap", "mu")}
+    table = results_table(scores)
+    ranked = recommendation.recommend(table, "gap")
+    assert [(c.model, c.trained) for c in ranked] == [("mine", False), ("painn-qm9-energy", False)]
+    whole = recommendation.recommend(table, "gap", with_trained=True)
+    assert whole[0].trained
+    assert whole[0].cells[0] == "painn-qm9-gap (trained on it)"
+    assert recommendation.recommend(table, "mu")[0].model == "painn-qm9-gap"
+    told = recommendation.with_training(table, {"mine": "gap"})
+    assert [c.model for c in recommendation.recommend(told, "gap")] == ["painn-qm9-energy"]
+    table["unit"] = ("target", ["eV", "debye"])
+    notes = recommendation_table([table], ["gap"], 3).notes
+    assert "Trained on gap, and so not ranked: painn-qm9-gap" in notes[0]
+    assert "not ranked" not in recommendation_table([table], ["gap"], 3, True).notes[0]
 
 
 def test_no_channel_is_promised_where_none_is_certain():

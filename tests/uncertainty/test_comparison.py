@@ -7,7 +7,7 @@ from scipy import stats
 
 import cpdjax
 from cpdjax.errors import InputError, UnknownNameError
-from cpdjax.studies import findings
+from cpdjax.studies import measured
 from cpdjax.sweeps.differences import differences
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.comparison import compare, estimate
@@ -53,7 +53,7 @@ def test_without_scatter():
 
 
 def test_the_findings_share_it():
-    assert findings.estimate is estimate
+    assert measured.estimate is estimate
 
 
 @pytest.mark.parametrize(

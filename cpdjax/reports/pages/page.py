@@ -34,6 +34,8 @@ class Section(NamedTuple):
     """The file name of the figure."""
     alt: str = ""
     """What the figure shows, for those who cannot see it; by default the title."""
+    points: Sequence[str] = ()
+    """The items of a list below the paragraph."""
 
 
 def save(
@@ -77,7 +79,11 @@ def to_markdown(sections: Sequence[Section]) -> str:
     parts = []
     for i, section in enumerate(sections):
         title = for_markdown(section.title)
-        parts += [f"{'##' if i else '#'} {title}", for_markdown(section.text)]
+        parts.append(f"{'##' if i else '#'} {title}")
+        if section.text:
+            parts.append(for_markdown(section.text))
+        if section.points:
+            parts.append("\n".join(f"- {for_markdown(point)}" for point in section.points))
         if section.head:
             head, *rows = map(_markdown_row, (section.head, *section.rows))
             parts.append("\n".join([head, "| --- " * len(section.head) + "|", *rows]))

@@ -20,38 +20,45 @@ from cpdjax.reports.figures import (
     plot_intervals,
     ticks_at_sizes,
 )
+from cpdjax.reports.findings.tables import asked
 from cpdjax.reports.objectives import OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.style import INK, LABEL, ROW, colours, mark_leaving, markers, styled
 from cpdjax.reports.text import for_figure
-from cpdjax.studies.findings import GAP, PLACES, depth, gap_score, models_by_gap
-from cpdjax.sweeps.table import layers_of, models_of
+from cpdjax.studies.findings.depth import depth
+from cpdjax.studies.findings.efficiency import SETTINGS
+from cpdjax.studies.groups import GRAPH
+from cpdjax.studies.measured import GAP, Measured, Where
+from cpdjax.sweeps.table import layers_of
 from cpdjax.uncertainty.comparison import Estimate
 
 
-def plot_all(table: xr.Dataset) -> dict[str, Figure]:
+def plot_all(measured: Measured) -> dict[str, Figure]:
     """Plot all figures of the findings by their file names; none that would be of single points."""
-    figures = {"gradient.png": plot_gradient(table)}
-    if table.sizes["size"] > 1:
-        figures["efficiency.png"] = plot_efficiency(table)
-    if any(len(layers_of(table, model)) > 1 for model in models_of(table)):
-        figures["depth.png"] = plot_depth(table)
+    figures = {"gradient.png": plot_gradient(measured)}
+    setting = next((name for name in SETTINGS if name in measured.tables), "")
+    if setting and measured.table(setting).sizes["size"] > 1:
+        figures["efficiency.png"] = plot_efficiency(measured, setting)
+    table = measured.table()
+    if any(len(layers_of(table, model)) > 1 for model in measured.models()):
+        figures["depth.png"] = plot_depth(measured)
     return figures
 
 
 @styled
-def plot_gradient(table: xr.Dataset) -> Figure:
-    """Plot R²_geom of the gap of every model, at its last interaction and at its best layer."""
-    models = models_by_gap(table)
+def plot_gradient(measured: Measured) -> Figure:
+    """Plot R²_geom of the gap of every model and control, and what of it is beyond the graph."""
+    models = measured.ranked(measured.models(), Where())
+    table = measured.table()
     text = (
-        f"{largest(table)}; dot: last interaction layer, mean and 95 % interval (corrected "
-        "resampled t); bar: best layer"
+        f"{largest(table)}; dot: last interaction layer, mean and 95 % interval over runs, "
+        "molecules and folds; bar: layer that is best on other molecules; ring: beyond bonds and "
+        "groups; dashed: the bond graph, which has no coordinate"
     )
     figure, [panel] = panels(
         1, size=(4.2, (ROW + 0.04) * len(models) + 0.3), margin=(label_width(models), 0.5),
         title="R²_geom of the gap", text=text, xlabel="R²_geom",
     )  # fmt: skip
-    last, best = ([gap_score(table, model, place) for model in models] for place in PLACES)
-    scores = np.asarray([(score.value, score.low, score.high) for score in last]).T
+    scores = np.asarray([_ends(measured.score(model)) for model in models]).T
     panel.set_xlim(lowest(scores[:2]), 1)
     panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
     if "r2_comp" in table:
@@ -59,8 +66,11 @@ def plot_gradient(table: xr.Dataset) -> Figure:
         mark_composition(panel, comp.item())
     hues = [hue_of(model) for model in models]
     plot_intervals(panel, range(len(models)), scores, hues)
-    for i, (score, hue) in enumerate(zip(best, hues, strict=True)):
-        panel.plot([score.value], [i], "|", color=hue, markersize=10, markeredgewidth=1.5)
+    for i, (model, hue) in enumerate(zip(models, hues, strict=True)):
+        _mark(panel, i, asked(measured, model, Where(layer="best")), hue, "|", 10)
+        _mark(panel, i, asked(measured, model, Where(setting="groups")), hue, "o", 4)
+    if graph := asked(measured, GRAPH, Where()):
+        panel.axvline(graph.value, color=INK, linewidth=0.8, linestyle="--", zorder=1)
     label_rows([panel], [(model, hue, False) for model, hue in zip(models, hues, strict=True)])
     for objective in OBJECTIVES:
         if objective in set(map(objective_of, models)):
@@ -70,29 +80,47 @@ def plot_gradient(table: xr.Dataset) -> Figure:
     return figure
 
 
+def _ends(score: Estimate) -> tuple[float, float, float]:
+    return score.value, score.low, score.high
+
+
+def _mark(
+    panel: Axes, row: int, score: Estimate | None, hue: str, marker: str, size: float
+) -> None:
+    """Mark a further score of a row, where there is one inside the panel."""
+    if score is not None and panel.get_xlim()[0] <= score.value <= panel.get_xlim()[1]:
+        panel.plot(
+            [score.value], [row], marker, color=hue, markersize=size, markerfacecolor="none",
+            markeredgewidth=1.3,
+        )  # fmt: skip
+
+
 @styled
-def plot_efficiency(table: xr.Dataset) -> Figure:
+def plot_efficiency(measured: Measured, setting: str) -> Figure:
     """Plot R²_geom of the gap against the number of molecules: a panel for what trained a model."""
-    groups = _groups(models_by_gap(table))
-    sizes = [int(size) for size in table["size"].values]
+    models = measured.ranked(measured.models(setting), Where(setting=setting))
+    groups = _groups(models)
+    sizes = [int(size) for size in measured.table(setting)["size"].values]
     figure, axes = panels(
         len(groups), across=len(groups), size=(2.5, 2.8), margin=(0.5, 0.4), sharex=True,
         sharey=True, title="R²_geom of the gap by number of molecules",
-        text="last interaction layer; mean and 95 % interval (corrected resampled t)",
+        text=f"last interaction layer; {SETTINGS[setting]}; mean and 95 % interval",
         xlabel="molecules N", ylabel="R²_geom",
     )  # fmt: skip
     found = {
-        model: np.asarray([(s.value, s.low, s.high) for s in _curve(table, model, sizes)]).T
-        for model in models_of(table)
+        model: np.asarray(
+            [_ends(measured.score(model, Where(setting=setting, size=n))) for n in sizes]
+        ).T
+        for model in models
     }
     every = np.stack(list(found.values()))
     axes[0].set_ylim(lowest(every[:, 0]), min(float(np.nanmax(every, initial=0.1)) + 0.02, 1))
     make_room(axes[0], max(map(len, groups.values())), 2.8)
-    hues, shapes = colours(models_of(table)), markers(models_of(table))
-    for panel, (words, models) in zip(axes, groups.items(), strict=True):
+    hues, shapes = colours(models), markers(models)
+    for panel, (words, own) in zip(axes, groups.items(), strict=True):
         panel.axhline(0, color=INK, linewidth=0.6, zorder=1)
         ticks_at_sizes(panel, sizes)
-        for model in models:
+        for model in own:
             value, low, high = found[model]
             inside = value >= panel.get_ylim()[0]  # a point that leaves the panel has no band
             low, high = (np.where(inside, end, np.nan) for end in (low, high))
@@ -105,13 +133,14 @@ def plot_efficiency(table: xr.Dataset) -> Figure:
 
 
 @styled
-def plot_depth(table: xr.Dataset) -> Figure:
+def plot_depth(measured: Measured) -> Figure:
     """Plot R²_geom of the gap and the share of composition at every layer, by model.
 
     A column holds the models of one training; models with one layer have no line.
     """
-    deep = [model for model in models_by_gap(table) if len(layers_of(table, model)) > 1]
-    groups, by_layer = _groups(deep), depth(table).sel(model=deep)
+    models = measured.ranked(measured.models(), Where())
+    deep = [model for model in models if len(layers_of(measured.table(), model)) > 1]
+    groups, by_layer = _groups(deep), depth(measured).sel(model=deep)
     labels = {"r2_geom": "R²_geom of the gap", "composition_share": "share of composition"}
     figure, axes = panels(
         2 * len(groups), across=len(groups), size=(2.5, 2.3), margin=(0.5, 0.9), sharex="col",
@@ -119,15 +148,15 @@ def plot_depth(table: xr.Dataset) -> Figure:
         text="above: R²_geom of the gap; below: the share of the features' variance that "
         "composition explains",
     )  # fmt: skip
-    hues, shapes = colours(models_of(table)), markers(models_of(table))
+    hues, shapes = colours(models), markers(models)
     for i, (name, label) in enumerate(labels.items()):
         row = axes[i * len(groups) : (i + 1) * len(groups)]
         row[0].set_ylabel(label)
         row[0].set_ylim(lowest(by_layer[name].to_numpy()), float(by_layer[name].max()) + 0.05)
         if i == 0:
             make_room(row[0], max(map(len, groups.values())), 2.3)
-        for panel, (words, models) in zip(row, groups.items(), strict=True):
-            _plot_layers(panel, by_layer[name].sel(model=models), hues, shapes)
+        for panel, (words, own) in zip(row, groups.items(), strict=True):
+            _plot_layers(panel, by_layer[name].sel(model=own), hues, shapes)
             if i == 0:
                 panel_title(panel, words, 2.5)
                 panel.legend(loc="upper left")
@@ -159,10 +188,6 @@ def _groups(models: Sequence[str]) -> dict[str, list[str]]:
             is_of_qm9 = objective in ("gap", "energy")
             together.setdefault(f"trained on {words}" if is_of_qm9 else "others", []).extend(own)
     return together
-
-
-def _curve(table: xr.Dataset, model: str, sizes: Sequence[int]) -> list[Estimate]:
-    return [gap_score(table, model, size=size) for size in sizes]
 
 
 def _line(model: str, hues: dict[str, str], shapes: dict[str, str]) -> dict[str, Any]:
