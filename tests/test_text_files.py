@@ -7,7 +7,7 @@ from helpers import ROOT
 
 METHODS = {"open", "read_text", "write_text", "fdopen", "NamedTemporaryFile", "TextIOWrapper"}
 #: Whose `open` opens no text, or takes no encoding.
-OTHERS = {"os", "np", "h5py", "zarr", "zipfile", "archive", "xr", "zip"}
+OTHERS = {"os", "tarfile", "np", "h5py", "zarr", "zipfile", "archive", "xr", "zip"}
 FILES = sorted(
     path for top in ("cpdjax", "models", "benchmarks") for path in (ROOT / top).rglob("*.py")
 )

@@ -35,7 +35,8 @@ def reproduce(
     also: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of saved models, such as `cpdjax models convert` makes: all take part.",
+            help="Folder of saved models, such as `cpdjax models convert` makes: all take part; by "
+            "default none.",
             rich_help_panel=options.DATA,
         ),
     ] = None,

@@ -61,7 +61,7 @@ def fragment_counts(
             read.
 
     >>> counts = fragment_counts(["CO", "C1CC1"])
-    >>> [(FRAGMENTS[i], counts[1, i]) for i in counts[1].nonzero()[0][:3]]
+    >>> [(FRAGMENTS[i], float(counts[1, i])) for i in counts[1].nonzero()[0][:3]]
     [('C-H', 6.0), ('C-C', 3.0), ('ring 3', 1.0)]
     """
     smiles = smiles_of(source)

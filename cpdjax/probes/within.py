@@ -12,7 +12,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from e3nn_jax import IrrepsArray
 from jaxtyping import Bool, Int
 
 from cpdjax.errors import InputError
@@ -40,8 +39,8 @@ def deviations(values: Any, groups: Any) -> Any:
     >>> deviations(np.array([[1.0, 5.0], [3.0, 5.0], [9.0, 7.0]]), ["a", "a", "b"]).tolist()
     [[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
     """
-    if isinstance(values, IrrepsArray):
-        return IrrepsArray(values.irreps, deviations(values.array, groups))
+    if hasattr(values, "irreps"):  # an `IrrepsArray`, whose package is not imported for this
+        return type(values)(values.irreps, deviations(values.array, groups))
     xp: Any = jnp if any_traced(values) else np
     x = values if any_traced(values) else np.asarray(values)
     if not xp.issubdtype(x.dtype, xp.floating):

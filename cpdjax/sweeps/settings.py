@@ -134,7 +134,8 @@ class Settings(Choices):
     test: Annotated[
         Molecules | None,
         "Molecules of a test set, drawn with the seed, in the place of folds: no size trains on "
-        "them, every size and repeat is scored on them, and sizes count training molecules.",
+        "them, every size and repeat is scored on them, and sizes count training molecules. By "
+        "default none.",
     ] = None
     shuffle: Annotated[
         bool,

@@ -31,8 +31,12 @@ def hierarchical(
     the interval a little too wide, not too narrow. The t distribution has the degrees of freedom of
     Welch and Satterthwaite (Biometrics Bulletin 2, 110, 1946), of R − 1 and J − 1. With three runs
     whose spread prevails these are about 2, and the interval is 4.3 standard errors wide on either
-    side: so little is known of a spread from three numbers. In simulations the nominal 95 % covers
-    the truth in 92 % to 98 % of the cases.
+    side: so little is known of a spread from three numbers. In simulations of three runs or more
+    the nominal 95 % covers the truth in 94 % to 97 % of the cases; of two runs, whose spread has
+    one degree of freedom, in 91 % to 97 %. These draw normal scores, correlated as the correction
+    takes them to be. With `cpd` on simulated molecules, three runs covered 98 % to 100 % where the
+    scatter of molecules counted, for which the correction is cautious; and 89 % where the spread of
+    runs prevailed and was far from normal.
 
     Of a single run the spread is unknown: the interval is that over molecules and folds, and speaks
     of this run's weights alone.
@@ -49,7 +53,7 @@ def hierarchical(
 
     >>> runs = np.array([[0.50, 0.60, 0.55], [0.56, 0.64, 0.63], [0.47, 0.55, 0.51]])
     >>> print(hierarchical(runs))
-    0.557 (0.411, 0.702)
+    0.557 (0.414, 0.699)
     """
     own = _read(scores, level, overlap)
     return _combined(own.mean(), own.mean(0), [own], level, overlap)

@@ -104,6 +104,7 @@ def test_a_shell_completes_models_targets_and_choices():
     assert completed("sweep", "models", "so3lr,visnet") == [
         "so3lr,visnet-qm9-energy",
         "so3lr,visnet-qm9-gap",
+        "so3lr,visnet-untrained",
     ]
     assert completed("extract", "model", "coul") == ["coulomb-spectrum"]
     assert completed("train", "model", "pai") == ["painn"]

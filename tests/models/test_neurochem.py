@@ -166,7 +166,7 @@ def test_the_command_says_what_it_saved(folder, tmp_path):
     assert "embedding  1008x0e" in out
     status, _, errors = call("models", "convert", folder, "--out", tmp_path / "x", "--head", "a")
     assert status != 0
-    assert "no option 'head'" in errors
+    assert "has no head to choose" in errors
 
 
 def test_members_are_the_ensemble_one_by_one(folder, golden, tmp_path):

@@ -72,7 +72,7 @@ def _opened(path: Path) -> BinaryIO:
     """Return a file of bytes, expanded where it is compressed by gzip."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path)) if compressed else path.open("rb")
+    return cast(BinaryIO, gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
 def _read_parquet(path: Path) -> pa.Table:
