@@ -144,8 +144,8 @@ class Settings(Choices):
     ] = True
     composition: Annotated[
         Literal["counts", "fractions"],
-        "What composition is. counts: how many atoms of each element. fractions: which share of the "
-        "atoms they are.",
+        "What composition is. counts: how many atoms of each element. fractions: which share of "
+        "the atoms.",
     ] = "counts"
     group_by: Annotated[
         Literal["formula", "molecule"] | None,
