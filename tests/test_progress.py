@@ -70,6 +70,12 @@ def test_a_stage_says_compiling_until_the_first_item_has_come_back(done, stages,
     assert "compiling" not in drawn(stages)
 
 
+def test_items_that_wait_for_no_program_are_counted_from_the_first_on(stages, clock):
+    stages.begin(Stage("making conformers", 20, clock=clock, compiled=False))
+    assert "0/20" in drawn(stages)
+    assert "compiling" not in drawn(stages)
+
+
 def test_nothing_is_compiled_where_nothing_is_left_to_do(stages, clock):
     stages.begin(Stage("probing", 20, 20, clock=clock))
     assert "20/20" in drawn(stages)

@@ -96,14 +96,14 @@ def cpd(
                 minimum norm, as scikit-learn's): held-out molecules with such a bond are taken for
                 molecules without it, and what it does to their features stays.
             "groups": the same, of bonds, rings and functional groups.
-        components: fit Ridge on so many principal components of Z (and for `r2_full` of the scaled
-            X), those of the training rows of each fold, without rescaling them: so models of
-            different widths are compared at one width. By default, and where there are no more,
-            all of Z. With "loo" the components stay those of all training rows.
             "within": the mean of the row's group, from X and from Y (`deviations`), where a group
                 holds geometries of one molecule. Nothing is fitted. Composition tells nothing of
                 what is left: `r2_comp` is 0, and `r2_full` equals `r2_geom`. The α of
                 "loo" leaves out one geometry, whose group's others stay.
+        components: fit Ridge on so many principal components of Z (and for `r2_full` of the scaled
+            X), those of the training rows of each fold, without rescaling them: so models of
+            different widths are compared at one width. By default, and where there are no more,
+            all of Z. With "loo" the components stay those of all training rows.
 
     Returns:
         Scores with axes (fold, alpha, target): NumPy arrays, or traced ones where inputs are. With

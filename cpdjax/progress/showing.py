@@ -52,7 +52,12 @@ def shown(progress: bool, doing: str = "starting") -> Iterator[None]:
 
 @contextmanager
 def stage(
-    doing: str, total: int | None = None, *, done: int = 0, counts: bool = True
+    doing: str,
+    total: int | None = None,
+    *,
+    done: int = 0,
+    counts: bool = True,
+    compiled: bool = True,
 ) -> Iterator[Stage]:
     """Say in plain words what the block does, where stages are shown; its time is logged.
 
@@ -61,9 +66,10 @@ def stage(
         total: the number of items, of which the block says `advance`.
         done: how many of them an earlier call has done.
         counts: whether this is one of the stages that `expect` announced.
+        compiled: whether the first item waits for a program to be compiled.
     """
     own = _own()
-    opened = Stage(doing, total, done, counts=counts)
+    opened = Stage(doing, total, done, counts=counts, compiled=compiled)
     if own is not None:
         own[0].begin(opened)
         own[1].changed()

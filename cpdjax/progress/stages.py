@@ -22,9 +22,10 @@ class Stage:
         done: int = 0,
         *,
         counts: bool = True,
+        compiled: bool = True,
         clock: Clock = time.monotonic,
     ):
-        self.doing, self.counts = doing, counts
+        self.doing, self.counts, self._compiled = doing, counts, compiled
         self.expected = self.finished = 0
         """How many stages of its own are expected, and have finished."""
         self._clock = clock
@@ -45,8 +46,9 @@ class Stage:
 
     @property
     def compiles(self) -> bool:
-        """Return whether no item has come back yet: nothing is counted before that."""
-        return bool(self.total) and self.done == self._first and self.done < (self.total or 0)
+        """Return whether no item of a compiled program has come back: none is counted before."""
+        none_yet = self.done == self._first and self.done < (self.total or 0)
+        return self._compiled and none_yet
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,15 @@ from cpdjax.reports.style import (
 )  # fmt: skip
 from cpdjax.reports.symbols import symbol_text
 from cpdjax.reports.text import for_figure, left_out_text, penalty_text, score_text
-from cpdjax.sweeps.table import last_interaction, layers_of, models_of, present
+from cpdjax.sweeps.table import (
+    beyond,
+    explained,
+    last_interaction,
+    layers_of,
+    models_of,
+    present,
+    setting,
+)  # fmt: skip
 from cpdjax.sweeps.targets import EXPLAINED
 
 #: What a figure holds at most: channels, panels in a row, inches of height; curves in a panel, and
@@ -50,7 +58,6 @@ MOST_BANDS = 4
 
 #: The rule of figures in which a model is one channel, as captions say it.
 LAST_LAYER = "last interaction layer of each model, a descriptor's last, all irreps"
-_GREY = "grey: what composition explains"
 _DOTS = "median and quartiles over folds and repeats"
 
 
@@ -70,8 +77,8 @@ def shown_targets(table: xr.Dataset, most: int) -> tuple[dict[str, str], str]:
     nothing of them is left to be seen.
     """
     symbols = {name: symbol_text(name, unit) for name, unit in targets_of(table)}
-    explained = table.r2_comp.isel(size=-1).median(("fold", "repeat")) >= EXPLAINED
-    ordered = sorted(symbols, key=lambda name: bool(explained.sel(target=name)))
+    told = table.r2_comp.isel(size=-1).median(("fold", "repeat")) >= EXPLAINED
+    ordered = sorted(symbols, key=lambda name: bool(told.sel(target=name)))
     left_out = left_out_text(targets=len(ordered[most:]))
     return {name: symbols[name] for name in ordered[:most]}, left_out
 
@@ -86,25 +93,40 @@ def by_rank(scores: Float[np.ndarray, "channel target"]) -> list[int]:
     return [int(i) for i in np.argsort(-ranks, kind="stable")]
 
 
-def mark_composition(panel: Axes, r2_comp: float) -> None:
-    """Mark zero, and shade the share of the variance that composition explains, from 1 downwards.
+def grey_text(table: xr.Dataset) -> str:
+    """Return what a caption says of the grey: whatever the projection takes explains it."""
+    what = beyond(table)
+    return f"grey: what {what} explain{'s' * (what == 'composition')}"
+
+
+def _explained(table: xr.Dataset, targets: Sequence[str]) -> Float[np.ndarray, " target"]:
+    """Return the R² that the grey shows, of all that the projection takes, without any feature."""
+    own = explained(table).isel(size=-1).sel(target=list(targets))
+    return own.median(("fold", "repeat")).to_numpy()
+
+
+def mark_explained(panel: Axes, score: float) -> None:
+    """Mark zero, and shade the share of the variance that a score explains, from 1 downwards.
 
     R²_geom is a share of the same variance, and ends where the shade begins, but for chance.
     """
     panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
-    if np.isnan(r2_comp):
+    if np.isnan(score):
         return
-    left = 1 - min(max(r2_comp, 0), 1)
+    left = 1 - min(max(score, 0), 1)
     panel.axvspan(left, 1, color=SHADE, linewidth=0, zorder=0)
     panel.axvline(left, color=GREY, linewidth=0.6, linestyle=":", zorder=1)
 
 
-def head_panel(
-    panel: Axes, symbol: str, r2_comp: float, inches: float, name: str = "R²_comp"
+def head_panels(
+    panels: Sequence[Axes], table: xr.Dataset, targets: Mapping[str, str], inches: float
 ) -> None:
-    """Give a panel of this width its target and R²_comp, or R² of more concepts; it is marked."""
-    mark_composition(panel, r2_comp)
-    panel_title(panel, symbol, inches, f"{name} {score_text(r2_comp)}")
+    """Give panels of this width their targets, and mark R² of all that the projection takes."""
+    name = str(explained(table).name).replace("r2_", "R²_")
+    scores = _explained(table, list(targets))
+    for panel, symbol, score in zip(panels, targets.values(), scores.tolist(), strict=True):
+        panel_title(panel, symbol, inches, f"{name} {score_text(score)}")
+        mark_explained(panel, score)
 
 
 def lowest(values: Float[np.ndarray, "*value"]) -> float:
@@ -113,11 +135,13 @@ def lowest(values: Float[np.ndarray, "*value"]) -> float:
 
 
 def largest(table: xr.Dataset) -> str:
-    """Return the number of molecules of the scores that a figure shows, and their penalty."""
-    molecules = f"N = {int(table['size'][-1]):,}"
-    if table.sizes["alpha"] > 1:
-        return molecules
-    return f"{molecules}, {penalty_text(table.alpha.values[0])}"
+    """Return the number of molecules of the scores that a figure shows, and how they are fitted."""
+    parts = [f"N = {int(table['size'][-1]):,}"]
+    if table.sizes["alpha"] == 1:
+        parts.append(penalty_text(table.alpha.values[0]))
+    if components := setting(table, "components"):
+        parts.append(f"{components:,} components")
+    return ", ".join(parts)
 
 
 @styled
@@ -136,7 +160,7 @@ def plot_targets(table: xr.Dataset) -> Figure:
     targets, note = shown_targets(
         table, min(MOST_TARGETS, ACROSS * max(1, int(MOST_INCHES / height)))
     )
-    text = (largest(table), _DOTS, _GREY, left_out, note)
+    text = (largest(table), _DOTS, grey_text(table), left_out, note)
     figure, axes = panels(
         len(targets), across=ACROSS, size=(1.65, height),
         margin=(label_width(row.label for row in rows), 0.7), sharex=True, sharey=True,
@@ -145,8 +169,8 @@ def plot_targets(table: xr.Dataset) -> Figure:
     scores = scores.sel(target=list(targets))
     quartiles = _quartiles(scores)
     axes[0].set_xlim(lowest(quartiles[:2]), 1)
-    for t, (panel, symbol) in enumerate(zip(axes, targets.values(), strict=True)):
-        head_panel(panel, symbol, scores.r2_comp[t].item(), 1.65)
+    head_panels(axes, table, targets, 1.65)
+    for t, panel in enumerate(axes):
         dots = [(y, channel, t) for y, row in enumerate(rows) for channel in row.channels]
         _plot_dots(panel, dots, quartiles, table)
     label_rows(axes, [(row.label, row.colour, not row.channels) for row in rows])
@@ -157,7 +181,7 @@ def plot_targets(table: xr.Dataset) -> Figure:
 def _plot_one_layer(table: xr.Dataset, scores: xr.Dataset, row: _Row) -> Figure:
     """Plot R²_geom of the irreps of one layer, a row for each target."""
     targets, note = shown_targets(table, MOST_TARGETS)
-    text = (largest(table), _DOTS, _GREY, note)
+    text = (largest(table), _DOTS, grey_text(table), note)
     figure, [panel] = panels(
         1, size=(4.0, ROW * len(targets) + 0.3), margin=(label_width(targets.values()), 0.5),
         xlabel="R²_geom", title=f"R²_geom of {row.label}", text="; ".join(filter(None, text)),
@@ -165,7 +189,7 @@ def _plot_one_layer(table: xr.Dataset, scores: xr.Dataset, row: _Row) -> Figure:
     scores = scores.sel(target=list(targets))
     quartiles = _quartiles(scores)
     panel.set_xlim(lowest(quartiles[:2]), 1)
-    shares = np.clip(scores.r2_comp.to_numpy(), 0, 1)
+    shares = np.clip(_explained(table, list(targets)), 0, 1)
     panel.barh(range(len(targets)), shares, 0.9, 1 - shares, color=SHADE, zorder=0)
     panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
     dots = [(t, channel, t) for t in range(len(targets)) for channel in row.channels]
@@ -242,8 +266,8 @@ def plot_curves(table: xr.Dataset) -> Figure:
     beside = 0.0 if is_short else room_for_legend(len(targets), 4)
     said = _DOTS if len(curves) <= MOST_BANDS else "median over folds and repeats"
     figure, axes = panels(
-        len(targets), across=4, size=(2.3, 1.9), margin=(0.6 + beside, 0.5), sharex=True,
-        sharey=True, title="R²_geom by number of molecules",
+        len(targets), across=4, size=(2.3, 1.9), margin=(0.6 + beside, 0.5), beside=beside,
+        sharex=True, sharey=True, title="R²_geom by number of molecules",
         text="; ".join(filter(None, (whose, said, rule, note))),
         xlabel="molecules N", ylabel="R²_geom",
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def panels(
     across: int = 1,
     size: tuple[float, float],
     margin: tuple[float, float],
+    beside: float = 0.0,
     title: str = "",
     text: str = "",
     xlabel: str = "",
@@ -60,6 +61,7 @@ def panels(
         count: the number of panels.
         across: the largest number of panels in a row; rows are made equally long.
         size, margin: width and height in inches, of each panel and of all that is around them.
+        beside: how many inches of the margin a legend takes at the right, where no text goes.
         title: the heading of the figure.
         text: what stands below the heading, which is wrapped.
         xlabel, ylabel: the labels of the lowest and of the leftmost panels.
@@ -68,7 +70,7 @@ def panels(
     rows = -(-count // across)
     columns = -(-count // rows)
     width = margin[0] + size[0] * columns
-    lines = textwrap.wrap(text, int(_TEXT * width))
+    lines = textwrap.wrap(text, int(_TEXT * (width - beside)))
     head = (0.27 if title else 0) + 0.15 * len(lines)
     height = head + margin[1] + size[1] * rows
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - head / height))
@@ -83,7 +85,7 @@ def panels(
         leftmost.set_ylabel(ylabel)
     left, top = 0.06 / width, 1 - 0.06 / height
     if title:
-        shown = for_figure(title, int(_TITLE * width))
+        shown = for_figure(title, int(_TITLE * (width - beside)))
         figure.text(left, top, shown, va="top", fontsize="large", fontweight="bold")
     if lines:
         below = top - (0.23 if title else 0) / height
@@ -118,12 +120,24 @@ def label_rows(panels: Sequence[Axes], rows: Sequence[tuple[str, str, bool]]) ->
                 label.set(color=colour, fontweight="bold" if bold else "normal")
 
 
-def shared_legend(figure: Figure, panel: Axes) -> None:
+def _entries_across(labels: Iterable[str], inches: float) -> int:
+    """Return how many entries of a legend fit beside each other."""
+    lengths = list(map(len, labels))
+    return min(max(int(inches / (0.55 + max(lengths) / _LEGEND)), 1), len(lengths))
+
+
+def height_below(labels: Collection[str], inches: float) -> float:
+    """Return the height that a legend with a title takes below panels; without labels none."""
+    if not labels:
+        return 0.0
+    return 0.2 * (1 + -(-len(labels) // _entries_across(labels, inches)))
+
+
+def shared_legend(figure: Figure, panel: Axes, title: str = "") -> None:
     """Add the legend of one panel below all panels, as many entries in a row as there is room."""
     handles, labels = panel.get_legend_handles_labels()
-    entry = 0.55 + max(map(len, labels)) / _LEGEND
-    columns = min(max(int(figure.get_figwidth() / entry), 1), len(labels))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    columns = _entries_across(labels, figure.get_figwidth())
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title or None)
 
 
 def make_room(panel: Axes, entries: int, inches: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +13,48 @@ from matplotlib.figure import Figure
 
 from cpdjax.reports.channel_figures import (
     LAST_LAYER,
-    head_panel,
+    grey_text,
+    head_panels,
     largest,
     lowest,
     plot_curves,
     plot_targets,
     shown_targets,
 )  # fmt: skip
-from cpdjax.reports.figures import label_rows, label_width, legend, panels, plot_intervals, write
+from cpdjax.reports.figures import (
+    height_below,
+    label_rows,
+    label_width,
+    legend,
+    panels,
+    plot_intervals,
+    shared_legend,
+    write,
+)  # fmt: skip
 from cpdjax.reports.objectives import CONTROLS, OBJECTIVES, hue_of, objective_of
 from cpdjax.reports.significance_figures import plot_differences, plot_null
 from cpdjax.reports.style import FLOOR, ROW, styled
 from cpdjax.sweeps.differences import differences
 from cpdjax.sweeps.table import (
-    beyond,
-    explained,
     models_of,
     overlap,
     present,
     runs_in,
     score_of_runs,
     scores_of_runs,
+    setting,
 )
 from cpdjax.uncertainty.comparison import estimate
 
 #: How many targets and models the headline has, and how many panels in a row.
 MOST_TARGETS, MOST_MODELS, ACROSS = 6, 40, 3
+
+#: Headings of projections that take more than composition; captions say what.
+_TITLES = {
+    "bonds": "Geometry beyond the graph",
+    "groups": "Geometry beyond the graph",
+    "within": "Geometry within molecules",
+}
 
 
 @styled
@@ -55,35 +71,47 @@ def plot_headline(table: xr.Dataset) -> Figure:
     targets, note = shown_targets(table, MOST_TARGETS)
     models, found = _estimates(table, list(targets))
     lines = _lines_of_controls(list(models), found)
-    runs = [names for names in models.values() if len(names) > 1]
+    objectives = _objectives([names[0] for names in models.values()])
+    inside = _panel_with_room(found, len(objectives))
     across = len(targets) if len(targets) <= 4 else ACROSS
     size = (2.0, (ROW + 0.04) * len(models) + 0.3)
-    repeats, folds = table.sizes["repeat"], table.sizes["fold"]
-    text = (
-        table.attrs.get("dataset"), largest(table), LAST_LAYER,
-        f"mean and 95 % interval (corrected resampled t) over {repeats} × {folds} folds",
-        "small dots: training runs, broad interval: without their spread" if runs else None,
-        f"grey: what {beyond(table)} explain{'s' * (beyond(table) == 'composition')}",
-        "dashed: the best control of each kind" if lines else "", note,
-    )  # fmt: skip
+    left = label_width(models)
+    below = 0.0 if inside is not None else height_below(objectives, left + size[0] * across)
     figure, axes = panels(
-        len(targets), across=across, size=size, margin=(label_width(models), 0.5), sharex=True,
-        sharey=True, title=f"Geometry beyond {beyond(table)}", text="; ".join(filter(None, text)),
-        xlabel="R²_geom",
+        len(targets), across=across, size=size, margin=(left, 0.5 + below), sharex=True,
+        sharey=True, xlabel="R²_geom",
+        title=_TITLES.get(setting(table, "projection"), "Geometry beyond composition"),
+        text="; ".join(filter(None, (*_caption(table, models, bool(lines)), note))),
     )  # fmt: skip
     axes[0].set_xlim(lowest(found[:2]), 1)
     hues = [hue_of(names[0]) for names in models.values()]
-    for t, (panel, (target, symbol)) in enumerate(zip(axes, targets.items(), strict=True)):
-        comp = explained(table).isel(size=-1).sel(target=target).median(("fold", "repeat"))
-        head_panel(panel, symbol, comp.item(), size[0], str(comp.name).replace("r2_", "R²_"))
+    head_panels(axes, table, targets, size[0])
+    for t, (panel, target) in enumerate(zip(axes, targets, strict=True)):
         for objective, values in lines.items():
             hue = OBJECTIVES[objective][1]
             panel.axvline(values[t], color=hue, linewidth=0.8, linestyle="--", zorder=1)
         plot_intervals(panel, range(len(models)), found[..., t], hues)
         _plot_runs(panel, table, list(models.values()), target, hues)
     label_rows(axes, [(model, hue, False) for model, hue in zip(models, hues, strict=True)])
-    _legend_of_objectives(figure, axes, [names[0] for names in models.values()], found)
+    _legend_of_objectives(figure, axes, objectives, inside)
     return figure
+
+
+def _caption(
+    table: xr.Dataset, models: Mapping[str, Sequence[str]], has_lines: bool
+) -> Iterator[str]:
+    """Yield what the caption of the headline says."""
+    repeats, folds = table.sizes["repeat"], table.sizes["fold"]
+    yield from (table.attrs.get("dataset", ""), largest(table), LAST_LAYER)
+    if overlap(table) is None:
+        yield f"mean and 95 % interval (corrected resampled t) over {repeats} × {folds} folds"
+    else:
+        yield f"mean and 95 % interval over {repeats} training sets, for the same test molecules"
+    if any(len(runs) > 1 for runs in models.values()):
+        yield "small dots: training runs, broad interval: without their spread"
+    yield grey_text(table)
+    if has_lines:
+        yield "dashed: the best control of each kind"
 
 
 def _lines_of_controls(
@@ -123,26 +151,37 @@ def _plot_runs(
             scores = scores_of_runs(table, runs, target)
             alone = estimate(scores.mean(0), overlap=overlap(table))
             each = scores.mean((1, 2))
-            ends = np.clip([alone.low, alone.high], left, right)
-            panel.hlines(row, *ends, colors=hue, linewidth=4, alpha=0.3, zorder=1)
+            low, high = np.clip([alone.low, alone.high], left, right)
+            panel.hlines(row, low, high, colors=hue, linewidth=4, alpha=0.3, zorder=1)
             inside = each[(left <= each) & (each <= right)]
             panel.plot(inside, np.full(len(inside), row + 0.28), ".", color=hue, markersize=3)
 
 
-def _legend_of_objectives(
-    figure: Figure, axes: Sequence[Axes], models: Sequence[str], found: np.ndarray
-) -> None:
-    """Say what the hues are: inside the panel with most room at the right of its last rows."""
-    objectives = [name for name in OBJECTIVES if name in set(map(objective_of, models))]
-    if len(objectives) < 2:
-        return
-    for name in objectives:
-        words, hue = OBJECTIVES[name]
-        axes[0].plot([], [], "o", color=hue, label=words)
-    last = found[..., -len(objectives) - 2 :, :]
-    reach = np.where(last[0] < FLOOR, FLOOR, np.nan_to_num(last[2])).max(0)  # (target,)
+def _objectives(models: Sequence[str]) -> dict[str, str]:
+    """Return what the hues mean, in the order of legends; nothing if there is one hue."""
+    known = {objective_of(model) for model in models}
+    found = {words: hue for name, (words, hue) in OBJECTIVES.items() if name in known}
+    return found if len(found) > 1 else {}
+
+
+def _panel_with_room(found: Float[np.ndarray, "3 model target"], entries: int) -> int | None:
+    """Return the panel with most room for a legend at the right of its last rows, if any has."""
+    last = found[:, -entries - 2 :, :]
+    reach = np.where(last[0] < FLOOR, FLOOR, np.nan_to_num(np.fmax(last[0], last[2]))).max(0)
     best = int(reach.argmin())
-    legend(figure, axes, inside=axes[best] if reach[best] < 0.45 else None, title="trained on")
+    return best if reach[best] < 0.45 else None
+
+
+def _legend_of_objectives(
+    figure: Figure, axes: Sequence[Axes], objectives: Mapping[str, str], inside: int | None
+) -> None:
+    """Say what the hues are: inside the panel that has room, or else below all."""
+    for words, hue in objectives.items():
+        axes[0].plot([], [], "o", color=hue, label=words)
+    if objectives and inside is not None:
+        legend(figure, axes, inside=axes[inside], title="trained on")
+    elif objectives:
+        shared_legend(figure, axes[0], "trained on")
 
 
 def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:

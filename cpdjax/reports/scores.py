@@ -15,7 +15,7 @@ from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.sheet import Column, Kind, Sheet
 from cpdjax.reports.symbols import target_text
 from cpdjax.reports.text import bounded_text
-from cpdjax.sweeps.table import OWN, beyond, explained, present
+from cpdjax.sweeps.table import OWN, beyond, explained, present, setting
 
 #: Model, layer and irrep of a channel.
 Names = tuple[str, str, str]
@@ -107,6 +107,8 @@ def _text_table(
         records += [_record(table, scores, channel, i, t) for t in range(len(targets))]
     shown = "median (quartiles)" if with_quartiles else "median"
     name = "R²_geom" if what == "composition" else f"R²_geom beyond {what}"
+    if components := setting(table, "components"):
+        name += f" of {components:,} components"
     title = f"{name} at N = {int(scores['size']):,}: {shown} over folds and repeats, best first"
     starred = any(cell.endswith("*") for row in rows for cell in row)
     notes = (*([_STAR] if starred else []), *controls_note([model for model, _, _ in ordered]))

@@ -135,9 +135,9 @@ def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
     Energies tell the same, whether at 0 K or at 298 K, of molecules or of atomization. Tables that
     do not say what models were trained on are asked for models of the zoo by name.
 
-    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap", "painn-qm9-energy"]})
+    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap-run1", "painn-qm9-energy"]})
     >>> trained_on_it(table, "gap"), trained_on_it(table, "g298_atom")
-    ({'painn-qm9-gap'}, {'painn-qm9-energy'})
+    ({'painn-qm9-gap-run1'}, {'painn-qm9-energy'})
     """
     known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
     names = [str(name) for name in table.model.values]
@@ -153,7 +153,8 @@ def with_training(table: xr.Dataset, trained_on: Mapping[str, str]) -> xr.Datase
 
 def _target_in_zoo(name: str) -> str:
     # Whatever lies in the folder where this runs, the model of cpdjax is meant.
-    return str(zoo.card(f"{naming.SHIPPED}{name}")["target"]) if name in naming.trained() else ""
+    is_of_zoo = name in naming.trained(runs=True)
+    return str(zoo.card(f"{naming.SHIPPED}{name}")["target"]) if is_of_zoo else ""
 
 
 def _same(one: str, other: str) -> bool:

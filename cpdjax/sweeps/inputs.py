@@ -148,7 +148,10 @@ def _named(targets: Any, dataset: Any) -> Any:
     return names_or_table(targets, dataset) if isinstance(targets, str) else targets
 
 
-_TAKEN_WHOLE = "n draws molecules from QM9 (--n); other data are taken whole: use sizes"
+_TAKEN_WHOLE = (
+    "n draws molecules from QM9 (--n; datasets qm9, qm9-probe, conformers); other data are taken "
+    "whole: use sizes"
+)
 
 
 def molecules(

@@ -144,7 +144,8 @@ class Settings(Choices):
     ] = True
     composition: Annotated[
         Literal["counts", "fractions"],
-        "What composition is: how many atoms of each element, or which share of the atoms.",
+        "What composition is. counts: how many atoms of each element. fractions: which share of "
+        "the atoms.",
     ] = "counts"
     group_by: Annotated[
         Literal["formula", "molecule"] | None,

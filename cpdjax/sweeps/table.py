@@ -44,12 +44,17 @@ def score_of(
     return estimate(scores, overlap=overlap(table, size))
 
 
+def setting(table: xr.Dataset, name: str) -> Any:
+    """Return a setting of the sweep that made a table; None where it is not known."""
+    return json.loads(table.attrs.get("settings", "{}")).get(name)
+
+
 def overlap(table: xr.Dataset, size: int | None = None) -> float | None:
     """Return which part of its molecules a training set shares with that of another repeat.
 
     It is None where folds are held out and no test set.
     """
-    test = json.loads(table.attrs.get("settings", "{}")).get("test")
+    test = setting(table, "test")
     if not test:
         return None
     own = int(table["size"][-1]) if size is None else size
@@ -64,8 +69,7 @@ _BEYOND = {
 
 def beyond(table: xr.Dataset) -> str:
     """Return in words what the projection takes from the features, as far as R²_geom shows it."""
-    settings = json.loads(table.attrs.get("settings", "{}"))
-    return _BEYOND.get(settings.get("projection", ""), "composition")
+    return _BEYOND.get(setting(table, "projection"), "composition")
 
 
 def explained(table: xr.Dataset) -> xr.DataArray:

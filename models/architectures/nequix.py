@@ -339,7 +339,7 @@ def _check_energies(config: Mapping[str, Any], elements: Sequence[int], held: np
     given = [known.get(str(number)) for number in elements] if isinstance(known, dict) else [None]
     if "atom_energies" in config and not (
         all(isinstance(energy, int | float) for energy in given)
-        and np.allclose(given, held, rtol=1e-5, atol=0)
+        and np.allclose(np.asarray(given, float), held, rtol=1e-5, atol=0)
     ):
         raise InputError(
             "atom_energies of the configuration are not those of the arrays: the file was put "

@@ -130,6 +130,46 @@ def test_the_table_of_runs_has_both_intervals():
     assert labels(plot_headline(alone).axes[0]) == ["painn-qm9-gap-run2", "so3lr"]
 
 
+@pytest.mark.parametrize("plot", [plot_headline, plot_targets])
+def test_the_grey_is_what_the_projection_takes_from_the_features(plot):
+    table = table_of(targets=("gap",)).assign_attrs(settings='{"projection": "bonds"}')
+    table["r2_concepts"] = table.r2_comp + 0.25
+    figure = plot(table)
+    assert figure.axes[0].patches[0].get_extents().x0 == pytest.approx(
+        figure.axes[0].transData.transform((0.35, 0))[0]
+    )
+    assert figure.axes[0].get_title(loc="right") == "R²_concepts 0.65"
+    text = " ".join(note.get_text().replace("\n", " ") for note in figure.texts)
+    assert "grey: what composition, bonds and rings explain" in text
+
+
+def test_legends_lie_on_no_score_and_on_no_text():
+    for models in (GAPS, {model: GAPS[model] for model in ("painn-qm9-gap", "so3lr")}):
+        table = table_of(models, targets=("gap",))
+        for figure in (plot_headline(table), plot_curves(table)):
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            for legend in figure.legends:
+                box = legend.get_window_extent(canvas.get_renderer())
+                others = [*figure.texts, *figure.axes]
+                assert not any(box.overlaps(other.get_window_extent()) for other in others)
+    test_set = table_of({"so3lr": (0.4,), "painn-qm9-gap": (0.5,)}, targets=("gap",))
+    test_set = test_set.assign_attrs(settings='{"test": 100}', molecules=2100)
+    alone = plot_headline(test_set.isel(fold=[0]))  # where N = M there is no interval
+    assert alone.legends
+    assert alone.axes[0].get_legend() is None
+
+
+def test_captions_say_what_else_was_chosen():
+    chosen = {"components": 24, "test": 100, "projection": "groups"}
+    table = table_of().assign_attrs(settings=json.dumps(chosen), molecules=4000)
+    figure = plot_headline(table)
+    title, text = (" ".join(note.get_text().split()) for note in figure.texts)
+    assert title == "Geometry beyond the graph"
+    assert "24 components" in text
+    assert "for the same test molecules" in text
+
+
 def test_the_headline_has_a_row_for_each_model_with_its_interval():
     table = table_of()
     panels = plot_headline(table).axes

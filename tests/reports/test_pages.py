@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import png_size
+from helpers import png_size, results_table
 from matplotlib.figure import Figure
 
 import cpdjax
@@ -193,6 +193,17 @@ def test_the_page_of_a_sweep_holds_hints(swept, tmp_path):
     text = sweep.save(failed, [], tmp_path).read_text()
     assert text.count("Take care:") == 1
     assert "R² of a fold is below −1" in text
+
+
+def test_the_page_of_a_sweep_has_a_table_of_training_runs():
+    names = {"painn-qm9-gap": 0.5, "painn-qm9-gap-run1": 0.6, "so3lr": 0.4}
+    scores = {(name, "interaction_0", "0e", "gap"): score for name, score in names.items()}
+    table = results_table(scores, targets=("gap",))
+    table["r2_comp"] = table.r2_geom.isel(model=0, layer=0, irrep=0, alpha=0)
+    found = {section.title: section for section in sweep.sections(table, [])}
+    assert [row[:3] for row in found["Training runs"].rows] == [["gap", "painn-qm9-gap", "2"]]
+    without = sweep.sections(table.isel(model=[0, 2]), [])
+    assert "Training runs" not in {section.title for section in without}
 
 
 def test_a_page_without_figures(swept, tmp_path):

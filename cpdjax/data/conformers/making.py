@@ -81,7 +81,7 @@ def make(molecules: Structures, recipe: Recipe, folder: Path) -> Structures:
     _check(molecules)
     place = folder / f"conformers-{_FORMAT}" / recipe.hash
     parts = []
-    with stage("making conformers", len(molecules)) as progress:
+    with stage("making conformers", len(molecules), compiled=False) as progress:
         for i in range(len(molecules)):
             parts.append(_kept(molecules.select([i]), recipe, place))
             progress.advance()

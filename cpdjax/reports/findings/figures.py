@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cpdjax.reports.channel_figures import largest, lowest, mark_composition
+from cpdjax.reports.channel_figures import largest, lowest, mark_explained
 from cpdjax.reports.figures import (
     label_rows,
     label_width,
@@ -63,7 +63,7 @@ def plot_gradient(measured: Measured) -> Figure:
     panel.axvline(0, color=INK, linewidth=0.6, zorder=1)
     if "r2_comp" in table:
         comp = table.r2_comp.isel(size=-1).sel(target=GAP).median(("fold", "repeat"))
-        mark_composition(panel, comp.item())
+        mark_explained(panel, comp.item())
     hues = [hue_of(model) for model in models]
     plot_intervals(panel, range(len(models)), scores, hues)
     for i, (model, hue) in enumerate(zip(models, hues, strict=True)):

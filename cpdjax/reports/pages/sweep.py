@@ -14,6 +14,7 @@ from cpdjax.reports.objectives import controls_note
 from cpdjax.reports.pages import imprint, page
 from cpdjax.reports.pages.page import Section
 from cpdjax.reports.scores import summary, targets_of
+from cpdjax.reports.significance import runs_table
 from cpdjax.reports.symbols import symbol_text, target_text
 from cpdjax.reports.text import left_out_text, p_text, score_text
 from cpdjax.sweeps.table import beyond, explained, models_of, present
@@ -84,6 +85,7 @@ def sections(table: xr.Dataset, figures: Sequence[str]) -> list[Section]:
         top._replace(title=_title(table), text=_lead(table)),
         Section("How to read the numbers", _READ),
         _scores(table),
+        *_runs(table),
         *others,
         *_uncertainty(table),
         Section("How to cite", _CITE),
@@ -149,6 +151,15 @@ def _scores(table: xr.Dataset) -> Section:
 def _cell(median: float, lower: float, upper: float) -> str:
     text = score_text(median)
     return text if text == "undefined" else f"{text} ({score_text(lower)}, {score_text(upper)})"
+
+
+def _runs(table: xr.Dataset) -> list[Section]:
+    """Return the table of models with several training runs, where there are some."""
+    sheet = runs_table(table)
+    if sheet is None:
+        return []
+    head = [column.head for column in sheet.columns]
+    return [Section("Training runs", f"{sheet.title}. {' '.join(sheet.notes)}", head, sheet.rows)]
 
 
 def _uncertainty(table: xr.Dataset) -> list[Section]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
+
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question
 from cpdjax.studies.findings.alignment import gains
 from cpdjax.studies.findings.equivariance import edge
@@ -65,7 +67,7 @@ def _over(measured: Measured, weights: Mapping[str, float], targets: tuple[str, 
     terms = [
         (
             weight,
-            sum(measured.scores(model, Where(target)) for target in targets) / len(targets),
+            np.mean([measured.scores(model, Where(target)) for target in targets], axis=0),
         )
         for model, weight in weights.items()
     ]

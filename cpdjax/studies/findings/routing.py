@@ -112,7 +112,7 @@ def _step(
     first, second = (measured.scores(model, place) for place in places)
     found = _within_model(first, second)
     levels = " − ".join(str(measured.score(model, place)) for place in places)
-    other = "r2_full" if score == "r2_geom" else "r2_geom"
+    other: Score = "r2_full" if score == "r2_geom" else "r2_geom"
     beside = [measured.score(model, at(measured, model, d, target, other)) for d in degrees]
     remark = f"By {other}: {beside[0]} and {beside[1]}. {_directly(measured, model)}"
     return Answer(verdict(found, bound), found, remark.strip(), f"{levels}: {found}")
@@ -127,7 +127,7 @@ def _level(
     measured: Measured, model: str, target: str, score: Score, degree: str, level: float
 ) -> Answer:
     found = measured.score(model, at(measured, model, degree, target, score))
-    other = "r2_full" if score == "r2_geom" else "r2_geom"
+    other: Score = "r2_full" if score == "r2_geom" else "r2_geom"
     beside = measured.score(model, at(measured, model, degree, target, other))
     remark = f"By {other}: {beside}."
     if degree == VECTORS:
