@@ -117,7 +117,7 @@ class Split:
             InputError: at least one molecule is.
         """
         grouped = structures.group is not None  # by the molecules, of which the rows are geometries
-        ids = structures.group if grouped else structures.ids
+        ids = structures.ids if structures.group is None else structures.group
         known = np.isin(ids, np.concatenate([self.train, self.validation]))
         if (grouped or structures.name == self.dataset) and known.any():
             raise InputError(

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, get_args
 #: The names of all projections. The docstring of `cpdjax.cpd` says what each of them takes from
 #: the features.
 Projection = Literal[
-    *("ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace"),
-    *("bonds", "groups", "within"),
-]
+    "ols", "none", "ridge", "quadratic", "formula", "leace", "oracle-leace", "bonds", "groups",
+    "within",
+]  # fmt: skip
 PROJECTIONS: tuple[str, ...] = get_args(Projection)
 #: Least squares on composition and on further columns, which the caller gives.
 OF_GIVEN_CONCEPTS = ("bonds", "groups")

@@ -8,7 +8,7 @@ and held-out rows are treated alike, as long as folds keep groups whole.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import jax.numpy as jnp
 import numpy as np
@@ -74,6 +74,12 @@ def no_composition(C: Any, groups: Any) -> Any:
     return left
 
 
+@overload
+def whole_folds(
+    folds: int | np.ndarray, groups: Any, rows: int, seed: int
+) -> Int[np.ndarray, " row"]: ...
+@overload
+def whole_folds(folds: Splits, groups: Any, rows: int, seed: int) -> Splits: ...
 def whole_folds(
     folds: int | np.ndarray | Splits, groups: Any, rows: int, seed: int
 ) -> Int[np.ndarray, " row"] | Splits:

@@ -123,8 +123,8 @@ def _plot_runs(
             scores = scores_of_runs(table, runs, target)
             alone = estimate(scores.mean(0), overlap=overlap(table))
             each = scores.mean((1, 2))
-            ends = np.clip([alone.low, alone.high], left, right)
-            panel.hlines(row, *ends, colors=hue, linewidth=4, alpha=0.3, zorder=1)
+            low, high = np.clip([alone.low, alone.high], left, right)
+            panel.hlines(row, low, high, colors=hue, linewidth=4, alpha=0.3, zorder=1)
             inside = each[(left <= each) & (each <= right)]
             panel.plot(inside, np.full(len(inside), row + 0.28), ".", color=hue, markersize=3)
 

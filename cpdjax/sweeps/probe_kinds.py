@@ -261,7 +261,8 @@ class ScalarProbe(ProbeKind):
     ) -> Bootstrap:
         """Draw features, composition and targets of whole rows."""
         data = (x[rows], targets.counts[rows], targets.y[rows])
-        return bootstrap(*data, **_projected(targets, rows, settings), **options)
+        chosen = {**_projected(targets, rows, settings), **options}
+        return bootstrap(*data, **chosen)
 
 
 def _projected(targets: Targets, rows: np.ndarray, settings: Settings) -> dict[str, Any]:

@@ -211,8 +211,9 @@ class Targets:
             )
         targets = {name: _scalar(name, values) for name, values in table.numbers.items()}
         units = dict.fromkeys(targets, "")
-        identity = {"ids": texts.get("id"), "smiles": texts.get("smiles")}
-        return cls._of_molecules(table.name, *known, targets, units, **identity)
+        return cls._of_molecules(
+            table.name, *known, targets, units, ids=texts.get("id"), smiles=texts.get("smiles")
+        )
 
     @classmethod
     def chosen(

@@ -116,7 +116,7 @@ def _nequix(path: Path, out: Path, **options: object) -> list[Encoder]:
 
 def _neurochem(path: Path, out: Path, **options: object) -> list[Encoder]:
     none_of("folder of NeuroChem (ANI)", options)
-    encoder: Encoder = registry.file_of("ani").of_neurochem(path, out.name)
+    encoder: Any = registry.file_of("ani").of_neurochem(path, out.name)
     saved_models.save(out, encoder, {"file": path.name, "members": encoder.architecture.members})
     return [encoder]
 

@@ -50,7 +50,7 @@ def read_cells(source: Source, index: Any = ":") -> list[Atoms]:
             f"each row, got {found[:20]}"
         )
     say_left_out("targets", f"columns of {table.name!r}", table.left_out, stacklevel=4)
-    picked = string2index(index) if isinstance(index, str) else index
+    picked: Any = string2index(index) if isinstance(index, str) else index
     try:
         rows = np.atleast_1d(np.arange(table.rows)[picked])
     except IndexError:

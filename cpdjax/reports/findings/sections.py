@@ -124,19 +124,19 @@ def _targets(measured: Measured) -> Section:
 def _routes(measured: Measured) -> Section:
     rows = []
     for model in measured.models():
-        place = routing_layer(measured.table(), model)
-        for irrep in place[1] if place else ():
+        layer, irreps = routing_layer(measured.table(), model) or ("", [])
+        for irrep in irreps:
             at = [
-                Where(target, layer=place[0], irrep=irrep, score=score)
+                Where(target, layer=layer, irrep=irrep, score=score)
                 for target in ("gap", "mu") for score in ("r2_geom", "r2_full")
             ]  # fmt: skip
             others = [
-                Where(target, setting, layer=place[0], irrep=irrep)
+                Where(target, setting, layer=layer, irrep=irrep)
                 for target in ("gap", "mu") for setting in ("norm-then-pool", "power-spectrum")
             ]  # fmt: skip
-            tensors = [Where(t, "equivariant", layer=place[0], irrep=irrep) for t in TENSORS]
+            tensors = [Where(t, "equivariant", layer=layer, irrep=irrep) for t in TENSORS]
             cells = (_told(measured, model, where) for where in (*at, *others, *tensors))
-            rows.append((model, place[0], irrep, *cells))
+            rows.append((model, layer, irrep, *cells))
     head = (
         "model", "layer", "irrep", "gap", "gap R²_full", "mu", "mu R²_full",
         "gap, norms first", "gap, products", "mu, norms first", "mu, products", *TENSORS,

@@ -49,7 +49,7 @@ def may_believe(measured: Measured, findings: Sequence[Finding]) -> list[str]:
 
 def _tally(findings: Sequence[Finding]) -> str:
     own = of_paper(findings)
-    counts = Counter(finding.verdict for finding in own)
+    counts: Counter[str] = Counter(finding.verdict for finding in own)
     told = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     return f"Of {len(own)} statements of the paper: {told}, by rules that stood beforehand."
 
