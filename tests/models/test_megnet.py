@@ -405,9 +405,10 @@ def test_another_archive_is_refused(tmp_path, published):
     with tarfile.open(path, "w:gz") as file:
         link = tarfile.TarInfo(f"megnet-1.3.2/mvl_models/{wanted}.hdf5")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(tarfile.TarInfo("megnet-1.3.2/LICENSE"))
         file.addfile(link)
     published(path, wanted)
-    refused(path, "no file of a network")
+    refused(path, "lacks megnet-1.3.2/mvl_models/qm9-2018.6.1/gap.hdf5")
     other = archive(tmp_path / "b.tar.gz", [wanted], folder="other-1.0")
     with tarfile.open(other, "w:gz") as file:
         file.addfile(tarfile.TarInfo("other-1.0"))
