@@ -267,6 +267,14 @@ class Crossed(Change):
         block[0], block[1] = block[1], block[0]
 
 
+class Endless(Change):
+    """A dropout reads itself."""
+
+    def layers(self, keras):
+        drop = next(x for x in keras.layers if x["class_name"] == "Dropout")
+        drop["inbound_nodes"] = [[[drop["config"]["name"], 0, 0, {}]]]
+
+
 class Soft(Change):
     def file(self, file, names):
         place = f"model_weights/{names['readout_1']}"
@@ -302,6 +310,7 @@ class Large(Change):
         (Activation(), "activation='relu' is not ported"),
         (Embedded(), "state begin in a layer Embedding"),
         (Crossed(), "reads another state"),
+        (Endless(), "read each other in a circle"),
         (Soft(), "no array of weights"),
         (Elsewhere(), "no array of weights"),
         (Missing(), "no array of weights"),
