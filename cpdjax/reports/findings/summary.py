@@ -97,4 +97,4 @@ def _told(by_key: dict[str, Finding], key: str, words: str) -> str:
     found = by_key.get(key)
     if found is None or found.verdict == "not run":
         return ""
-    return f"{words}: {found.ours}. Above its bound: {found.verdict}."
+    return f"{words}: {found.ours}. By its rule: {found.verdict}."
