@@ -18,7 +18,7 @@ def named(architecture: str, objective: str) -> str:
     return f"{architecture}-qm9-{objective}"
 
 
-def untrained(architecture: str) -> str:
+def twin(architecture: str) -> str:
     """Return the name of the untrained twin of a model of the zoo."""
     return f"{architecture}-untrained"
 

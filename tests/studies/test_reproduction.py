@@ -19,7 +19,7 @@ from cpdjax.studies.findings import OF_PAPER, answers, of_paper
 from cpdjax.studies.findings.depth import depth
 from cpdjax.studies.findings.efficiency import correlations
 from cpdjax.studies.findings.routing import routing_layer
-from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, untrained
+from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, twin
 from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 from cpdjax.studies.reproduction import Reproduction, reproduce, subjects
 from cpdjax.sweeps.table import joined, last_interaction, layers_of, ranking
@@ -262,7 +262,7 @@ def test_isomers_and_trees_are_read_off(accuracy, r2, verdict):
 
 
 def test_controls_are_asked_for():
-    gaps = ten() | {untrained(a): 0.3 for a in ARCHITECTURES} | {GRAPH: 0.4}
+    gaps = ten() | {twin(a): 0.3 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = measured(gaps, groups=table_of(ten(0.2, -0.1)))
     verdicts = {key: found(of, f"controls-{key}").verdict for key in (
         "graph-gap", "graph-energy", "untrained-gap-gap", "untrained-energy-gap", "beyond-gap",
@@ -303,7 +303,7 @@ def test_ranking():
 
 
 def test_the_report_says_first_what_to_believe(tmp_path):
-    gaps = ten() | {untrained(a): 0.1 for a in ARCHITECTURES} | {GRAPH: 0.4}
+    gaps = ten() | {twin(a): 0.1 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = dataclasses.replace(
         measured(gaps, groups=table_of(gaps), test=curve(gaps)), frames=frames(),
         trained_on={named(a, "gap"): "gap" for a in ARCHITECTURES},
@@ -323,7 +323,7 @@ def test_the_report_says_first_what_to_believe(tmp_path):
     listed = pd.read_csv(tmp_path / "tables" / "findings.csv")
     assert listed.key.tolist() == [line.key for line in made.findings]
     own = tables.models(of)
-    assert {GRAPH, untrained("painn")} <= set(own.model)  # controls are among the models
+    assert {GRAPH, twin("painn")} <= set(own.model)  # controls are among the models
     assert own["median"].notna().all()
 
 
