@@ -144,7 +144,7 @@ def _nothing(name: str | Path) -> InputError:
     if os.path.isfile(name):  # False for what cannot be a path
         return InputError(
             f"{name} is a file: `cpdjax models convert {name} --out FOLDER` makes a folder of it "
-            "that can be loaded, if it is a model of mace-torch, megnet or nequix"
+            "that can be loaded, if it is of mace-torch, megnet or nequix, or an archive of ANI"
         )
     return UnknownNameError("model", str(name), naming.shipped(runs=True))
 

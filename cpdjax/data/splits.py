@@ -116,8 +116,7 @@ class Split:
         Raises:
             InputError: at least one molecule is.
         """
-        # Rows that are geometries of molecules go by the names of these.
-        grouped = structures.group is not None
+        grouped = structures.group is not None  # by the molecules, of which the rows are geometries
         ids = structures.ids if structures.group is None else structures.group
         known = np.isin(ids, np.concatenate([self.train, self.validation]))
         if (grouped or structures.name == self.dataset) and known.any():

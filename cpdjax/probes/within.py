@@ -75,11 +75,11 @@ def no_composition(C: Any, groups: Any) -> Any:
 
 
 @overload
-def whole_folds(folds: Splits, groups: Any, rows: int, seed: int) -> Splits: ...
-@overload
 def whole_folds(
     folds: int | np.ndarray, groups: Any, rows: int, seed: int
 ) -> Int[np.ndarray, " row"]: ...
+@overload
+def whole_folds(folds: Splits, groups: Any, rows: int, seed: int) -> Splits: ...
 def whole_folds(
     folds: int | np.ndarray | Splits, groups: Any, rows: int, seed: int
 ) -> Int[np.ndarray, " row"] | Splits:

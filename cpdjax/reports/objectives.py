@@ -40,8 +40,7 @@ def objective_of(model: str) -> str:
     if model in naming.CONTROLS:
         return "control"
     if model in naming.trained(runs=True):
-        target = target_of(model)
-        return _OF_TARGETS.get(target, "target")
+        return _OF_TARGETS.get(zoo.target_of(model), "target")
     if model in registry.pretrained():
         kind = registry.ENTRIES[registry.pretrained()[model]].kind
         return "descriptor" if kind == "descriptor" else "pretrained"
@@ -60,18 +59,6 @@ def controls_note(models: Iterable[str]) -> list[str]:
             found.setdefault(CONTROLS[objective_of(model)], []).append(model)
     parts = [f"{', '.join(own)} ({words})" for words, own in found.items()]
     return [f"Controls: {'; '.join(parts)}."] if parts else []
-
-
-def target_of(model: str) -> str:
-    """Return the target that a model of the zoo was trained on; empty for every other model.
-
-    >>> target_of("mace-qm9-energy"), target_of("so3lr")
-    ('u0_atom', '')
-    """
-    if model not in naming.trained(runs=True):
-        return ""
-    # Whatever lies in the folder where this runs, the model of cpdjax is meant.
-    return str(zoo.card(f"{naming.SHIPPED}{model}")["target"])
 
 
 def training_of(model: str) -> str:

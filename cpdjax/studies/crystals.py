@@ -21,6 +21,7 @@ from cpdjax.features.features import Features
 from cpdjax.features.layer_names import LAST, called
 from cpdjax.irreps import invariants
 from cpdjax.probes.cpd import cpd
+from cpdjax.sweeps.table import highest
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
 Alpha = float | Literal["loo"]
@@ -89,11 +90,9 @@ def study(
 
 def _best(structures: Structures, features: Features, target: str, alpha: Alpha) -> str:
     """Return the layer with the highest mean R²_geom."""
-    found = {
-        layer: _scores(structures, features, layer, target, alpha, 1, 5)[1].value
-        for layer in features
-    }
-    return max(found, key=found.__getitem__)
+    layers = list(features)
+    found = [_scores(structures, features, at, target, alpha, 1, 5)[1].value for at in layers]
+    return layers[int(highest(np.array(found)))]
 
 
 def _scores(

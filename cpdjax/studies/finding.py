@@ -90,8 +90,16 @@ def near(
     'not decided'
     """
     top = (low if high is None else high) + slack
-    mirrored = Estimate(-estimate.value, -estimate.high, -estimate.low)
-    return every([verdict(estimate, low - slack), verdict(mirrored, -top)])
+    return every([verdict(estimate, low - slack), below(estimate, top)])
+
+
+def below(estimate: Estimate, bound: float) -> Verdict:
+    """Judge whether a quantity lies below a bound, by the rule of `verdict`.
+
+    >>> below(Estimate(0.0, -0.1, 0.1), 0.2), below(Estimate(0.0, -0.1, 0.1), 0.05)
+    ('holds', 'not decided')
+    """
+    return verdict(Estimate(-estimate.value, -estimate.high, -estimate.low), -bound)
 
 
 def every(verdicts: Iterable[Verdict]) -> Verdict:

@@ -13,7 +13,14 @@ from jaxtyping import Float
 
 from cpdjax.errors import InputError
 from cpdjax.models.naming import run_of
-from cpdjax.sweeps.table import last_interaction, layers_of, models_of, overlap
+from cpdjax.sweeps.table import (
+    highest,
+    last_interaction,
+    layers_of,
+    models_of,
+    overlap,
+    score_by_layer,
+)
 from cpdjax.uncertainty.comparison import Estimate, estimate
 from cpdjax.uncertainty.runs import hierarchical_contrast
 
@@ -91,9 +98,8 @@ class Measured:
     def best(self, model: str, target: str) -> str:
         """Return the layer with the highest mean R²_geom on other molecules."""
         table, [first, *_] = self.table(ELSEWHERE), self.runs(model, ELSEWHERE)
-        layers = layers_of(table, first)
-        means = table.r2_geom.sel(model=first, target=target).mean(("repeat", "fold", "alpha"))
-        return max(layers, key=lambda layer: means.sel(layer=layer, irrep=layers[layer])[-1].item())
+        means = score_by_layer(table, first, target)
+        return list(means)[int(highest(np.array(list(means.values()))))]
 
     def scores(self, model: str, where: Where) -> Float[np.ndarray, "run repeat fold"]:
         """Return the scores of all training runs of a model.

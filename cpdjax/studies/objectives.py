@@ -5,10 +5,9 @@ target itself, which a reader must be able to see, the cell is `aligned`. How fa
 ahead is asked within its own family, one architecture on one data set, against the mean of its
 sisters that were trained on another quantity.
 
-Our choices: an energy and the same energy minus its free atoms are one objective, because least
-squares on counts of elements takes the difference away. The internal energies, the enthalpy and the
-free energy of QM9 are one quantity at several temperatures: none of them counts as another one.
-Intervals are over repeats and folds. They say nothing of how another training run would come out.
+Which targets tell the same says `quantities`: a model that was trained on an energy is no sister
+that was trained on another quantity, whatever the temperature. Intervals are over repeats and
+folds. They say nothing of how another training run would come out.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from cpdjax import models
 from cpdjax.errors import InputError
 from cpdjax.features.layer_names import LAST
 from cpdjax.models.cards import card_of
+from cpdjax.studies.quantities import same_quantity, same_target
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, scores_of
 from cpdjax.uncertainty.comparison import estimate
 
@@ -35,8 +35,6 @@ TARGETS = (
     *("u0", "u298", "h298", "g298", "cv"),
 )
 """The twelve scalar targets of QM9, in the order of the matrix."""
-_ATOMIZED = "_atom"
-_ENERGIES = ("u0", "u298", "h298", "g298")
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,11 @@ class Objective:
 
     def is_of(self, target: str) -> bool:
         """Return whether the model was trained on this target, free atoms subtracted or not."""
-        return self.target.removesuffix(_ATOMIZED) == target.removesuffix(_ATOMIZED) != ""
+        return same_target(self.target, target)
 
     def is_other_than(self, target: str) -> bool:
         """Return whether the model was trained, and on another quantity than this target."""
-        own, asked = (name.removesuffix(_ATOMIZED) for name in (self.target, target))
-        return own not in ("", asked) and not (own in _ENERGIES and asked in _ENERGIES)
+        return self.target != "" and not same_quantity(self.target, target)
 
 
 def objectives_of(names: Iterable[str | Path]) -> list[Objective]:

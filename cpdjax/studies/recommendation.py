@@ -29,6 +29,7 @@ from cpdjax.models.interface import Model
 from cpdjax.omissions import note, noted
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.extraction_cost import cost_of, milliseconds, with_costs
+from cpdjax.studies.quantities import same_quantity
 from cpdjax.sweeps import inputs, results
 from cpdjax.sweeps.left_out import with_left_out
 from cpdjax.sweeps.settings import DESCRIPTORS, MOST_RANKED, Settings
@@ -43,9 +44,6 @@ HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms pe
 REPRODUCTION = Path("cpdjax-reproduction")
 _FILES = ("results.zarr", "sum.zarr")
 _TRAINED_ON = "trained_on"
-_ENERGIES = {
-    f"{energy}{kind}" for energy in ("u0", "u298", "h298", "g298") for kind in ("", "_atom")
-}
 
 
 @dataclass(frozen=True)
@@ -132,33 +130,23 @@ def recommend(
 def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
     """Return the models of a table that were trained on a target, or on one that tells the same.
 
-    Energies tell the same, whether at 0 K or at 298 K, of molecules or of atomization. Tables that
-    do not say what models were trained on are asked for models of the zoo by name.
+    Which targets tell the same says `quantities.same_quantity`. Where tables do not say what models
+    were trained on, the zoo is asked by name.
 
-    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap-run1", "painn-qm9-energy"]})
+    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap", "painn-qm9-energy"]})
     >>> trained_on_it(table, "gap"), trained_on_it(table, "g298_atom")
-    ({'painn-qm9-gap-run1'}, {'painn-qm9-energy'})
+    ({'painn-qm9-gap'}, {'painn-qm9-energy'})
     """
     known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
     names = [str(name) for name in table.model.values]
-    of_zoo = {name: _target_in_zoo(name) for name in names}
-    return {name for name in names if _same(known.get(name) or of_zoo[name], target)}
+    of_zoo = {name: zoo.target_of(name) for name in names}
+    return {name for name in names if same_quantity(known.get(name) or of_zoo[name], target)}
 
 
 def with_training(table: xr.Dataset, trained_on: Mapping[str, str]) -> xr.Dataset:
     """Return the table with what its models were trained on, as `trained_on_it` reads it."""
     own = {name: trained_on.get(name, "") for name in map(str, table.model.values)}
     return table.assign_attrs({_TRAINED_ON: json.dumps(own)})
-
-
-def _target_in_zoo(name: str) -> str:
-    # Whatever lies in the folder where this runs, the model of cpdjax is meant.
-    is_of_zoo = name in naming.trained(runs=True)
-    return str(zoo.card(f"{naming.SHIPPED}{name}")["target"]) if is_of_zoo else ""
-
-
-def _same(one: str, other: str) -> bool:
-    return bool(one) and (one == other or {one, other} <= _ENERGIES)
 
 
 def certain(choices: Sequence[Choice]) -> list[Choice]:

@@ -17,7 +17,6 @@ from cpdjax.models.naming import run_of
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.finding import Finding
 from cpdjax.studies.findings import answers
-from cpdjax.studies.groups import training_of
 from cpdjax.studies.measured import Measured
 from cpdjax.studies.measuring import Study, Subject, gathered, measure
 from cpdjax.studies.molecules import Molecules, first_of_qm9
@@ -196,7 +195,7 @@ def _answered(study: Study, wanted: Sequence[Subject], known: Mapping[str, Any])
         found = answers(measured)
     offered = [
         subject.name for subject in wanted
-        if not subject.is_run and training_of(subject.name) != "nothing"
+        if not subject.is_run and subject.name not in naming.CONTROLS
     ]  # fmt: skip
     kept = [
         _of_models(tables[name], offered)

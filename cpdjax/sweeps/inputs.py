@@ -282,13 +282,17 @@ def settings_and_folds(given: Mapping[str, Any]) -> tuple[Settings, Any]:
 
 def _check_split(settings: Settings) -> None:
     """Raise InputError for settings of which one takes the place of another."""
+    whole = {
+        "group_by": settings.group_by,
+        "projection": settings.projection if settings.within else None,
+    }
     if settings.test is not None:
         own = settings.folds if settings.folds != DEFAULT_FOLDS else None
         draws = {"permutations": settings.permutations, "bootstrap": settings.bootstrap}
-        others = {"folds": own, "group_by": settings.group_by, **draws}
+        others = {"folds": own, **whole, **draws}
         _refuse("a test set", others | ({} if settings.shuffle else {"shuffle": False}))
     if not settings.shuffle:
-        _refuse("shuffle=False", {"group_by": settings.group_by})
+        _refuse("shuffle=False", whole)
         if len(settings.sizes or ()) > 1:
             raise InputError(
                 "shuffle=False takes one size, since blocks of a larger set are no folds of its "

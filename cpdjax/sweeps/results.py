@@ -98,10 +98,9 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
     # Composition has one score whatever the channel: that of the first.
     composition = [scores[Unit(0, repeat)].r2_comp for repeat in range(repeats)]
     data["r2_comp"] = (("repeat", "size", "fold", "target"), np.stack(composition))
-    concepts = [scores[Unit(0, repeat)].r2_concepts for repeat in range(repeats)]
-    told = [array for array in concepts if array is not None]
-    if told:  # the projection takes more than composition
-        data["r2_concepts"] = (("repeat", "size", "fold", "target"), np.stack(told))
+    of_concepts = (scores[Unit(0, repeat)].r2_concepts for repeat in range(repeats))
+    if concepts := [own for own in of_concepts if own is not None]:
+        data["r2_concepts"] = (("repeat", "size", "fold", "target"), np.stack(concepts))
     widths = np.zeros(shape, np.int64)
     for where, channel in zip(place, work.channels, strict=True):
         widths[where] = channel.n_features

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cpdjax.errors import InputError
 from cpdjax.features import layer_names
@@ -126,6 +126,26 @@ def last_interaction(table: xr.Dataset, model: str) -> Place:
     return last, found[last]
 
 
+def score_by_layer(
+    table: xr.Dataset,
+    model: str,
+    target: str,
+    size: int | None = None,
+    *,
+    over: Callable[[np.ndarray], Any] = np.mean,
+) -> dict[str, float]:
+    """Return one score of every layer of a model, `over` folds and repeats, along its path."""
+    return {
+        layer: float(over(scores_of(table, model, layer, irrep, target, size)))
+        for layer, irrep in layers_of(table, model).items()
+    }
+
+
+def highest(scores: Float[np.ndarray, "*any layer"]) -> Int[np.ndarray, "*any"]:
+    """Return which layer has the highest score; one that is unknown (NaN) is none."""
+    return np.nan_to_num(scores, nan=-np.inf).argmax(-1)
+
+
 class Elsewhere(NamedTuple):
     """Hold for every draw of molecules the layer that is best on the other draws, and its score."""
 
@@ -160,14 +180,9 @@ def best_layer_elsewhere(
     known = [layers_of(table, model) for table in tables]
     if not known[0] or any(layers != known[0] for layers in known):
         raise InputError(f"the draws must have the same layers of {model!r}: {known}")
-    found = np.array(
-        [
-            [over(scores_of(table, model, *place, target, size)) for place in known[0].items()]
-            for table in tables
-        ]
-    )  # draw, layer
-    others = (found.sum(0) - found) / (len(tables) - 1)
-    best = np.nan_to_num(others, nan=-np.inf).argmax(1)
+    by_layer = [score_by_layer(table, model, target, size, over=over) for table in tables]
+    found = np.array([list(scores.values()) for scores in by_layer])  # draw, layer
+    best = highest(found.sum(0) - found)
     names = tuple(known[0])
     return Elsewhere(tuple(names[i] for i in best), found[np.arange(len(found)), best])
 

@@ -336,7 +336,8 @@ def _table(module: Nequix) -> dict[str, Source]:
 def _check_energies(config: Mapping[str, Any], elements: Sequence[int], held: np.ndarray) -> None:
     """Refuse energies of lone atoms that the weights contradict; the weights' are used."""
     known = config.get("atom_energies", {})
-    given = [known.get(str(number)) for number in elements] if isinstance(known, dict) else [None]
+    own = known if isinstance(known, dict) else {}
+    given: list[Any] = [own.get(str(number)) for number in elements]
     if "atom_energies" in config and not (
         all(isinstance(energy, int | float) for energy in given)
         and np.allclose(np.asarray(given, float), held, rtol=1e-5, atol=0)

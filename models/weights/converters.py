@@ -6,8 +6,6 @@ know, runs nothing, and writes folders that `cpdjax.models.load` takes.
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 from cpdjax.errors import FileError, InputError
 from cpdjax.models import registry
 from cpdjax.models.encoder import Encoder
-from cpdjax.models.weights import neurochem, saved_models
+from cpdjax.models.weights import archives, neurochem, saved_models
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,12 @@ def _megnet_archive(path: Path, out: Path, **options: object) -> list[Encoder]:
 
 
 def _is_megnet_archive(path: Path) -> bool:
-    """Return whether a file is a compressed archive whose first member is of megnet."""
+    """Return whether a file is a compressed archive whose first file is of megnet."""
     if not begins(path, b"\x1f\x8b"):
         return False
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            first = archive.next()
-            return first is not None and first.name.startswith("megnet-")
-    except (OSError, EOFError, zlib.error, tarfile.TarError):
+        return next(archives.names(path), "").startswith("megnet-")
+    except (*archives.UNREADABLE, FileError):
         return False
 
 
@@ -116,9 +112,8 @@ def _nequix(path: Path, out: Path, **options: object) -> list[Encoder]:
 
 def _neurochem(path: Path, out: Path, **options: object) -> list[Encoder]:
     none_of("folder of NeuroChem (ANI)", options)
-    encoder: Encoder = registry.file_of("ani").of_neurochem(path, out.name)
-    networks: Any = encoder.architecture
-    saved_models.save(out, encoder, {"file": path.name, "members": networks.members})
+    encoder: Any = registry.file_of("ani").of_neurochem(path, out.name)
+    saved_models.save(out, encoder, {"file": path.name, "members": encoder.architecture.members})
     return [encoder]
 
 

@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -103,72 +104,12 @@ def _layers(file: h5py.File) -> tuple[dict[str, _Layer], str]:
         reads = tuple(str(source[0]) for source in inbound[0]) if inbound else ()
         name = str(given["config"]["name"])
         layers[name] = _Layer(str(given["class_name"]), name, given["config"], reads)
+    try:
+        TopologicalSorter({name: layer.reads for name, layer in layers.items()}).prepare()
+    except CycleError:  # a walk back from the output would never end
+        raise InputError("layers read each other in a circle: no MEGNet") from None
     (output,) = config["output_layers"]
     return layers, str(output[0])
-
-
-def _named(layers: Mapping[str, _Layer], output: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the file's name of every layer by the reference's own, and the network's options."""
-    names: dict[str, str] = {}
-
-    def take(ours: str, name: str, kind: str, **required: Any) -> _Layer:
-        """Note a layer and return it; layers that act in training alone are stepped over."""
-        layer = layers[name]
-        while layer.kind == "Dropout":
-            layer = layers[layer.reads[0]]
-        if layer.kind != kind:
-            raise InputError(f"{ours} is a layer {layer.kind}, expected {kind}: no MEGNet")
-        for option, value in required.items():
-            if layer.options.get(option) != value:
-                raise InputError(
-                    f"{kind} with {option}={layer.options.get(option)!r} is not ported, only "
-                    f"{value!r}"
-                )
-        names[ours] = layer.name
-        return layer
-
-    def dense(ours: str, name: str) -> str:
-        """Note two dense layers, and return what they read."""
-        second = take(f"{ours}_1", name, "Dense", **_DENSE)
-        return take(f"{ours}_0", second.reads[0], "Dense", **_DENSE).reads[0]
-
-    last = take("readout_2", output, "Dense", use_bias=True)
-    activation = last.options.get("activation")
-    if activation not in ("linear", "sigmoid"):
-        raise InputError(f"an output with activation {activation!r} is not ported")
-    whole = take("", dense("readout", last.reads[0]), "Concatenate")
-    sets = [
-        take(f"set2set_{kind}", name, "Set2Set", **_SET)
-        for kind, name in zip(("atom", "bond"), whole.reads, strict=False)
-    ]
-    states = [sets[0].reads[0], sets[1].reads[0], whole.reads[2]]
-    blocks: list[tuple[_Layer, list[str]]] = []  # each block, and the states before it; last first
-    while _kind(layers, states[0]) == "Add":
-        added = [take("", name, "Add").reads for name in states]
-        block = take("", added[0][1], "MEGNetLayer", **_BLOCK)
-        if any(take("", reads[1], "MEGNetLayer").name != block.name for reads in added):
-            raise InputError("a block adds to states of another one: no MEGNet")
-        states = [reads[0] for reads in added]
-        blocks.append((block, states))
-    for i, (block, before) in enumerate(reversed(blocks)):
-        names[f"megnet_{i}"] = block.name
-        for kind, inside, state in zip(_KINDS, block.reads, before, strict=False):
-            if i and dense(f"block_{i}_{kind}_ff", inside) != state:
-                raise InputError(f"block {i} reads another state than it adds to: no MEGNet")
-    start = [dense(f"preblock_{kind}", name) for kind, name in zip(_KINDS, states, strict=True)]
-    take("atom_embedding", start[0], "Embedding")
-    for name, what in zip(start[1:], ("bonds", "state"), strict=True):
-        if _kind(layers, name) != "InputLayer":
-            raise InputError(
-                f"MEGNet whose {what} begin in a layer {_kind(layers, name)} is not ported, only "
-                "expanded distances and two zeros"
-            )
-    passes = {layer.options.get("T") for layer in sets}
-    if len(passes) != 1:
-        raise InputError(f"Set2Set of atoms and bonds with different passes, {passes}")
-    options = {"nblocks": len(blocks), "npass": passes.pop()}
-    names.pop("")
-    return names, {**options, "is_classification": activation == "sigmoid"}
 
 
 _KINDS = ("atom", "bond", "state")
@@ -180,12 +121,96 @@ _SET = {
 }  # fmt: skip
 
 
-def _kind(layers: Mapping[str, _Layer], name: str) -> str:
-    """Return the kind of a layer, or of what a dropout reads."""
-    layer = layers[name]
-    while layer.kind == "Dropout":
-        layer = layers[layer.reads[0]]
-    return layer.kind
+class _Walk:
+    """Walk back from the output of a network, and note its layers by the reference's names."""
+
+    def __init__(self, layers: Mapping[str, _Layer]):
+        self.layers = layers
+        self.names: dict[str, str] = {}
+
+    def at(self, name: str) -> _Layer:
+        """Return a layer; those that act in training alone are stepped over."""
+        layer = self.layers[name]
+        while layer.kind == "Dropout":
+            layer = self.layers[layer.reads[0]]
+        return layer
+
+    def take(self, ours: str, name: str, kind: str, **required: Any) -> _Layer:
+        """Return a layer that must be of a kind, and note it where it has a name of ours."""
+        layer = self.at(name)
+        if layer.kind != kind:
+            raise InputError(f"{ours} is a layer {layer.kind}, expected {kind}: no MEGNet")
+        for option, value in required.items():
+            if layer.options.get(option) != value:
+                raise InputError(
+                    f"{kind} with {option}={layer.options.get(option)!r} is not ported, only "
+                    f"{value!r}"
+                )
+        if ours:
+            self.names[ours] = layer.name
+        return layer
+
+    def dense(self, ours: str, name: str) -> str:
+        """Note two dense layers, and return what they read."""
+        second = self.take(f"{ours}_1", name, "Dense", **_DENSE)
+        return self.take(f"{ours}_0", second.reads[0], "Dense", **_DENSE).reads[0]
+
+    def readout(self, output: str) -> tuple[list[str], dict[str, Any]]:
+        """Note the layers behind the blocks; return the states they read, and their options."""
+        last = self.take("readout_2", output, "Dense", use_bias=True)
+        activation = last.options.get("activation")
+        if activation not in ("linear", "sigmoid"):
+            raise InputError(f"an output with activation {activation!r} is not ported")
+        whole = self.take("", self.dense("readout", last.reads[0]), "Concatenate")
+        sets = [
+            self.take(f"set2set_{kind}", name, "Set2Set", **_SET)
+            for kind, name in zip(("atom", "bond"), whole.reads, strict=False)
+        ]
+        passes = {layer.options.get("T") for layer in sets}
+        if len(passes) != 1:
+            raise InputError(f"Set2Set of atoms and bonds with different passes, {passes}")
+        states = [sets[0].reads[0], sets[1].reads[0], whole.reads[2]]
+        return states, {"npass": passes.pop(), "is_classification": activation == "sigmoid"}
+
+    def blocks(self, states: list[str]) -> tuple[list[str], int]:
+        """Note all blocks; return the states before the first of them, and their number."""
+        found: list[tuple[_Layer, list[str]]] = []  # with the states before each; last first
+        while self.at(states[0]).kind == "Add":
+            added = [self.take("", name, "Add").reads for name in states]
+            block = self.take("", added[0][1], "MEGNetLayer", **_BLOCK)
+            if any(self.take("", reads[1], "MEGNetLayer").name != block.name for reads in added):
+                raise InputError("a block adds to states of another one: no MEGNet")
+            states = [reads[0] for reads in added]
+            found.append((block, states))
+        for i, (block, before) in enumerate(reversed(found)):
+            self.names[f"megnet_{i}"] = block.name
+            for kind, inside, state in zip(_KINDS, block.reads, before, strict=False):
+                if i and self.dense(f"block_{i}_{kind}_ff", inside) != state:
+                    raise InputError(f"block {i} reads another state than it adds to: no MEGNet")
+        return states, len(found)
+
+    def start(self, states: list[str]) -> None:
+        """Note the layers before the blocks."""
+        start = [
+            self.dense(f"preblock_{kind}", name) for kind, name in zip(_KINDS, states, strict=True)
+        ]
+        self.take("atom_embedding", start[0], "Embedding")
+        for name, what in zip(start[1:], ("bonds", "state"), strict=True):
+            kind = self.at(name).kind
+            if kind != "InputLayer":
+                raise InputError(
+                    f"MEGNet whose {what} begin in a layer {kind} is not ported, only expanded "
+                    "distances and two zeros"
+                )
+
+
+def _named(layers: Mapping[str, _Layer], output: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the file's name of every layer by the reference's own, and the network's options."""
+    walk = _Walk(layers)
+    states, options = walk.readout(output)
+    states, blocks = walk.blocks(states)
+    walk.start(states)
+    return walk.names, {"nblocks": blocks, **options}
 
 
 def _arrays(weights: h5py.Group, names: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ theory, are left out.
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ from cpdjax.errors import FileError
 from cpdjax.hashing import hash_file
 from cpdjax.models import registry
 from cpdjax.models.encoder import Encoder
-from cpdjax.models.weights import keras_files, saved_models
-from cpdjax.models.weights.keras_files import MOST_BYTES, KerasFile
+from cpdjax.models.weights import archives, keras_files, saved_models
+from cpdjax.models.weights.keras_files import KerasFile
 
 SHA256 = "0c2de597860fa3caeefc3591f01fe48e8cc70adbda812f5b72a47c3eb6361a99"
 """Hash of `megnet-1.3.2.tar.gz`, which has 30,264,908 bytes."""
@@ -110,22 +109,11 @@ def _members(path: Path) -> dict[str, bytes]:
     """Return the content of the members that are wanted; the others are passed over unread.
 
     Raises:
-        FileError: one is missing, no plain file or larger than any network.
+        FileError: one is missing or no plain file.
     """
     files = [f"{_FOLDER}/{network.file}.hdf5" for network in NETWORKS]
     wanted = {*files, *(f"{file}.json" for file in files)}
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if member.name not in wanted:
-                    continue
-                if not member.isreg() or member.size > MOST_BYTES or member.name in contents:
-                    raise FileError(f"{path}: {member.name} is no file of a network")
-                stream = archive.extractfile(member)
-                contents[member.name] = stream.read() if stream else b""
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise FileError(f"{path} is no .tar.gz, or it is damaged: {error}") from None
+    contents = archives.contents(path, wanted.__contains__)
     missing = sorted(wanted - contents.keys())
     if missing:
         raise FileError(f"{path} lacks {missing[0]} ({len(missing)} of {len(wanted)} files)")

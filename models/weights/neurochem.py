@@ -12,10 +12,7 @@ the state dict has.
 from __future__ import annotations
 
 import bz2
-import lzma
 import re
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cpdjax.errors import FileError
+from cpdjax.models.weights import archives
 
 _WANTED = (".params", ".nnf", ".wparam", ".bparam", "sae_linfit.dat")
 _MOST_BYTES = 2**29
@@ -31,16 +29,15 @@ _MOST_FILES = 10_000
 _MOST_TEXT = 2**20  # bytes of the text in a .nnf file
 _NETWORK = re.compile(r"ANN-([A-Z][a-z]?)\.nnf")
 _CELU, _LINEAR = "9", "6"  # NeuroChem's numbers of activations
-_UNREADABLE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
 _CONSTANTS = ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
 
 
 def recognises(path: Path) -> bool:
     """Return whether a folder or a tar archive holds networks of NeuroChem."""
     try:
-        names = _names_in_folder(path) if path.is_dir() else _names_in_archive(path)
+        names = _names_in_folder(path) if path.is_dir() else archives.names(path, _is_wanted)
         return any(_NETWORK.fullmatch(PurePosixPath(name).name) for name in names)
-    except (*_UNREADABLE, FileError):
+    except (*archives.UNREADABLE, FileError):
         return False
 
 
@@ -54,7 +51,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         FileError: a file is missing, damaged or too large, or the networks are of several models or
             of another kind.
     """
-    return read_files(path, _folder(path) if path.is_dir() else _archive(path))
+    if path.is_dir():
+        return read_files(path, _folder(path))
+    return read_files(path, archives.contents(path, _is_wanted, _MOST_BYTES))
 
 
 def read_files(
@@ -147,6 +146,10 @@ def _text(content: bytes) -> str:
     return text.decode("utf-8")
 
 
+def _is_wanted(name: str) -> bool:
+    return name.endswith(_WANTED)
+
+
 def _names_in_folder(path: Path) -> Iterator[str]:
     """Yield the names of the files that are wanted, below a folder."""
     for i, file in enumerate(path.rglob("*")):
@@ -154,25 +157,8 @@ def _names_in_folder(path: Path) -> Iterator[str]:
             raise FileError(
                 f"{path} holds more than {_MOST_FILES:,} files: name the model's folder"
             )
-        if file.name.endswith(_WANTED) and file.is_file():
+        if _is_wanted(file.name) and file.is_file():
             yield file.relative_to(path).as_posix()
-
-
-def _names_in_archive(path: Path) -> Iterator[str]:
-    """Yield the names of the files that are wanted in an archive."""
-    with tarfile.open(path) as archive:
-        yield from (member.name for member in _members(path, archive))
-
-
-def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the plain files that are wanted; links and the like are passed over."""
-    room = _MOST_BYTES
-    for i, member in enumerate(archive):
-        room -= member.size
-        if i >= _MOST_FILES or room < 0:
-            raise FileError(f"{path} claims more than an ANI holds: {_MOST_BYTES:,} bytes at most")
-        if member.isreg() and member.name.endswith(_WANTED):
-            yield member
 
 
 def _folder(path: Path) -> dict[str, bytes]:
@@ -181,16 +167,3 @@ def _folder(path: Path) -> dict[str, bytes]:
     if sum((path / name).stat().st_size for name in names) > _MOST_BYTES:
         raise FileError(f"{path} holds more than an ANI: {_MOST_BYTES:,} bytes at most")
     return {name: (path / name).read_bytes() for name in names}
-
-
-def _archive(path: Path) -> dict[str, bytes]:
-    """Return the content of the files that are wanted, by name; nothing is written to disk."""
-    found = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in _members(path, archive):
-                content = archive.extractfile(member)
-                found[member.name] = content.read() if content else b""
-    except _UNREADABLE as error:
-        raise FileError(f"cannot read {path} as an archive: {error}") from None
-    return found

@@ -44,6 +44,19 @@ def card(name: str | Path) -> dict[str, Any]:
     return runs.card(place).model_dump(exclude={"format", "split"}) if place else {}
 
 
+def target_of(name: str) -> str:
+    """Return the target that a model of the zoo was trained on; empty for every other name.
+
+    Whatever lies in the folder where this runs, the model of cpdjax is meant.
+
+    >>> target_of("mace-qm9-energy"), target_of("so3lr")
+    ('u0_atom', '')
+    """
+    if name not in naming.trained(runs=True):
+        return ""
+    return str(card(f"{naming.SHIPPED}{name}")["target"])
+
+
 def split(name: str | Path) -> Split | None:
     """Return which molecules a trained model has seen; None where it is no trained model.
 

@@ -267,6 +267,14 @@ class Crossed(Change):
         block[0], block[1] = block[1], block[0]
 
 
+class Endless(Change):
+    """A dropout reads itself."""
+
+    def layers(self, keras):
+        drop = next(x for x in keras.layers if x["class_name"] == "Dropout")
+        drop["inbound_nodes"] = [[[drop["config"]["name"], 0, 0, {}]]]
+
+
 class Soft(Change):
     def file(self, file, names):
         place = f"model_weights/{names['readout_1']}"
@@ -302,6 +310,7 @@ class Large(Change):
         (Activation(), "activation='relu' is not ported"),
         (Embedded(), "state begin in a layer Embedding"),
         (Crossed(), "reads another state"),
+        (Endless(), "read each other in a circle"),
         (Soft(), "no array of weights"),
         (Elsewhere(), "no array of weights"),
         (Missing(), "no array of weights"),
@@ -405,9 +414,10 @@ def test_another_archive_is_refused(tmp_path, published):
     with tarfile.open(path, "w:gz") as file:
         link = tarfile.TarInfo(f"megnet-1.3.2/mvl_models/{wanted}.hdf5")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(tarfile.TarInfo("megnet-1.3.2/LICENSE"))
         file.addfile(link)
     published(path, wanted)
-    refused(path, "no file of a network")
+    refused(path, "lacks megnet-1.3.2/mvl_models/qm9-2018.6.1/gap.hdf5")
     other = archive(tmp_path / "b.tar.gz", [wanted], folder="other-1.0")
     with tarfile.open(other, "w:gz") as file:
         file.addfile(tarfile.TarInfo("other-1.0"))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from helpers import results_table
+from scipy import stats
 
 from cpdjax.errors import FileError, InputError
 from cpdjax.reports.findings import save, tables
@@ -16,12 +17,13 @@ from cpdjax.studies import reproduction
 from cpdjax.studies.finding import near
 from cpdjax.studies.findings import OF_PAPER, answers, of_paper
 from cpdjax.studies.findings.depth import depth
+from cpdjax.studies.findings.efficiency import correlations
 from cpdjax.studies.findings.routing import routing_layer
-from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, untrained
+from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, twin
 from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 from cpdjax.studies.reproduction import Reproduction, reproduce, subjects
 from cpdjax.sweeps.table import joined, last_interaction, layers_of, ranking
-from cpdjax.uncertainty.comparison import Estimate
+from cpdjax.uncertainty.comparison import Estimate, estimate
 
 LAST = "interaction_1"
 
@@ -172,6 +174,63 @@ def test_a_ranking_is_kept_where_its_correlation_is_certain():
     assert found(of, "stable").verdict == "holds"
 
 
+def test_the_interval_of_a_ranking_counts_the_molecules_that_draws_share():
+    """Ten draws of 500 out of 8,000 molecules, for which ρ is one number or another."""
+    spread = dict(zip(TEN, np.linspace(0.05, 0.95, 10), strict=True))
+    few = curve(spread)
+    few.r2_geom.loc[{"size": 500, "repeat": few.repeat[::2]}] *= -1
+    rho = np.where(np.arange(few.sizes["repeat"]) % 2, 1.0, -1.0)
+    error = rho.std(ddof=1) * np.sqrt(1 / len(rho) + (500 / 8000) / (1 - 500 / 8000))
+    low, high = stats.t.interval(0.95, len(rho) - 1, rho.mean(), error)
+    line = correlations(measured(spread, test=few), "test")[500]
+    assert (line.low, line.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_ranking_by_other_columns_is_compared_fold_by_fold():
+    """Repeats share all molecules, so that their folds need the corrected interval."""
+    spread = dict(zip(TEN, np.linspace(0.05, 0.95, 10), strict=True))
+    kept, turned = table_of(spread), table_of(spread)
+    turned.r2_geom.loc[{"fold": turned.fold[:2]}] *= -1
+    rho = np.where(turned.fold < 2, -1.0, 1.0)[None].repeat(turned.sizes["repeat"], 0)
+    of = measured(spread, width=kept)
+    assert found(of, "widths-width").verdict == "holds"
+    of = measured(spread, width=turned)
+    line = found(of, "widths-width")
+    assert line.verdict == "not decided"  # the mean of ρ is 0.2, the same in every repeat
+    expected = estimate(rho)
+    assert (line.estimate.low, line.estimate.high) == (expected.low, expected.high)
+
+
+def test_draws_are_held_against_one_training_run():
+    """Runs that differ widen the interval of the model, and say nothing of molecules."""
+    plain = found(measured(ten()), "sampling-draws").ours
+    runs = {f"{model}-run1": 0.9 for model in TEN}
+    assert found(measured(ten() | runs), "sampling-draws").ours == plain
+
+
+def test_advice_on_data_is_not_given_without_pretrained_models():
+    assert found(measured(ten()), "advice-data-mu").verdict == "not run"
+    of = measured(ten() | {"so3lr": 0.9})
+    assert found(of, "advice-data-mu").verdict == "holds"
+
+
+def test_an_undecided_linear_probe_leaves_the_line_on_trees_undecided():
+    of = dataclasses.replace(measured(ten()), frames=frames())
+    assert found(of, "trees-mislead").verdict == "holds"
+    of.frames["trees"].loc[of.frames["trees"].probe == "ridge", "high"] = 0.2
+    assert found(of, "trees-mislead").verdict == "not decided"
+
+
+def test_megnet_is_asked_by_what_its_networks_were_trained_on():
+    gaps = {"megnet-qm9-gap": 0.4, "megnet-qm9-u0": 0.2, "megnet-qm9-g298": 0.1,
+            "megnet-qm9-mu": 0.9}  # fmt: skip
+    targets = ("gap", "u0_atom", "g298_atom", "mu")
+    trained_on = dict(zip(gaps, targets, strict=True))
+    of = dataclasses.replace(measured(gaps), trained_on=trained_on)
+    line = found(of, "objectives-gap")
+    assert line.estimate.value == pytest.approx(0.25, abs=0.02)
+
+
 def test_painn_at_50_is_asked_by_name():
     of = measured(ten(), test=curve(ten() | {"painn-qm9-gap": 0.9, "schnet-qm9-gap": 0.1}))
     assert found(of, "painn-at-50").verdict == "holds"
@@ -203,7 +262,7 @@ def test_isomers_and_trees_are_read_off(accuracy, r2, verdict):
 
 
 def test_controls_are_asked_for():
-    gaps = ten() | {untrained(a): 0.3 for a in ARCHITECTURES} | {GRAPH: 0.4}
+    gaps = ten() | {twin(a): 0.3 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = measured(gaps, groups=table_of(ten(0.2, -0.1)))
     verdicts = {key: found(of, f"controls-{key}").verdict for key in (
         "graph-gap", "graph-energy", "untrained-gap-gap", "untrained-energy-gap", "beyond-gap",
@@ -244,7 +303,7 @@ def test_ranking():
 
 
 def test_the_report_says_first_what_to_believe(tmp_path):
-    gaps = ten() | {untrained(a): 0.1 for a in ARCHITECTURES} | {GRAPH: 0.4}
+    gaps = ten() | {twin(a): 0.1 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = dataclasses.replace(
         measured(gaps, groups=table_of(gaps), test=curve(gaps)), frames=frames(),
         trained_on={named(a, "gap"): "gap" for a in ARCHITECTURES},
@@ -264,7 +323,7 @@ def test_the_report_says_first_what_to_believe(tmp_path):
     listed = pd.read_csv(tmp_path / "tables" / "findings.csv")
     assert listed.key.tolist() == [line.key for line in made.findings]
     own = tables.models(of)
-    assert {GRAPH, untrained("painn")} <= set(own.model)  # controls are among the models
+    assert {GRAPH, twin("painn")} <= set(own.model)  # controls are among the models
     assert own["median"].notna().all()
 
 

@@ -86,6 +86,8 @@ def test_the_first_molecules_in_blocks_with_fractions(data):
         ({"test": 30, "permutations": 9}, ["test set", "permutations=9"]),
         ({"test": 30, "folds": 3}, ["test set", "folds=3"]),
         ({"test": 30, "group_by": "formula"}, ["group_by='formula'"]),
+        ({"test": 30, "projection": "within"}, ["a test set", "projection='within'"]),
+        ({"shuffle": False, "projection": "within"}, ["shuffle=False", "projection='within'"]),
         ({"test": 30, "folds": np.arange(N) % 3}, ["folds of your own", "test=30"]),
         ({"test": 89}, ["leaves 1 of 90"]),
         ({"shuffle": False, "sizes": [50, 60]}, ["one size"]),

@@ -14,6 +14,7 @@ from cpdjax.studies.findings import OF_PAPER, of_paper
 from cpdjax.studies.findings.depth import depth
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.measured import Measured, Where
+from cpdjax.studies.quantities import same_target
 from cpdjax.studies.recommendation import HEAD, advice, certain, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
 from cpdjax.studies.settings import TARGETS, TENSORS
@@ -110,7 +111,7 @@ def _targets(measured: Measured) -> Section:
         cells = []
         for target in own:
             score = tables.asked(measured, model, Where(target))
-            mark = "*" if measured.trained_on.get(model) == target else ""
+            mark = "*" if same_target(measured.trained_on.get(model, ""), target) else ""
             cells.append("" if score is None else f"{score.value:.2f}{mark}")
         rows.append((model, *cells))
     return Section(

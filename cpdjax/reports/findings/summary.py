@@ -49,7 +49,7 @@ def may_believe(measured: Measured, findings: Sequence[Finding]) -> list[str]:
 
 def _tally(findings: Sequence[Finding]) -> str:
     own = of_paper(findings)
-    counts = Counter(str(finding.verdict) for finding in own)
+    counts: Counter[str] = Counter(finding.verdict for finding in own)
     told = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     return f"Of {len(own)} statements of the paper: {told}, by rules that stood beforehand."
 
@@ -97,4 +97,4 @@ def _told(by_key: dict[str, Finding], key: str, words: str) -> str:
     found = by_key.get(key)
     if found is None or found.verdict == "not run":
         return ""
-    return f"{words}: {found.ours}. Above its bound: {found.verdict}."
+    return f"{words}: {found.ours}. By its rule: {found.verdict}."

@@ -27,7 +27,8 @@ UNSEEN = ("mu", "alpha", "r2", "zpve", "cv")
 
 def _diverse(measured: Measured) -> dict[str, float]:
     """Return the weights of pretrained models less the five that were trained on the energy."""
-    own = [model for model in PRETRAINED if model in measured.models()]
+    # Without any, the first that is missing is named.
+    own = [model for model in PRETRAINED if model in measured.models()] or PRETRAINED
     return {
         **{model: 1 / len(own) for model in own},
         **{named(a, "energy"): -1 / len(ARCHITECTURES) for a in ARCHITECTURES},
@@ -65,10 +66,7 @@ def findings(measured: Measured) -> list[Finding]:
 
 def _over(measured: Measured, weights: Mapping[str, float], targets: tuple[str, ...]) -> Answer:
     terms = [
-        (
-            weight,
-            np.mean([measured.scores(model, Where(target)) for target in targets], axis=0),
-        )
+        (weight, np.mean([measured.scores(model, Where(target)) for target in targets], axis=0))
         for model, weight in weights.items()
     ]
     found = contrast(terms)

@@ -11,7 +11,7 @@ from functools import partial
 
 from cpdjax.studies.finding import OF_DIFFERENCE, OF_SIGN, Answer, Finding, Question, every, near
 from cpdjax.studies.groups import ARCHITECTURES, named
-from cpdjax.studies.measured import Measured, Where
+from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 from cpdjax.uncertainty.verdict import verdict
 
 RANGE = (0.44, 0.53)
@@ -91,6 +91,6 @@ def _pair(measured: Measured, architecture: str, bound: float) -> Answer:
     try:
         width = measured.difference(gap, energy, Where(setting="width"))
         alone += f"24 columns each: {width}."
-    except ValueError:
+    except NotMeasuredError:
         pass
     return Answer(verdict(found, bound), found, alone.strip(), levels)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question
-from cpdjax.studies.groups import ARCHITECTURES, COMPOSITION, GRAPH, named, untrained
+from cpdjax.studies.groups import ARCHITECTURES, COMPOSITION, GRAPH, named, twin
 from cpdjax.studies.measured import Measured, Where
 from cpdjax.studies.recommendation import PRETRAINED
 from cpdjax.uncertainty.verdict import verdict
@@ -39,7 +39,7 @@ def findings(measured: Measured) -> list[Finding]:
     ]  # fmt: skip
     for objective in ("gap", "energy"):
         five = {named(a, objective): _SHARE for a in ARCHITECTURES}
-        twins = {untrained(a): -_SHARE for a in ARCHITECTURES}
+        twins = {twin(a): -_SHARE for a in ARCHITECTURES}
         questions.append(
             _above(f"graph-{objective}", f"trained on {objective}, mean of five, minus the bond "
                    "graph: gap", five | {GRAPH: -1.0}, Where())

@@ -13,11 +13,11 @@ from __future__ import annotations
 from functools import partial
 
 from cpdjax.studies.finding import OF_SIGN, Answer, Finding, Question
-from cpdjax.studies.measured import Measured, NotMeasuredError, Where
+from cpdjax.studies.measured import ENERGY, Measured, NotMeasuredError, Where
+from cpdjax.studies.quantities import same_quantity
 from cpdjax.uncertainty.verdict import verdict
 
 FAMILY = "megnet-qm9-"
-ENERGIES = ("u0", "u298", "h298", "g298", "u", "h", "g")
 TARGETS = ("gap", "homo", "lumo", "mu", "alpha", "r2", "cv")
 
 
@@ -34,7 +34,7 @@ def findings(measured: Measured) -> list[Finding]:
 
 def _lead(measured: Measured, target: str) -> Answer:
     own = [m for m in measured.models() if m.startswith(FAMILY)]
-    energies = [m for m in own if m.removeprefix(FAMILY).lower() in ENERGIES]
+    energies = [m for m in own if same_quantity(measured.trained_on.get(m, ""), ENERGY)]
     if f"{FAMILY}gap" not in own or not energies:
         raise NotMeasuredError(
             "the published MEGNet networks were not measured: convert them from the source "

@@ -37,6 +37,7 @@ MACE: dict[str, tuple[Score, str, float, float]] = {
     DIPOLE: ("r2_geom", VECTORS, 0.586, 0.38),
     GAP: ("r2_full", SCALARS, 0.756, 0.34),
 }
+_OTHER: dict[Score, Score] = {"r2_geom": "r2_full", "r2_full": "r2_geom"}
 VISNET: dict[str, tuple[Score, str, float]] = {
     GAP: ("r2_full", SCALARS, 0.877),
     DIPOLE: ("r2_geom", VECTORS, 0.018),
@@ -112,7 +113,7 @@ def _step(
     first, second = (measured.scores(model, place) for place in places)
     found = _within_model(first, second)
     levels = " − ".join(str(measured.score(model, place)) for place in places)
-    other: Score = "r2_full" if score == "r2_geom" else "r2_geom"
+    other = _OTHER[score]
     beside = [measured.score(model, at(measured, model, d, target, other)) for d in degrees]
     remark = f"By {other}: {beside[0]} and {beside[1]}. {_directly(measured, model)}"
     return Answer(verdict(found, bound), found, remark.strip(), f"{levels}: {found}")
@@ -127,7 +128,7 @@ def _level(
     measured: Measured, model: str, target: str, score: Score, degree: str, level: float
 ) -> Answer:
     found = measured.score(model, at(measured, model, degree, target, score))
-    other: Score = "r2_full" if score == "r2_geom" else "r2_geom"
+    other = _OTHER[score]
     beside = measured.score(model, at(measured, model, degree, target, other))
     remark = f"By {other}: {beside}."
     if degree == VECTORS:

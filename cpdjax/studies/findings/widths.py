@@ -1,9 +1,10 @@
 """Widths: models are tapped at 24 to 1,024 columns, and a probe with more columns reads more.
 
 With 24 principal components of the training residual each, all models have as many columns as the
-narrowest layer. The rankings of the ten with and without are compared by Spearman's ρ, repeat by
-repeat: the ranking is kept where its interval lies above 0.9. The same is asked of the penalty (α =
-1 against leave-one-out) and of the layer (last against best).
+narrowest layer. The rankings of the ten with and without are compared by Spearman's ρ, fold by
+fold: the ranking is kept where its interval lies above 0.9. All repeats are of the same molecules,
+so the interval is the corrected resampled one. The same is asked of the penalty (α = 1 against
+leave-one-out), of the layer (last against best), and of what is subtracted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cpdjax.studies.finding import Answer, Finding, Question
 from cpdjax.studies.findings.efficiency import KEPT
 from cpdjax.studies.groups import TEN
 from cpdjax.studies.measured import Measured, Where
-from cpdjax.uncertainty.draws import of_draws
+from cpdjax.uncertainty.comparison import estimate
 from cpdjax.uncertainty.verdict import verdict
 
 WAYS = {
@@ -41,10 +42,9 @@ def findings(measured: Measured) -> list[Finding]:
 
 def _kept(measured: Measured, where: Where) -> Answer:
     before, after = (
-        np.stack([measured.scores(m, at)[0].mean(1) for m in TEN]) for at in (Where(), where)
-    )
-    repeats = min(before.shape[1], after.shape[1])
-    found = of_draws(
-        np.array([stats.spearmanr(before[:, r], after[:, r]).statistic for r in range(repeats)])
-    )
-    return Answer(verdict(found, KEPT), found, ours=f"ρ {found}, repeat by repeat")
+        np.stack([measured.scores(m, at)[0] for m in TEN]) for at in (Where(), where)
+    )  # model, repeat, fold
+    folds = zip(before.T.reshape(-1, len(TEN)), after.T.reshape(-1, len(TEN)), strict=True)
+    rho = np.array([stats.spearmanr(one, other).statistic for one, other in folds])
+    found = estimate(rho.reshape(before.T.shape[:2]).T)
+    return Answer(verdict(found, KEPT), found, ours=f"ρ {found}, fold by fold")
