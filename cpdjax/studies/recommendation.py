@@ -133,9 +133,9 @@ def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
     Which targets tell the same says `quantities.same_quantity`. Where tables do not say what models
     were trained on, the zoo is asked by name.
 
-    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap", "painn-qm9-energy"]})
+    >>> table = xr.Dataset(coords={"model": ["painn-qm9-gap-run1", "painn-qm9-energy"]})
     >>> trained_on_it(table, "gap"), trained_on_it(table, "g298_atom")
-    ({'painn-qm9-gap'}, {'painn-qm9-energy'})
+    ({'painn-qm9-gap-run1'}, {'painn-qm9-energy'})
     """
     known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
     names = [str(name) for name in table.model.values]

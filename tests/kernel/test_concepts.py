@@ -158,7 +158,7 @@ def test_refusals(data):
 # In a sweep
 
 
-@pytest.mark.parametrize("projection", ["bonds", "groups"])
+@pytest.mark.parametrize("projection", [pytest.param("bonds", marks=pytest.mark.slow), "groups"])
 def test_a_sweep_counts_what_its_projection_takes(projection):
     structures = datasets.qm9(120)
     X = np.random.default_rng(0).normal(size=(120, 3))

@@ -15,6 +15,7 @@ from cpdjax.errors import InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.probe import probe
 from cpdjax.kernel.ridge import LONG_GRID, LOO_ALPHAS
+from cpdjax.machine import programs
 from cpdjax.probes.folds import cross_validation
 
 N, D, Q, T, K = 30, 6, 2, 2, 3
@@ -200,6 +201,13 @@ def traces(call):
     return seen.count((ended, "probe"))
 
 
+@pytest.fixture
+def _all_kept(monkeypatch):
+    """Programs of earlier tests count as well: one more would let go of those of this test."""
+    monkeypatch.setattr(programs, "KEPT", 1000)
+
+
+@pytest.mark.usefixtures("_all_kept")
 def test_same_shapes_compile_once(data):
     X, C, Y = (a[:29] for a in data)  # a shape that no other test uses
 
@@ -213,6 +221,7 @@ def test_same_shapes_compile_once(data):
     assert traces(lambda: call(X, Y, folds=np.roll(np.arange(29) % K, 4))) == 0
 
 
+@pytest.mark.usefixtures("_all_kept")
 def test_a_learning_curve_compiles_once(data):
     X, C, Y = (a[:28] for a in data)
 

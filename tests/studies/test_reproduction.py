@@ -261,6 +261,7 @@ def test_isomers_and_trees_are_read_off(accuracy, r2, verdict):
     assert found(of, "advice-probes").verdict == "holds"
 
 
+@pytest.mark.slow
 def test_controls_are_asked_for():
     gaps = ten() | {twin(a): 0.3 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = measured(gaps, groups=table_of(ten(0.2, -0.1)))
@@ -302,6 +303,7 @@ def test_ranking():
     assert [r[0] for r in ranking(results_table(scores), "gap")] == ["m3", "m2", "m1", "m0"]
 
 
+@pytest.mark.slow
 def test_the_report_says_first_what_to_believe(tmp_path):
     gaps = ten() | {twin(a): 0.1 for a in ARCHITECTURES} | {GRAPH: 0.4}
     of = dataclasses.replace(
