@@ -19,7 +19,7 @@ def _costly(name):
     return pytest.param(name, marks=pytest.mark.slow) if later else name
 
 
-@pytest.mark.parametrize("name", map(_costly, models.names()))
+@pytest.mark.parametrize("name", [_costly(name) for name in models.names()])
 def test_a_loaded_model_says_what_its_record_says(name):
     known = listing.listed()[name]
     if not known.card.installed:

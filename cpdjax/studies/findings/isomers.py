@@ -81,7 +81,8 @@ def _residual(measured: Measured) -> Answer:
     thresholds = [c for c in facts.index if c.startswith("above ")]
     by = "; ".join(f"{c} eV {facts[c]:.1%}" for c in thresholds if pd.notna(facts[c]))
     remark = f"ρ {facts.rho:.3f}, so by the law {facts.law:.1%}. Pairs that differ by {by}."
-    ours = f"{best} {found.value:.1%} ({found.low:.1%}, {found.high:.1%}), {int(facts.pairs):,} pairs"
+    pairs = int(facts.pairs)
+    ours = f"{best} {found.value:.1%} ({found.low:.1%}, {found.high:.1%}), {pairs:,} pairs"
     return Answer(near(found, PAPER_ACCURACY, slack=SLACK), found, remark, ours)
 
 
