@@ -31,6 +31,9 @@ from cpdjax.studies.measured import GAP, Measured, Where
 from cpdjax.sweeps.table import layers_of
 from cpdjax.uncertainty.comparison import Estimate
 
+MOST_LINES = 9
+"""Limit the lines of a panel: more could not be told apart."""
+
 
 def plot_all(measured: Measured) -> dict[str, Figure]:
     """Plot all figures of the findings by their file names; none that would be of single points."""
@@ -100,6 +103,7 @@ def plot_efficiency(measured: Measured, setting: str) -> Figure:
     """Plot R²_geom of the gap against the number of molecules: a panel for what trained a model."""
     models = measured.ranked(measured.models(setting), Where(setting=setting))
     groups = _groups(models)
+    models = [model for own in groups.values() for model in own]
     sizes = [int(size) for size in measured.table(setting)["size"].values]
     figure, axes = panels(
         len(groups), across=len(groups), size=(2.5, 2.8), margin=(0.5, 0.4), sharex=True,
@@ -140,7 +144,9 @@ def plot_depth(measured: Measured) -> Figure:
     """
     models = measured.ranked(measured.models(), Where())
     deep = [model for model in models if len(layers_of(measured.table(), model)) > 1]
-    groups, by_layer = _groups(deep), depth(measured).sel(model=deep)
+    groups = _groups(deep)
+    models = [model for own in groups.values() for model in own]
+    by_layer = depth(measured).sel(model=models)
     labels = {"r2_geom": "R²_geom of the gap", "composition_share": "share of composition"}
     figure, axes = panels(
         2 * len(groups), across=len(groups), size=(2.5, 2.3), margin=(0.5, 0.9), sharex="col",
@@ -180,14 +186,21 @@ def _plot_layers(
 
 
 def _groups(models: Sequence[str]) -> dict[str, list[str]]:
-    """Return the models by what they were trained on, in the order of `OBJECTIVES`."""
+    """Return the models by what they were trained on, in the order of `OBJECTIVES`.
+
+    The models come in the order of their scores, and the best of each panel are shown.
+    """
     together: dict[str, list[str]] = {}
     for objective, (words, _) in OBJECTIVES.items():
         own = [model for model in models if objective_of(model) == objective]
         if own:
             is_of_qm9 = objective in ("gap", "energy")
             together.setdefault(f"trained on {words}" if is_of_qm9 else "others", []).extend(own)
-    return together
+    shown = {}
+    for words, own in together.items():
+        more = f", best {MOST_LINES} of {len(own)}" if len(own) > MOST_LINES else ""
+        shown[words + more] = sorted(own, key=list(models).index)[:MOST_LINES]
+    return shown
 
 
 def _line(model: str, hues: dict[str, str], shapes: dict[str, str]) -> dict[str, Any]:
