@@ -11,12 +11,11 @@ Ridge with α = 1, Ridge whose α leave-one-out chooses, and the multilayer perc
 """
 
 import argparse
-import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from timing import write_csv
 
 from cpdjax import compilation, composition, cpd, models
 from cpdjax.checks import mlp
@@ -85,12 +84,7 @@ def main() -> None:
                         {"layer": layer, "features": x.shape[1], "pooling": pooled.pool}
                         | {"probe": probe, **scored}
                     )
-    given.table.parent.mkdir(parents=True, exist_ok=True)
-    with given.table.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# python {' '.join(sys.argv)}\n")
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(given.table, lines)
 
 
 if __name__ == "__main__":

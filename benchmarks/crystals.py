@@ -9,12 +9,12 @@ that was stopped goes on where it was:
 """
 
 import argparse
-import csv
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+from timing import write_csv
 
 from cpdjax import compilation, datasets
 from cpdjax.data.structures import Structures
@@ -70,12 +70,7 @@ def main() -> None:
                 lines += [
                     {"alpha": str(alpha), "crystals": len(crystals), **r} for r in records(found)
                 ]
-    given.table.parent.mkdir(parents=True, exist_ok=True)
-    with given.table.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# python {' '.join(sys.argv)}\n")
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(given.table, lines)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ import jax
 import numpy as np
 import psutil
 from threadpoolctl import ThreadpoolController
+
+from cpdjax.files import atomic
 
 PACKAGES = ("cpdjax", "jax", "jaxlib", "numpy", "scipy", "scikit-learn", "himalaya", "matscope")
 # OpenBLAS workers spin for a while after their last call and disturb whoever runs next.
@@ -124,15 +127,19 @@ def environment(blas: Blas) -> dict[str, Any]:
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(record, file, indent=1, default=_plain)
-            file.write("\n")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, default=_plain)
+        file.write("\n")
+
+
+def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file whole or not at all; its first line says which command made it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# python {' '.join(sys.argv)}\n")
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

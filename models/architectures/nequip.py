@@ -31,6 +31,7 @@ from cpdjax.models.blocks.convolution import (
     gate_irreps,
     harmonic_irreps,
     product_irreps,
+    product_memory,
     product_paths,
     read_irreps,
     sorted_order,
@@ -132,15 +133,8 @@ class NequIP(nn.Module):
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers of the largest interaction: those of edges, and the sums of atoms."""
-        most = 0
-        for before, _, kept in self._steps:
-            paths = product_paths(before, self._harmonics, kept)
-            entries = [before[path.feature] for path in paths]
-            weights = sum(entry.mul for entry in entries)
-            products = sum(entry.mul * entry.ir.dim for entry in entries)
-            edge = before.dim + 2 * weights + products
-            most = max(most, neighbours * edge + 3 * product_irreps(before, paths).dim)
-        return atoms * most
+        steps = ((b, product_paths(b, self._harmonics, kept)) for b, _, kept in self._steps)
+        return atoms * max(product_memory(b, paths, neighbours) for b, paths in steps)
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:

@@ -38,6 +38,7 @@ from cpdjax.models.blocks.convolution import (
     harmonic_irreps,
     linear_paths,
     product_irreps,
+    product_memory,
     product_paths,
     read_irreps,
     spherical_harmonics,
@@ -112,15 +113,9 @@ class Nequix(nn.Module):
 
     def memory(self, atoms: int, neighbours: int) -> int:
         """Count the numbers of the largest interaction: those of edges, and the sums of atoms."""
-        most = 0
-        for before, after in self._steps:
-            paths = product_paths(before, harmonic_irreps(self.lmax), after)
-            entries = [before[path.feature] for path in paths]
-            weights = sum(entry.mul for entry in entries)
-            products = sum(entry.mul * entry.ir.dim for entry in entries)
-            edge = before.dim + 2 * weights + products
-            most = max(most, neighbours * edge + 3 * product_irreps(before, paths).dim)
-        return atoms * most
+        harmonics = harmonic_irreps(self.lmax)
+        steps = ((b, product_paths(b, harmonics, after)) for b, after in self._steps)
+        return atoms * max(product_memory(b, paths, neighbours) for b, paths in steps)
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Layers, Float[Array, " atom"]]:

@@ -79,6 +79,15 @@ def product_irreps(irreps: Irreps, paths: Sequence[Path]) -> Irreps:
     return Irreps([(mul, ir) for ir, mul in counts.items()])
 
 
+def product_memory(irreps: Irreps, paths: Sequence[Path], neighbours: int) -> int:
+    """Count the numbers that an atom's convolution keeps: those of its edges, and its sums."""
+    entries = [irreps[path.feature] for path in paths]
+    weights = sum(entry.mul for entry in entries)
+    products = sum(entry.mul * entry.ir.dim for entry in entries)
+    edge = irreps.dim + 2 * weights + products
+    return neighbours * edge + 3 * product_irreps(irreps, paths).dim
+
+
 class Convolution(nn.Module):
     """Sum the messages of all neighbours: features times harmonics times weights of the edge.
 
