@@ -61,6 +61,7 @@ def test_every_row_is_visited_once_in_its_size(steps, number, seed):
     assert len(visits.steps) * visits.slots < 3 * rank.shape[1] + len(sizes) * nested._VISIT * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(40, 60, 100), (12, 20, 33, 90, 100)])
 def test_padding_changes_no_score(sizes):
     """Every size as by itself: few rows share a body, and so do many."""

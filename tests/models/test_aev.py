@@ -61,6 +61,7 @@ def test_goldens_hold_every_element_and_shape(golden):
     assert (expected != 0).any(0).sum() > 700
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, pytest.param(64, marks=pytest.mark.slow)])
 def test_all_pairs_give_what_the_list_of_close_ones_gives(golden, monkeypatch, at_once):
     """Accelerators sum over all pairs, of large molecules centre by centre."""

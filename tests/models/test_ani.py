@@ -13,6 +13,7 @@ from cpdjax.models.architectures import ani
 from cpdjax.models.weights.translate import shapes
 
 
+@pytest.mark.slow
 def test_blocks_give_what_all_networks_on_all_atoms_give():
     """Whatever the elements: none of one, more than a block of another, padding between."""
     module = ani.ANI(hidden=((5, 4), (4, 6), (3, 2), (7, 3)), members=2)

@@ -250,6 +250,7 @@ def frames(accuracy=0.95, r2=0.8):
     return {"isomers": isomers, "trees": trees}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accuracy", "r2", "verdict"), [
     (0.95, 0.8, "holds"), (0.85, 0.2, "does not hold"),
 ])  # fmt: skip

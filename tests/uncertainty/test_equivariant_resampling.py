@@ -52,6 +52,7 @@ def test_within_a_frame_turning_changes_nothing():
         np.testing.assert_allclose(scores, one.r2_geom.mean(0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_frames_of_storage_are_not_in_the_null():
     """All vectors along z, and so their features: that tells the direction of each molecule's."""
     rng, up = np.random.default_rng(0), np.array([0, 0, 3.0])
