@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "kernel": set(),  # of the root files, `errors` and `displays` alone
     "probes": {"kernel"},
     "uncertainty": {"kernel", "probes"},
+    "likeness": {"kernel", "probes", "uncertainty"},
     "data": set(),
     "models": {"data"},
     "features": {"data", "models"},
@@ -29,7 +30,8 @@ MAY_IMPORT = {
 MAY_IMPORT["sklearn"] = {"kernel"}
 MAY_IMPORT["checks"] = {*MAY_IMPORT["sweeps"], "sweeps"}
 MAY_IMPORT["studies"] = {*MAY_IMPORT["checks"], "checks"}
-MAY_IMPORT["reports"] = {*MAY_IMPORT["studies"], "studies"}
+MAY_IMPORT["representations"] = {*MAY_IMPORT["sweeps"], "sweeps", "likeness"}
+MAY_IMPORT["reports"] = {*MAY_IMPORT["studies"], "studies", "likeness", "representations"}
 #: The one root file that points up, which `test_what_points_up_is_imported_on_use` holds to that.
 UPWARD = {"accessor": {"reports", "sweeps"}}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["reports"], "reports"}

@@ -1,0 +1,1 @@
+"""Measure how alike the columns of many channels are: arrays alone, no molecule, model or file."""

@@ -1,0 +1,1 @@
+"""Show how alike representation spaces are: matrices, trees, depths and maps."""

@@ -1,0 +1,1 @@
+"""Compare the representation spaces of encoders, channel by channel, beyond composition."""
