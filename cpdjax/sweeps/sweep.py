@@ -224,8 +224,7 @@ def _controls(
     sources: list[Source], structures: Structures | None, settings: Settings
 ) -> list[Source]:
     """Return the controls that can take the molecules, beside sources that were named."""
-    with stage("opening controls"):
-        opened = open_controls([source.name for source in sources], settings.layers)
+    opened = open_controls([source.name for source in sources], settings.layers)
     of_atoms = KINDS[settings.probe].rows.of_atoms
     return able(opened, structures, of_atoms=of_atoms, what="controls", some=False)
 
