@@ -93,6 +93,7 @@ def test_the_first_molecules_in_blocks_with_fractions(data):
         ({"test": 89}, ["leaves 1 of 90"]),
         ({"shuffle": False, "sizes": [50, 60]}, ["one size"]),
         ({"shuffle": False, "test": 30}, ["shuffle=False"]),
+        ({"projection": "formula", "composition": "fractions"}, ["C2H4 and C3H6", "fractions"]),
         ({"components": 0}, ["components", "at least 1"]),
     ],
 )
