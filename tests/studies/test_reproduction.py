@@ -21,6 +21,7 @@ from cpdjax.studies.findings.efficiency import correlations
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, twin
 from cpdjax.studies.measured import Measured, NotMeasuredError, Where
+from cpdjax.studies.measuring import Subject
 from cpdjax.studies.molecules import bounds_of
 from cpdjax.studies.reproduction import Reproduction, reproduce, subjects
 from cpdjax.sweeps.table import joined, last_interaction, layers_of, ranking
@@ -361,6 +362,22 @@ def test_impossible_numbers_are_refused_before_models_are_opened(given, words, t
         reproduce(tmp_path, ["no-such-model"], **given)
     one_line(caught, words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("names", "measured"),
+    [
+        (TEN, 11.6),
+        ([f"megnet-qm9-{i}" for i in range(13)], 8.5),
+        ([f"painn-qm9-gap-run{i}" for i in range(1, 54)], 6.1),
+        (None, 70),
+    ],
+)
+def test_the_plan_tells_the_time_within_a_factor(names, measured):
+    """Minutes on two cores for 2,000 molecules and five draws, other work beside them."""
+    found = [Subject(name, name, "-run" in name) for name in names or ()] or subjects()
+    minutes = int(reproduction.plan(found, 2000, 5).partition("about ")[2].split()[0])
+    assert measured / 1.5 <= minutes <= 1.5 * measured
 
 
 def test_draws_share_what_there_is():
