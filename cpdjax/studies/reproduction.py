@@ -210,7 +210,8 @@ def _answered(study: Study, wanted: Sequence[Subject], known: Mapping[str, Any])
         _of_models(tables[name], offered)
         for name in ("main", "sum") if name in tables
     ]  # fmt: skip
-    kept = [with_training(table, trained_on) for table in kept if table.sizes["model"]]
+    models = {s.name: s.model for s in wanted}
+    kept = [with_training(table, models) for table in kept if table.sizes["model"]]
     if kept:
         sources = {s.name: s.source for s in wanted if s.name in offered}
         kept = with_measured_costs(kept, sources, study.molecules.pool, SHOWN)

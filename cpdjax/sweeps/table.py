@@ -21,6 +21,11 @@ from cpdjax.uncertainty.runs import hierarchical
 #: The axes that tell channels apart.
 OWN = ("model", "layer", "irrep")
 
+TRAINED_ON = "trained_on"
+"""Name the attribute that says what models were trained on."""
+#: Attributes that say something of each channel or model, by its name; the rest concerns all.
+OF_EACH = ("features", "pool", "invariants", "models", TRAINED_ON, f"{TRAINED_ON}_unit")
+
 _ENDS = {"embedding": 0, "readout": 2}  # of a path; all other layers are 1
 
 #: A layer, and the irrep that holds all of its scalars.
@@ -76,6 +81,12 @@ def explained(table: xr.Dataset) -> xr.DataArray:
     """Return R² of what `beyond` names, without any feature: (repeat, size, fold, target)."""
     known = beyond(table) != "composition" and "r2_concepts" in table
     return table.r2_concepts if known else table.r2_comp
+
+
+def trained_on(table: xr.Dataset) -> dict[str, str]:
+    """Return the target that models of a table were trained on, of those that said so."""
+    found: dict[str, str] = json.loads(table.attrs.get(TRAINED_ON, "{}"))
+    return found
 
 
 def models_of(table: xr.Dataset) -> list[str]:
@@ -292,5 +303,15 @@ def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     of_all = first.drop_dims("model")
     together = xr.concat(placed, "model", join="exact", coords="minimal", compat="override")
     return together.assign(of_all.drop_vars(axes, errors="ignore").data_vars).assign_attrs(
-        first.attrs
+        first.attrs | _of_each(tables)
     )
+
+
+def _of_each(tables: Sequence[xr.Dataset]) -> dict[str, str]:
+    """Return the attributes of tables that say something of each model, for all of them."""
+    known = [name for name in OF_EACH if any(name in table.attrs for table in tables)]
+    parts = {name: [json.loads(t.attrs.get(name, "{}")) for t in tables] for name in known}
+    return {
+        name: json.dumps({k: v for own in found for k, v in own.items()}, sort_keys=True)
+        for name, found in parts.items()
+    }

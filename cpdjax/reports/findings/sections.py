@@ -73,7 +73,8 @@ def _models(measured: Measured) -> Section:
     )  # fmt: skip
     rows = [
         (
-            row.model, training_of(str(row.model)), str(row.runs), row.layer, str(row.columns),
+            row.model, training_of(row.model, row.trained_on), str(row.runs), row.layer,
+            str(row.columns),
             _cell(row, "r2_geom"), _number(row["median"]), _cell(row, "draws"), row.best,
             *(_cell(row, name) for name in list(tables.COLUMNS)[1:]),
         )
