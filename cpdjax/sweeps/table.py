@@ -95,9 +95,19 @@ def models_of(table: xr.Dataset) -> list[str]:
 
 
 def runs_in(table: xr.Dataset) -> dict[str, list[str]]:
-    """Return the models of a table, each with its training runs; one run keeps its own name."""
+    """Return the models of a table with their training runs, as `of_runs` has them."""
+    return of_runs(models_of(table))
+
+
+def of_runs(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return models, each with its training runs; one run keeps its own name.
+
+    >>> of_runs(["painn-qm9-gap", "so3lr", "painn-qm9-gap-run1", "mace-qm9-gap-run2"])
+    {'painn-qm9-gap': ['painn-qm9-gap', 'painn-qm9-gap-run1'], 'so3lr': ['so3lr'], \
+'mace-qm9-gap-run2': ['mace-qm9-gap-run2']}
+    """
     found: dict[str, list[str]] = {}
-    for model in models_of(table):
+    for model in dict.fromkeys(names):
         found.setdefault(run_of(model)[0], []).append(model)
     return {name if len(runs) > 1 else runs[0]: runs for name, runs in found.items()}
 
