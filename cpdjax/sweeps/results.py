@@ -151,7 +151,8 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
     if path.is_dir() and not holds_results(path):
         raise FileError(f"{path} holds something else than results: rename it, or remove it")
     with atomic(path) as temporary:
-        writers[path.suffix](table, temporary)
+        # What was read before says how it was kept: names as long as those of that file.
+        writers[path.suffix](table.drop_encoding(), temporary)
     return path
 
 

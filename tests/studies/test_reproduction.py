@@ -24,6 +24,7 @@ from cpdjax.studies.measured import Measured, NotMeasuredError, Where
 from cpdjax.studies.measuring import Subject
 from cpdjax.studies.molecules import bounds_of
 from cpdjax.studies.reproduction import Reproduction, reproduce, subjects
+from cpdjax.sweeps import results
 from cpdjax.sweeps.table import joined, last_interaction, layers_of, ranking
 from cpdjax.uncertainty.comparison import Estimate, estimate
 
@@ -378,6 +379,16 @@ def test_the_plan_tells_the_time_within_a_factor(names, measured):
     found = [Subject(name, name, "-run" in name) for name in names or ()] or subjects()
     minutes = int(reproduction.plan(found, 2000, 5).partition("about ")[2].split()[0])
     assert measured / 1.5 <= minutes <= 1.5 * measured
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_names_stay_whole_where_saved_tables_are_joined(suffix, tmp_path):
+    names = ["so3lr", "painn-qm9-gap", "painn-qm9-gap-run1"]
+    for name in names:
+        results.save(table_of({name: 0.5}), tmp_path / f"{name}{suffix}")
+    parts = [results.load(tmp_path / f"{name}{suffix}") for name in names]
+    results.save(joined(parts), tmp_path / f"all{suffix}")
+    assert results.load(tmp_path / f"all{suffix}").model.values.tolist() == names
 
 
 def test_draws_share_what_there_is():
