@@ -19,9 +19,9 @@ import jax
 from cpdjax.errors import FileError
 
 _PACKAGES = ("cpdjax", "jax", "jaxlib", "e3nn-jax", "numpy", "ase")
-#: These change no number: hashes say which data they are, whatever those are called and whatever
-#: was left out before.
-_INFORMS = ("dataset", "hostname", "platform", "left_out")
+#: These change no number: hashes say which data and features they are, whatever those are called,
+#: whatever was left out before, and whatever models were made for.
+_INFORMS = ("dataset", "hostname", "platform", "left_out", "trained_on", "trained_on_unit")
 _LISTED = 5  # names in a message
 
 

@@ -123,17 +123,25 @@ def compare(
     ] = LAST,
     out: Annotated[Path | None, typer.Option(help="Folder of the figure.")] = None,
 ) -> None:
-    """Compare models with each other: differences of R²_geom, their intervals and p-values."""
+    """Compare models with each other: differences of R²_geom, their intervals and p-values.
+
+    Where the results hold several training runs of a model, a second table takes these together.
+    """
     from cpdjax.reports import figures, significance, significance_figures
     from cpdjax.sweeps import results
+    from cpdjax.sweeps.table import of_runs
 
     with stage("comparing models"):
         table = results.load(path)
-        found = cpdjax.differences(table, options.listed(target), reference=reference, layer=layer)
+        how: dict[str, Any] = {"reference": reference, "layer": layer}
+        found = [cpdjax.differences(table, options.listed(target), **how)]
+        known = of_runs([*found[0].model, *found[0].reference])
+        if len(known) > 1 and any(len(runs) > 1 for runs in known.values()):
+            found.append(cpdjax.differences(table, options.listed(target), **how, runs=True))
     with stage("figures"):
-        plotted = {"differences.png": significance_figures.plot_differences(found, table)}
+        plotted = {"differences.png": significance_figures.plot_differences(found[0], table)}
         saved = figures.write(plotted, out or folder_of(path))
-    show(significance.differences_table(found, table), saved=saved)
+    show(*(significance.differences_table(one, table) for one in found), saved=saved)
 
 
 @takes_json

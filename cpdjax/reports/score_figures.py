@@ -43,6 +43,7 @@ from cpdjax.sweeps.table import (
     score_of_runs,
     scores_of_runs,
     setting,
+    trained_on,
 )
 from cpdjax.uncertainty.comparison import estimate
 
@@ -71,7 +72,8 @@ def plot_headline(table: xr.Dataset) -> Figure:
     targets, note = shown_targets(table, MOST_TARGETS)
     models, found = _estimates(table, list(targets))
     lines = _lines_of_controls(list(models), found)
-    objectives = _objectives([names[0] for names in models.values()])
+    first, known = [runs[0] for runs in models.values()], trained_on(table)
+    objectives = _objectives({model: known.get(model, "") for model in first})
     inside = _panel_with_room(found, len(objectives))
     across = len(targets) if len(targets) <= 4 else ACROSS
     size = (2.0, (ROW + 0.04) * len(models) + 0.3)
@@ -84,7 +86,7 @@ def plot_headline(table: xr.Dataset) -> Figure:
         text="; ".join(filter(None, (*_caption(table, models, bool(lines)), note))),
     )  # fmt: skip
     axes[0].set_xlim(lowest(found[:2]), 1)
-    hues = [hue_of(names[0]) for names in models.values()]
+    hues = [hue_of(model, known.get(model, "")) for model in first]
     head_panels(axes, table, targets, size[0])
     for t, (panel, target) in enumerate(zip(axes, targets, strict=True)):
         for objective, values in lines.items():
@@ -157,9 +159,13 @@ def _plot_runs(
             panel.plot(inside, np.full(len(inside), row + 0.28), ".", color=hue, markersize=3)
 
 
-def _objectives(models: Sequence[str]) -> dict[str, str]:
-    """Return what the hues mean, in the order of legends; nothing if there is one hue."""
-    known = {objective_of(model) for model in models}
+def _objectives(trained: Mapping[str, str]) -> dict[str, str]:
+    """Return what the hues mean, in the order of legends; nothing if there is one hue.
+
+    Args:
+        trained: the models, each with the target that it was trained on.
+    """
+    known = {objective_of(*model) for model in trained.items()}
     found = {words: hue for name, (words, hue) in OBJECTIVES.items() if name in known}
     return found if len(found) > 1 else {}
 

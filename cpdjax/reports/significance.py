@@ -21,6 +21,11 @@ from cpdjax.uncertainty.runs import hierarchical
 
 _METHODS = {"holm": "Holm", "bh": "Benjamini–Hochberg", "max-t": "max-T"}
 _COUNTED = ("95 %: over runs, molecules and folds; without runs: over molecules and folds alone.",)
+_PAIRED = "95 %: corrected resampled t. p is adjusted for all rows (Holm)."
+_OF_RUNS = (
+    "95 %: over runs of both, molecules and folds; a single run speaks of its weights alone. p is "
+    "adjusted for all rows (Holm)."
+)
 _UNCERTAIN = ("r2_geom_low", "r2_geom_high", "p_adjusted", "p_value", "selectivity")
 
 
@@ -78,7 +83,7 @@ def differences_table(found: pd.DataFrame, table: xr.Dataset | None = None) -> S
     The results that they are of give targets their symbols.
     """
     symbols = {} if table is None else {name: symbol_text(name, u) for name, u in targets_of(table)}
-    paired = "bootstrap_low" in found
+    paired, of_runs = "bootstrap_low" in found, "runs" in found
     if "layer" not in found:  # differences of a user's own
         found = found.assign(layer="", reference_layer="")
     # What all rows of a group share stands above them: the reference, or the first of each pair.
@@ -87,16 +92,17 @@ def differences_table(found: pd.DataFrame, table: xr.Dataset | None = None) -> S
     theirs: Kind = "group" if one else "name"
     columns = [Column("target", "group"), Column("model", ours), Column("layer", ours)]
     columns += [Column("minus", theirs), Column("its layer", theirs)]
+    columns += [Column("runs")] * of_runs
     columns += [Column("difference (95 %)"), Column("adjusted p")]
     columns += [Column("bootstrap (95 %)")] * paired
     records = found.to_dict("records")
     return Sheet(
-        "differences",
-        "Differences of R²_geom",
+        "differences_of_runs" if of_runs else "differences",
+        "Differences of R²_geom" + ", training runs together" * of_runs,
         columns,
         [_difference_cells(record, symbols) for record in records],
         records,
-        ("95 %: corrected resampled t. p is adjusted for all rows (Holm).",),
+        (_OF_RUNS if of_runs else _PAIRED,),
         heading="{0}: minus {1} ({2})" if one else "{0}: {1} ({2}) minus",
     )
 
@@ -105,6 +111,8 @@ def _difference_cells(record: Mapping[Hashable, Any], symbols: Mapping[str, str]
     names = ("model", "layer", "reference", "reference_layer")
     target = str(record["target"])
     cells = [symbols.get(target, target), *(str(record[name]) for name in names)]
+    if "runs" in record:
+        cells.append(f"{record['runs']} − {record['reference_runs']}")
     cells.append(f"{record['difference']:+.3f} ({record['low']:+.3f}, {record['high']:+.3f})")
     cells.append(p_text(record["p_adjusted"]))
     if "bootstrap_low" in record:

@@ -34,7 +34,7 @@ from cpdjax.sweeps import inputs, results
 from cpdjax.sweeps.left_out import with_left_out
 from cpdjax.sweeps.settings import DESCRIPTORS, MOST_RANKED, Settings
 from cpdjax.sweeps.sweep import sweep
-from cpdjax.sweeps.table import ranking
+from cpdjax.sweeps.table import ranking, trained_on
 from cpdjax.uncertainty.comparison import Estimate
 
 PRETRAINED = ("sevennet-0", "so3lr", "chgnet-0.3.0", "ani-1x")
@@ -43,7 +43,6 @@ HEAD = ("model", "layer", "irrep", "pool", "features", "R²_geom (95 %)", "ms pe
 #: Where the command `reproduce` writes by default, and `recommend` reads.
 REPRODUCTION = Path("cpdjax-reproduction")
 _FILES = ("results.zarr", "sum.zarr")
-_TRAINED_ON = "trained_on"
 
 
 @dataclass(frozen=True)
@@ -137,16 +136,15 @@ def trained_on_it(table: xr.Dataset, target: str) -> set[str]:
     >>> trained_on_it(table, "gap"), trained_on_it(table, "g298_atom")
     ({'painn-qm9-gap-run1'}, {'painn-qm9-energy'})
     """
-    known = json.loads(table.attrs.get(_TRAINED_ON, "{}"))
-    names = [str(name) for name in table.model.values]
-    of_zoo = {name: zoo.target_of(name) for name in names}
-    return {name for name in names if same_quantity(known.get(name) or of_zoo[name], target)}
+    known, names = trained_on(table), map(str, table.model.values)
+    own = {name: known.get(name) or zoo.target_of(name) for name in names}
+    return {name for name, trained in own.items() if same_quantity(trained, target)}
 
 
-def with_training(table: xr.Dataset, trained_on: Mapping[str, str]) -> xr.Dataset:
-    """Return the table with what its models were trained on, as `trained_on_it` reads it."""
-    own = {name: trained_on.get(name, "") for name in map(str, table.model.values)}
-    return table.assign_attrs({_TRAINED_ON: json.dumps(own)})
+def with_training(table: xr.Dataset, models: Mapping[str, Any]) -> xr.Dataset:
+    """Return the table with what its models were trained on, of which it has the features alone."""
+    own = {name: models.get(name) for name in map(str, table.model.values)}
+    return table.assign_attrs(results.attributes(results.training(own)))
 
 
 def certain(choices: Sequence[Choice]) -> list[Choice]:
@@ -244,8 +242,8 @@ def survey(
                         )
                     )  # fmt: skip
         tables = with_measured_costs(tables, sources, structures, most)
-        trained_on = {name: getattr(_model(of), "target", "") for name, of in sources.items()}
-    tables = [with_training(table, trained_on) for table in tables]
+        opened = {name: _model(of) for name, of in sources.items()}
+    tables = [with_training(table, opened) for table in tables]
     tables = [with_left_out(table, before) for table in tables]
     if folder is not None:
         save(tables, folder)

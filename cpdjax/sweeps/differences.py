@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +11,10 @@ import xarray as xr
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.sweeps.settings import LAST
-from cpdjax.sweeps.table import last_interaction, layers_of, overlap, scores_of
+from cpdjax.sweeps.table import last_interaction, layers_of, of_runs, overlap, scores_of
 from cpdjax.uncertainty.bootstrap import Bootstrap
-from cpdjax.uncertainty.comparison import compare
 from cpdjax.uncertainty.multiplicity import adjust
+from cpdjax.uncertainty.runs import hierarchical_difference
 
 
 def differences(
@@ -23,6 +23,7 @@ def differences(
     *,
     reference: str | None = None,
     layer: str = LAST,
+    runs: bool = False,
 ) -> pd.DataFrame:
     """Subtract R²_geom of one model from another's, at the largest size and the first α.
 
@@ -34,6 +35,9 @@ def differences(
         layer: the name of a layer, and models without it are left out; or "last": the last
             interaction layer of each model, or its last layer where it has none. All scalars of a
             layer are taken together.
+        runs: take all training runs of a model together, such as "painn-qm9-gap" and
+            "painn-qm9-gap-run1", with the interval of `cpdjax.hierarchical_difference`, which
+            counts their spread. Then `runs` and `reference_runs` say how many there are.
 
     Returns:
         A row for every pair and target: `target`, `model`, `layer`, `reference`,
@@ -63,22 +67,30 @@ def differences(
         if target not in known:
             raise UnknownNameError("target", target, known)
     channels = _channels(table, layer)
-    if reference is not None and reference not in channels:
-        raise UnknownNameError("model", reference, channels)
-    if len(channels) < 2:
+    models = of_runs(channels) if runs else {model: [model] for model in channels}
+    if reference is not None and reference not in models:
+        known = {run: name for name, own in models.items() for run in own}
+        if reference not in known:
+            raise UnknownNameError("model", reference, channels)
+        reference = known[reference]
+    if len(models) < 2:
         raise InputError(
             f"a comparison needs two models with layer {layer!r}, the results have "
-            f"{', '.join(channels)}"
+            f"{', '.join(models)}"
         )
     if overlap(table) == 1:
         raise InputError(
             f"at N = {int(table['size'][-1]):,} all repeats train on the same molecules, so that "
             "there is no interval: sweep again with a smaller last size (--sizes)"
         )
-    pairs = list(combinations(channels, 2))
+    pairs = list(combinations(models, 2))
     if reference is not None:
-        pairs = [(model, reference) for model in channels if model != reference]
-    rows = [_row(table, target, a, b, channels) for target in chosen for a, b in pairs]
+        pairs = [(model, reference) for model in models if model != reference]
+    rows = [
+        _row(table, target, {a: models[a], b: models[b]}, channels, runs)
+        for target in chosen
+        for a, b in pairs
+    ]
     frame = pd.DataFrame(rows)
     frame.insert(list(frame).index("p_value") + 1, "p_adjusted", adjust(frame["p_value"]))
     return frame
@@ -96,23 +108,25 @@ def _channels(table: xr.Dataset, layer: str) -> dict[str, tuple[str, str]]:
 
 
 def _row(
-    table: xr.Dataset, target: str, a: str, b: str, channels: dict[str, tuple[str, str]]
+    table: xr.Dataset,
+    target: str,
+    pair: Mapping[str, Sequence[str]],
+    channels: Mapping[str, tuple[str, str]],
+    runs: bool,
 ) -> dict[str, object]:
-    ours, theirs = (scores_of(table, m, *channels[m], target) for m in (a, b))
-    found = compare(ours, theirs, overlap=overlap(table))
-    row: dict[str, object] = {
-        "target": target,
-        "model": a,
-        "layer": channels[a][0],
-        "reference": b,
-        "reference_layer": channels[b][0],
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
-        "p_value": found.p_value,
-    }
-    if "replicate_r2_geom" in table:
-        first, second = (_replicates(table, m, *channels[m], target) for m in (a, b))
+    """Return the difference of two models, each with its training runs."""
+    (a, ours), (b, theirs) = pair.items()
+    scores = [
+        np.stack([scores_of(table, m, *channels[m], target) for m in own]) for own in pair.values()
+    ]
+    found = hierarchical_difference(*scores, overlap=overlap(table))
+    row: dict[str, object] = {"target": target, "model": a, "layer": channels[ours[0]][0]}
+    row |= {"reference": b, "reference_layer": channels[theirs[0]][0]}
+    row |= {"runs": len(ours), "reference_runs": len(theirs)} if runs else {}
+    row |= {"difference": found.value, "low": found.low, "high": found.high}
+    row["p_value"] = found.p_value
+    if "replicate_r2_geom" in table and not runs:
+        first, second = (_replicates(table, m, *channels[m], target) for m in pair)
         interval = first.difference(second)
         row |= {"bootstrap_low": interval.low.item(), "bootstrap_high": interval.high.item()}
     return row

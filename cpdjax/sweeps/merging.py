@@ -19,11 +19,9 @@ from cpdjax.sweeps import results
 from cpdjax.sweeps.checkpoint import RECORD, read_unit, unit_file, write_record
 from cpdjax.sweeps.left_out import together
 from cpdjax.sweeps.significance import adjusted, draws_name
-from cpdjax.sweeps.table import OWN, along_path, paths_of, present
+from cpdjax.sweeps.table import OF_EACH, OWN, along_path, paths_of, present
 from cpdjax.verification import verify
 
-#: What a sweep records of each channel or model, by its name; the rest concerns all of them.
-_OF_EACH = ("features", "pool", "invariants", "models")
 _ROTATIONS, _LEFT_OUT = "rotations_only", "left_out"
 _KEPT = ("units", "features")  # folders
 
@@ -92,7 +90,7 @@ def _check_same(first: Sweep, other: Sweep) -> None:
             f"{other.folder} and {first.folder} cannot be joined (different: {listed(changed)}): "
             "run both sweeps with the same molecules, targets, settings and versions"
         )
-    for kind in _OF_EACH:
+    for kind in OF_EACH:
         ours, known = first.facts.get(kind, {}), other.facts.get(kind, {})
         changed = sorted(name for name in ours.keys() & known if ours[name] != known[name])
         if changed:
@@ -106,14 +104,14 @@ def _of_all(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in facts.items()
-        if name not in (*_OF_EACH, _ROTATIONS, _LEFT_OUT)
+        if name not in (*OF_EACH, _ROTATIONS, _LEFT_OUT)
     }
 
 
 def _facts(sweeps: Sequence[Sweep]) -> dict[str, Any]:
     """Return what a sweep of all features would record."""
     facts = joined([sweep.facts for sweep in sweeps])
-    for kind in _OF_EACH:
+    for kind in OF_EACH:
         facts[kind] = {k: v for sweep in sweeps for k, v in sweep.facts.get(kind, {}).items()}
     facts[_ROTATIONS] = sorted({name for sweep in sweeps for name in sweep.facts[_ROTATIONS]})
     facts[_LEFT_OUT] = together(sweep.facts.get(_LEFT_OUT, {}) for sweep in sweeps)

@@ -22,7 +22,7 @@ from cpdjax.omissions import Omissions
 from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
-from cpdjax.sweeps.table import OWN, along_path, present
+from cpdjax.sweeps.table import OWN, TRAINED_ON, along_path, present
 from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.units import Unit
 from cpdjax.sweeps.work import Work
@@ -53,7 +53,20 @@ def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]
         "elements": list(targets.elements),
         **_concepts(settings, targets),
         "models": {source.name: source.layers for source in sources},
+        **training({source.name: source.of for source in sources}),
         **software(),
+    }
+
+
+def training(models: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what models were trained on and in which unit, by name, as far as they say so.
+
+    Features, which are no model, say nothing of it, and neither do random weights.
+    """
+    known = {name: model for name, model in models.items() if getattr(model, "target", "")}
+    return {
+        TRAINED_ON: {name: str(model.target) for name, model in known.items()},
+        f"{TRAINED_ON}_unit": {name: str(getattr(m, "unit", "")) for name, m in known.items()},
     }
 
 
@@ -138,7 +151,8 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
     if path.is_dir() and not holds_results(path):
         raise FileError(f"{path} holds something else than results: rename it, or remove it")
     with atomic(path) as temporary:
-        writers[path.suffix](table, temporary)
+        # What was read before says how it was kept: names as long as those of that file.
+        writers[path.suffix](table.drop_encoding(), temporary)
     return path
 
 

@@ -189,14 +189,15 @@ def _prepared(
     """Read data, open models, and refuse what cannot be done before models run for hours."""
     kind = KINDS[chosen.probe]
     named = DEFAULT_FEATURES if features is None else features
+    if features is None and dataset is None and not inputs.is_table(targets, dataset):
+        dataset = DEFAULT_DATASET
+    inputs.check_drawn(dataset, n)
     sources = open_sources(
         named,
         pool=kind.rows.pool(chosen),
         layers=chosen.layers,
         invariants=kind.invariants(chosen),
     )
-    if features is None and dataset is None and not inputs.is_table(targets, dataset):
-        dataset = DEFAULT_DATASET
     known = {s.name: s.model.elements for s in sources if s.model} if chosen.skip_unknown else None
     with stage("data"):
         structures, predicted = inputs.load(dataset, targets, n, chosen, known)
@@ -223,8 +224,7 @@ def _controls(
     sources: list[Source], structures: Structures | None, settings: Settings
 ) -> list[Source]:
     """Return the controls that can take the molecules, beside sources that were named."""
-    with stage("opening controls"):
-        opened = open_controls([source.name for source in sources], settings.layers)
+    opened = open_controls([source.name for source in sources], settings.layers)
     of_atoms = KINDS[settings.probe].rows.of_atoms
     return able(opened, structures, of_atoms=of_atoms, what="controls", some=False)
 

@@ -21,6 +21,11 @@ from cpdjax.uncertainty.runs import hierarchical
 #: The axes that tell channels apart.
 OWN = ("model", "layer", "irrep")
 
+TRAINED_ON = "trained_on"
+"""Name the attribute that says what models were trained on."""
+#: Attributes that say something of each channel or model, by its name; the rest concerns all.
+OF_EACH = ("features", "pool", "invariants", "models", TRAINED_ON, f"{TRAINED_ON}_unit")
+
 _ENDS = {"embedding": 0, "readout": 2}  # of a path; all other layers are 1
 
 #: A layer, and the irrep that holds all of its scalars.
@@ -78,15 +83,31 @@ def explained(table: xr.Dataset) -> xr.DataArray:
     return table.r2_concepts if known else table.r2_comp
 
 
+def trained_on(table: xr.Dataset) -> dict[str, str]:
+    """Return the target that models of a table were trained on, of those that said so."""
+    found: dict[str, str] = json.loads(table.attrs.get(TRAINED_ON, "{}"))
+    return found
+
+
 def models_of(table: xr.Dataset) -> list[str]:
     """Return the models of a table, in its order."""
     return list(dict.fromkeys(model for model, _, _ in present(table)))
 
 
 def runs_in(table: xr.Dataset) -> dict[str, list[str]]:
-    """Return the models of a table, each with its training runs; one run keeps its own name."""
+    """Return the models of a table with their training runs, as `of_runs` has them."""
+    return of_runs(models_of(table))
+
+
+def of_runs(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return models, each with its training runs; one run keeps its own name.
+
+    >>> of_runs(["painn-qm9-gap", "so3lr", "painn-qm9-gap-run1", "mace-qm9-gap-run2"])
+    {'painn-qm9-gap': ['painn-qm9-gap', 'painn-qm9-gap-run1'], 'so3lr': ['so3lr'], \
+'mace-qm9-gap-run2': ['mace-qm9-gap-run2']}
+    """
     found: dict[str, list[str]] = {}
-    for model in models_of(table):
+    for model in dict.fromkeys(names):
         found.setdefault(run_of(model)[0], []).append(model)
     return {name if len(runs) > 1 else runs[0]: runs for name, runs in found.items()}
 
@@ -292,5 +313,15 @@ def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     of_all = first.drop_dims("model")
     together = xr.concat(placed, "model", join="exact", coords="minimal", compat="override")
     return together.assign(of_all.drop_vars(axes, errors="ignore").data_vars).assign_attrs(
-        first.attrs
+        first.attrs | _of_each(tables)
     )
+
+
+def _of_each(tables: Sequence[xr.Dataset]) -> dict[str, str]:
+    """Return the attributes of tables that say something of each model, for all of them."""
+    known = [name for name in OF_EACH if any(name in table.attrs for table in tables)]
+    parts = {name: [json.loads(t.attrs.get(name, "{}")) for t in tables] for name in known}
+    return {
+        name: json.dumps({k: v for own in found for k, v in own.items()}, sort_keys=True)
+        for name, found in parts.items()
+    }

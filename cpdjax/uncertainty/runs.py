@@ -63,6 +63,8 @@ def hierarchical_difference(
     a: Float[ArrayLike, "run repeat fold"],
     b: Float[ArrayLike, "other repeat fold"],
     level: float = 0.95,
+    *,
+    overlap: float | None = None,
 ) -> Estimate:
     """Return the mean score of the runs `a` less that of the runs `b`, on the same folds.
 
@@ -74,6 +76,7 @@ def hierarchical_difference(
         a, b: one score per run, repeat and fold, on the same repeats and folds. The axis of repeats
             may be missing where there is only one.
         level: the confidence level of the interval.
+        overlap: as in `compare`, where all repeats share one test set.
 
     Raises:
         InputError: as `hierarchical`; or the two have other repeats or folds.
@@ -82,17 +85,20 @@ def hierarchical_difference(
     >>> print(hierarchical_difference(a, b))
     0.200 (0.200, 0.200)
     """
-    first, second = _read(a, level), _read(b, level)
+    first, second = _read(a, level, overlap), _read(b, level, overlap)
     if first.shape[1:] != second.shape[1:]:
         raise InputError(
             "both scores must have axes (run, repeat, fold) with the same repeats and folds, got "
             f"shapes {np.shape(a)} and {np.shape(b)}"
         )
-    return hierarchical_contrast([(1.0, first), (-1.0, second)], level)
+    return hierarchical_contrast([(1.0, first), (-1.0, second)], level, overlap=overlap)
 
 
 def hierarchical_contrast(
-    terms: Sequence[tuple[float, Float[ArrayLike, "run repeat fold"]]], level: float = 0.95
+    terms: Sequence[tuple[float, Float[ArrayLike, "run repeat fold"]]],
+    level: float = 0.95,
+    *,
+    overlap: float | None = None,
 ) -> Estimate:
     """Return a weighted sum of several models' mean scores, on the same folds.
 
@@ -102,6 +108,7 @@ def hierarchical_contrast(
     Args:
         terms: a weight and the scores of each model's runs.
         level: the confidence level of the interval.
+        overlap: as in `compare`, where all repeats share one test set.
 
     Raises:
         InputError: as `hierarchical_difference`.
@@ -110,14 +117,14 @@ def hierarchical_contrast(
     >>> print(hierarchical_contrast([(0.5, a), (0.5, b)]))
     0.400 (0.400, 0.400)
     """
-    weighted = [weight * _read(scores, level) for weight, scores in terms]
+    weighted = [weight * _read(scores, level, overlap) for weight, scores in terms]
     if len({scores.shape[1:] for scores in weighted}) != 1:
         raise InputError(
             "the scores of all models must have axes (run, repeat, fold) with the same repeats and "
             f"folds, got shapes {', '.join(str(np.shape(scores)) for _, scores in terms)}"
         )
     shared = np.sum([scores.mean(0) for scores in weighted], axis=0)
-    return _combined(shared.mean(), shared, weighted, level)
+    return _combined(shared.mean(), shared, weighted, level, overlap)
 
 
 def _read(

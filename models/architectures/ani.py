@@ -32,6 +32,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from cpdjax.errors import FileError, InputError
+from cpdjax.hashing import hash_arrays
 from cpdjax.models.blocks.convolution import ElementGroups
 from cpdjax.models.descriptors.aev import (
     FAR,
@@ -46,7 +47,7 @@ from cpdjax.models.encoder import Encoder
 from cpdjax.models.graph import Graph
 from cpdjax.models.hyperparameters import Depth
 from cpdjax.models.interface import Card, Layers
-from cpdjax.models.weights import neurochem
+from cpdjax.models.weights import neurochem, saved_models
 from cpdjax.models.weights.translate import Source, State, only, require, translate
 from cpdjax.models.weights.wheels import INSTALL, packaged
 
@@ -350,6 +351,47 @@ def of_neurochem(path: Path, name: str) -> Encoder:
     """
     encoder = Encoder(name, *from_state_dict(*neurochem.read(path)))
     return replace(encoder, target="energy", unit="hartree")
+
+
+_NETWORKS_OF = "neural_networks."
+_ANI_2X = "ANI-2x: organic molecules off equilibrium, H C N O F S Cl, ωB97X/6-31G*"
+# Hashes of the eight networks, as `_hashes` makes them (github isayev/ASE_ANI 129f8ac, MIT).
+_OF_ANI_2X = (
+    "9b8f96bcc716635b5e55ba91f85f4085a306e15e7873c7564f4dc53022e35002",
+    "55c15546b954cde636ed7f1823d157e265c82804dbc9ead25a48c2995b742c4c",
+    "f57ad58835849fe93e716960d08562eeabfb812f61695fc62d4cbae8170250f4",
+    "8eb295db443c7cc7bda6578e49ce42fca0ef0721dd1a8d4d522d388d38e8d374",
+    "d1806b41e253e51a43780e6181c1f8e9c06b3d28e7d4e14e203f1b69934778ea",
+    "b9278e069e4b5b35b42a4580db12a27f121b82e70859e45bbc5263de1828dee4",
+    "2785bef1801ab1941bf8618391ba16b2231b047068783a34fc0a6837788a37c3",
+    "f67894f5eabc578570a78680e553f2cf995605d1dee4568def4fad827a79ee8b",
+)
+
+
+def convert(path: Path, out: Path) -> list[Encoder]:
+    """Save the potential in a folder or an archive of NeuroChem's files, and return it.
+
+    What it was trained on is known of the published networks of ANI-2x, by their hashes.
+
+    Raises:
+        FileError, InputError: as `of_neurochem`.
+    """
+    config, state = neurochem.read(path)
+    made = from_state_dict(config, state)
+    origin = {"file": path.name, "members": made[0].members, "family": "ANI"}
+    if set(_hashes(state)) <= set(_OF_ANI_2X):
+        origin |= {"licence": "MIT", "data": _ANI_2X}
+    return [saved_models.written(out, made, origin, target="energy", unit="hartree")]
+
+
+def _hashes(state: State) -> list[str]:
+    """Return the hash of every network, each with the constants and the energies of atoms."""
+    shared = [(name, array) for name, array in state.items() if not name.startswith(_NETWORKS_OF)]
+    members: dict[str, list[tuple[str, Any]]] = {}
+    for name in sorted(set(state) - {name for name, _ in shared}):
+        member, _, own = name.removeprefix(_NETWORKS_OF).partition(".")
+        members.setdefault(member, []).append((own, state[name]))
+    return [hash_arrays([*shared, *own]) for own in members.values()]
 
 
 def member_of(encoder: Encoder, member: int) -> Encoder:

@@ -112,9 +112,8 @@ def _nequix(path: Path, out: Path, **options: object) -> list[Encoder]:
 
 def _neurochem(path: Path, out: Path, **options: object) -> list[Encoder]:
     none_of("folder of NeuroChem (ANI)", options)
-    encoder: Any = registry.file_of("ani").of_neurochem(path, out.name)
-    saved_models.save(out, encoder, {"file": path.name, "members": encoder.architecture.members})
-    return [encoder]
+    converted: list[Encoder] = registry.file_of("ani").convert(path, out)
+    return converted
 
 
 CONVERTERS: tuple[Converter, ...] = (

@@ -175,6 +175,25 @@ def test_compare(joined):
     ]
 
 
+def test_compare_takes_training_runs_together(folder):
+    names = (LONG, OTHER, f"{OTHER}-run1", f"{OTHER}-run2")
+    for name in names[2:]:
+        np.savez(f"{name}.npz", interaction_0=RNG.normal(size=(N, 8)))
+    given = [part for name in names for part in ("--features", f"{name}.npz")]
+    on_terminal("sweep", *given, "--targets", "mine.csv", "--sizes", N, "--repeats", 2,
+                "--layers", "interaction_0", "--alphas", 1, "--out", "runs")  # fmt: skip
+    shown = on_terminal("compare", "runs", "--target", "gap")
+    together = shown.partition("training runs together")[2]
+    assert_whole(shown, *names, "Differences of R²_geom, training runs together")
+    assert f"{OTHER}-run1" not in together
+    assert "1 − 3" in together
+    found = as_json("compare", "runs", "--target", "gap", "--reference", f"{OTHER}-run2")
+    [row] = found["differences_of_runs"]["rows"]
+    assert (row["model"], row["reference"], row["reference_runs"]) == (LONG, OTHER, 3)
+    assert len(found["differences"]["rows"]) == 3
+    assert row["low"] < row["difference"] < row["high"]
+
+
 def test_recommend(joined, tmp_path, monkeypatch):
     shown = on_terminal("recommend", "both")
     assert_whole(shown, LONG, "interaction_13", "For gap take", "channels are left out")

@@ -16,6 +16,9 @@ from helpers import GOLDENS, call, one_line
 
 from cpdjax import Structures, models
 from cpdjax.errors import FileError, InputError
+from cpdjax.models.architectures import ani
+from cpdjax.models.cards import card_of
+from cpdjax.models.interface import Card
 from cpdjax.models.weights import neurochem
 
 LAYER = "layer [\nnodes={};\nactivation={};\nl2valu=0.000001;\n]\n"
@@ -167,6 +170,21 @@ def test_the_command_says_what_it_saved(folder, tmp_path):
     status, _, errors = call("models", "convert", folder, "--out", tmp_path / "x", "--head", "a")
     assert status != 0
     assert "has no head to choose" in errors
+
+
+def test_the_card_says_what_is_known_of_the_published_networks_alone(folder, tmp_path, monkeypatch):
+    unknown = Card("ANI", "unknown", "unknown")
+    models.convert(folder, tmp_path / "other")
+    assert card_of(tmp_path / "other") == unknown
+    first, second = ani._hashes(neurochem.read(folder)[1])
+    assert first != second
+    monkeypatch.setattr(ani, "_OF_ANI_2X", (first,))
+    models.convert(folder, tmp_path / "one-of-two")
+    assert card_of(tmp_path / "one-of-two") == unknown
+    monkeypatch.setattr(ani, "_OF_ANI_2X", ("0" * 64, second, first))
+    models.convert(folder, tmp_path / "both")
+    card = card_of(tmp_path / "both")
+    assert (card.family, card.licence, card.data.partition(":")[0]) == ("ANI", "MIT", "ANI-2x")
 
 
 def test_members_are_the_ensemble_one_by_one(folder, golden, tmp_path):

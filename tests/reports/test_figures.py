@@ -196,6 +196,13 @@ def test_the_headline_tells_what_models_were_trained_on_and_marks_composition():
     assert said["QM9, gap"].get_color() == hues["painn-qm9-gap"]
     assert said["QM9, energy"].get_color() == hues["painn-qm9-energy"]
     assert said["not on QM9"].get_color() == hues["so3lr"]
+    own = table_of().assign_attrs(trained_on='{"so3lr": "mu", "mine": "gap"}')
+    own = own.assign_coords(model=["mine" if m == "painn-qm9-gap" else m for m in own.model.values])
+    gap_of_own, mu_of_own = plot_headline(own).axes
+    legend = gap_of_own.get_legend() or mu_of_own.get_legend()
+    words = {text.get_text() for text in legend.texts}
+    assert words >= {"your model, gap", "not on QM9"}
+    assert not words & {"your features", "QM9, gap"}
     for axes, share in ((gap, 0.4), (mu, 0.2)):
         assert axes.get_title(loc="right") == f"R²_comp {share:.2f}"
         [shade] = axes.patches

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from cpdjax.reports.study_tables import recommendation_table
 from cpdjax.studies import recommendation
 from cpdjax.studies.recommendation import Choice
 from cpdjax.sweeps.left_out import left_out_of
+from cpdjax.sweeps.table import joined, trained_on
 
 NAMES = ["H2O", "CH4", "NH3", "C2H6", "CH3OH", "H2CO", "CO2", "C2H4"] * 5
 RNG = np.random.default_rng(0)
@@ -41,6 +43,15 @@ class Toy:
     def features(self, batch):
         far = jnp.linalg.norm(batch.positions, axis=-1)
         return {"first": IrrepsArray("2x0e", jnp.stack([far, jnp.cos(far)], -1))}
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Trained(Toy):
+    """The same, with a record of what it was trained on."""
+
+    target: str = ""
+    unit: str = ""
 
 
 def molecules():
@@ -92,12 +103,29 @@ def test_models_that_were_trained_on_the_target_are_marked_and_left_out():
     assert whole[0].trained
     assert whole[0].cells[0] == "painn-qm9-gap (trained on it)"
     assert recommendation.recommend(table, "mu")[0].model == "painn-qm9-gap"
-    told = recommendation.with_training(table, {"mine": "gap"})
+    told = recommendation.with_training(table, {"mine": SimpleNamespace(target="gap")})
     assert [c.model for c in recommendation.recommend(told, "gap")] == ["painn-qm9-energy"]
     table["unit"] = ("target", ["eV", "debye"])
     notes = recommendation_table([table], ["gap"], 3).notes
     assert "Trained on gap, and so not ranked: painn-qm9-gap" in notes[0]
     assert "not ranked" not in recommendation_table([table], ["gap"], 3, True).notes[0]
+
+
+def test_a_sweep_records_what_models_of_ones_own_were_trained_on():
+    frames = molecules()
+    for atoms in frames:
+        atoms.info.update(gap=float(RNG.normal()), mu=float(RNG.normal()))
+    own = {"gap-net": Trained("gap", "eV"), "silent": Toy(), "array": RNG.normal(size=(40, 2))}
+    how = {"dataset": frames, "targets": ["gap", "mu"], "repeats": 1, "sizes": [40]}
+    table = cpdjax.sweep(own, **how)
+    assert json.loads(table.attrs["trained_on"]) == {"gap-net": "gap"}
+    assert json.loads(table.attrs["trained_on_unit"]) == {"gap-net": "eV"}
+    assert {c.model for c in recommendation.recommend(table, "gap")} == {"silent", "array"}
+    assert {c.model for c in recommendation.recommend(table, "mu")} == {*own}
+
+    apart = [cpdjax.sweep({name: source}, **how) for name, source in own.items()]
+    assert trained_on(joined(apart[::-1])) == {"gap-net": "gap"}
+    assert json.loads(joined(apart).attrs["pool"]) == json.loads(table.attrs["pool"])
 
 
 def test_no_channel_is_promised_where_none_is_certain():

@@ -12,6 +12,7 @@ from cpdjax.sweeps.differences import differences
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.comparison import compare, estimate
 from cpdjax.uncertainty.multiplicity import adjust
+from cpdjax.uncertainty.runs import hierarchical_difference
 
 RNG = np.random.default_rng(0)
 
@@ -131,6 +132,38 @@ def test_against_a_reference(table):
         ["mu", "a", "b"], ["mu", "c", "b"],
     ]  # fmt: skip
     assert "bootstrap_low" not in differences(table.drop_vars("replicate_r2_geom"))
+
+
+def test_training_runs_are_taken_together(table):
+    of_runs = table.assign_coords(model=["a", "b", "a-run2"])
+    found = differences(of_runs, "gap", runs=True)
+    [row] = found.itertuples()
+    assert (row.model, row.runs, row.reference, row.reference_runs) == ("a", 2, "b", 1)
+    last = {"a": "interaction_1", "b": "interaction_1", "a-run2": "interaction_0"}
+    a, b, again = (
+        of_runs.r2_geom.sel(model=m, layer=layer, irrep="all", target="gap", size=60)[..., 0]
+        for m, layer in last.items()
+    )
+    expected = hierarchical_difference(np.stack([a, again]), np.stack([b]))
+    assert (row.difference, row.low, row.high) == (expected.value, expected.low, expected.high)
+    assert row.p_adjusted == expected.p_value
+    assert "bootstrap_low" not in found
+    turned = differences(of_runs, "gap", reference="a-run2", runs=True)
+    assert turned[["model", "reference", "difference"]].values.tolist() == [
+        ["b", "a", -row.difference]
+    ]
+    with pytest.raises(UnknownNameError, match="unknown model 'c'"):
+        differences(of_runs, reference="c", runs=True)
+    with pytest.raises(InputError, match="needs two models"):
+        differences(of_runs.sel(model=["a", "a-run2"]), runs=True)
+
+
+def test_training_runs_keep_the_interval_of_a_test_set(table):
+    one = table.isel(fold=[0]).assign_attrs(settings='{"test": 20}', molecules=140)
+    plain = differences(one, "gap")
+    together = differences(one, "gap", runs=True)
+    np.testing.assert_array_equal(plain[["low", "high"]], together[["low", "high"]])
+    assert np.isfinite(plain[["low", "high"]]).all(axis=None)
 
 
 def test_a_layer_leaves_out_models_without_it(table):

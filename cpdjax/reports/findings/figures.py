@@ -67,7 +67,8 @@ def plot_gradient(measured: Measured) -> Figure:
     if "r2_comp" in table:
         comp = table.r2_comp.isel(size=-1).sel(target=GAP).median(("fold", "repeat"))
         mark_explained(panel, comp.item())
-    hues = [hue_of(model) for model in models]
+    known = measured.trained_on
+    hues = [hue_of(model, known.get(model, "")) for model in models]
     plot_intervals(panel, range(len(models)), scores, hues)
     for i, (model, hue) in enumerate(zip(models, hues, strict=True)):
         _mark(panel, i, asked(measured, model, Where(layer="best")), hue, "|", 10)
@@ -75,9 +76,9 @@ def plot_gradient(measured: Measured) -> Figure:
     if graph := asked(measured, GRAPH, Where()):
         panel.axvline(graph.value, color=INK, linewidth=0.8, linestyle="--", zorder=1)
     label_rows([panel], [(model, hue, False) for model, hue in zip(models, hues, strict=True)])
-    for objective in OBJECTIVES:
-        if objective in set(map(objective_of, models)):
-            words, hue = OBJECTIVES[objective]
+    present = {objective_of(model, known.get(model, "")) for model in models}
+    for objective, (words, hue) in OBJECTIVES.items():
+        if objective in present:
             panel.plot([], [], "o", color=hue, label=words)
     panel.legend(loc="lower right", title="trained on", alignment="left")
     return figure

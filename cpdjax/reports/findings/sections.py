@@ -14,10 +14,10 @@ from cpdjax.studies.findings import OF_PAPER, of_paper
 from cpdjax.studies.findings.depth import depth
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.measured import Measured, Where
-from cpdjax.studies.quantities import same_target
+from cpdjax.studies.quantities import ATOMIZED, same_target
 from cpdjax.studies.recommendation import HEAD, advice, certain, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
-from cpdjax.studies.settings import TARGETS, TENSORS
+from cpdjax.studies.settings import TENSORS
 
 _CHOICES = (
     "Which of the paper's four checks are its own: the isomers for certain; composition, leakage "
@@ -73,7 +73,8 @@ def _models(measured: Measured) -> Section:
     )  # fmt: skip
     rows = [
         (
-            row.model, training_of(str(row.model)), str(row.runs), row.layer, str(row.columns),
+            row.model, training_of(row.model, row.trained_on), str(row.runs), row.layer,
+            str(row.columns),
             _cell(row, "r2_geom"), _number(row["median"]), _cell(row, "draws"), row.best,
             *(_cell(row, name) for name in list(tables.COLUMNS)[1:]),
         )
@@ -105,7 +106,7 @@ def _number(value: float) -> str:
 
 def _targets(measured: Measured) -> Section:
     """Show every target from every model: the diagonal is what a model was trained on."""
-    own = [target for target in TARGETS if target in measured.table().target.values]
+    own = [target for target in ATOMIZED if target in measured.table().target.values]
     rows = []
     for model in measured.models():
         cells = []

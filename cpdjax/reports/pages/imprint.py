@@ -17,7 +17,7 @@ from cpdjax.sweeps import left_out
 #: Attributes of results that a page shows; the machine's name stays with the results.
 _FACTS = (
     *("settings", "dataset_hash", "elements", "pool", "invariants", "rotations_only"),
-    *("packages", "python", "platform", "device"),
+    *("trained_on", "packages", "python", "platform", "device"),
 )
 
 
