@@ -2,7 +2,7 @@
 
 Distances are Euclid's. Sums in another order would make different distances of duplicates and of
 other ties, so distances are equal here where rounding alone tells them apart: from each row their
-squares are whole multiples of 4e-11 of the mean square. Rows nearer than 4e-6 of the root of that
+squares are whole multiples of 4e-10 of the mean square. Rows nearer than 1.4e-5 of the root of that
 mean, such as features in float32 make of twins, are at distance 0. Of rows at one distance, the one
 that stands first counts as nearer.
 
@@ -55,7 +55,9 @@ def nearest(e: Float[np.ndarray, "row column"], k: int) -> Nearest:
 def ranks(
     e: Float[np.ndarray, "row column"], index: Int[np.ndarray, "channel row"]
 ) -> Int[np.ndarray, "channel row"]:
-    """Rank rows by how near they are in this space: 1 + the number of others strictly nearer.
+    """Rank rows by how near they are in this space: 1 + the number of others that are nearer.
+
+    Others are nearer where they are so by more than rounding: by more than one unit of squares.
 
     Args:
         index: for every row another one, such as its nearest neighbour in each of other spaces.
@@ -110,7 +112,7 @@ def _nearest(e: Float[Array, "row width"], *, k: int) -> tuple[Array, Array]:
 def _ranks(e: Float[Array, "row width"], index: Int[Array, "row channel"]) -> Array:
     def of_block(rows: Int[Array, " block"]) -> Array:
         squares, _ = _squares(e, rows)
-        bounds = jnp.take_along_axis(squares, index[rows], axis=1)
+        bounds = jnp.take_along_axis(squares, index[rows], axis=1) - 1
         nearer = lambda row: (row[0][None] < row[1][:, None]).sum(1, dtype=jnp.int32)  # noqa: E731
         return 1 + lax.map(nearer, (squares, bounds), batch_size=default_batch_size())
 
@@ -144,7 +146,7 @@ def _squares(e: Float[Array, "row width"], rows: Int[Array, " block"]) -> tuple[
     squares = norm[rows][:, None] + norm[None] - 2 * matmul(e[rows], e.T)
     mean = norm[rows] + norm.mean()  # of the squares from each row, since e is about its mean
     # Far more than the rounding of sums, and far less than what tells rows apart (our choice).
-    unit = jnp.where(mean > 0, float(jnp.finfo(e.dtype).eps) ** (2 / 3) * mean, 1)
+    unit = jnp.where(mean > 0, float(jnp.finfo(e.dtype).eps) ** 0.6 * mean, 1)
     own = rows[:, None] == jnp.arange(len(e), dtype=rows.dtype)[None]
     return jnp.where(own, jnp.inf, jnp.rint(jnp.maximum(squares, 0) / unit[:, None])), unit
 
@@ -155,7 +157,7 @@ def _smallest(values: Float[Array, "block row"], k: int) -> tuple[Array, Array]:
     The values are whole numbers. Each is joined with its place to one number, which is another's
     nowhere. These are split into groups, whose smallest are at hand: only the group that the
     smallest of all is taken from is searched anew, so that it takes hardly longer than reading the
-    values once. Values that leave no bits for places count as equal: squares of 300 times the mean
+    values once. Values that leave no bits for places count as equal: squares of 3,000 times the mean
     with a million rows, and larger ones with fewer rows.
     """
     count = values.shape[1]

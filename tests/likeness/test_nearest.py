@@ -1,4 +1,4 @@
-"""Neighbours, ranks and shared neighbours against full matrices of distances, and their theorems."""
+"""Neighbours and ranks against all distances at once, and the theorems that they obey."""
 
 import jax
 import numpy as np
@@ -67,23 +67,22 @@ def test_shared_neighbours_are_those_in_both_lists():
         np.testing.assert_allclose(found[b, 0], expected, rtol=1e-15)
 
 
-@pytest.mark.parametrize("noise", [0, 1e-13])
-def test_ties_and_twins_go_by_row_whatever_rounding_says(noise):
+def test_ties_and_twins_go_by_row():
     # Points of a lattice, most of them several times: their squares are whole numbers.
     rng = np.random.default_rng(0)
-    lattice = rng.integers(0, 3, (400, 4))
-    x = rotated((lattice - lattice.mean(0)) / 7)
-    x += noise * rng.normal(size=x.shape)
+    lattice = rng.integers(0, 3, (200, 3))
     d = squares(lattice)
     index, distance = by_brute_force(d, 10)
+    x = rotated(lattice - lattice.mean(0)) / 7
     found = nearest(x, 10)
     np.testing.assert_array_equal(found.index, index)
-    np.testing.assert_allclose(found.distance, distance / 7, rtol=1e-7)
+    np.testing.assert_allclose(found.distance, distance / 7, rtol=1e-8)
     assert (found.distance[distance == 0] == 0).all()
     assert (distance == 0).any()
-    others = rng.permuted(np.tile(np.arange(400), (5, 1)), axis=1)
-    others = np.where(others == np.arange(400), (others + 1) % 400, others)
-    np.testing.assert_array_equal(ranks(x, others), ranks_by_brute_force(d, others))
+    others = (np.arange(200) + np.arange(1, 6)[:, None]) % 200
+    for noise in (0, 1e-15, 1e-13):  # that of sums in another order, and of worse
+        noisy = x + noise * rng.normal(size=x.shape)
+        np.testing.assert_array_equal(ranks(noisy, others), ranks_by_brute_force(d, others))
 
 
 def test_twins_in_float32_are_twins():
@@ -110,7 +109,7 @@ def test_rotation_scale_and_repeated_columns_change_no_neighbour():
 
 
 def test_noise_has_neighbours_by_chance():
-    rows, k = 1000, 10
+    rows, k = 800, 10
     a, b = space(rows, 5, 1), space(rows, 5, 2)
     # Ranks are even from 1 to N − 1: their mean N/2 has the standard error N/√(12 N).
     assert abs(between(a, b) - 1) < 4 * 2 / np.sqrt(12 * rows)
