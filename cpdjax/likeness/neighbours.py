@@ -33,7 +33,7 @@ IN_A_BLOCK = 2**20
 class Nearest(NamedTuple):
     """Hold the k nearest other rows of every row, the nearest first."""
 
-    index: Int[np.ndarray, "row neighbour"]
+    index: Int[np.ndarray, "row neighbour"]  # type: ignore[assignment]  # no tuple's method
     distance: Float[np.ndarray, "row neighbour"]
 
 
