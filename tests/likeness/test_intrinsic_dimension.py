@@ -69,3 +69,10 @@ def test_a_draw_of_too_few_rows_has_no_dimension():
     drawn = np.zeros((2, 50))
     drawn[0, :9], drawn[1, :10] = 5, 5
     np.testing.assert_array_equal(np.isnan(two_nn(distance, drawn)), [True, False])
+
+
+def test_copies_of_a_row_lie_in_the_middle_of_their_steps():
+    distance = distances(np.random.default_rng(0).normal(size=(30, 4)))
+    found = two_nn(distance, np.full((1, 30), 4.0))
+    # The last of their steps would make it 4 % larger.
+    assert found[0] == pytest.approx(by_least_squares(np.repeat(distance, 4, 0)), rel=0.01)
