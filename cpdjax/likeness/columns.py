@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -45,26 +46,28 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(
-        cls, stack: Stack, layout: Layout, concepts: Concepts, residuals: Residuals,
+        cls, stack: Stack, layout: Layout, concepts: Concepts, left: Sequence[Residuals],
         single: Float[np.ndarray, "vector pair channel"],
     ) -> Columns:  # fmt: skip
-        """Lay out the residuals of a stack, with `single` from `spectrum.pairs`."""
-        e, shift = layout.by_fold(residuals.e), np.append(residuals.shift, 0)
+        """Lay out what is left of the channels of a stack, with `single` from `spectrum.pairs`."""
+        e = layout.by_fold(np.hstack([r.e for r in left]))
+        shift = np.append(np.concatenate([r.shift for r in left]), 0)
+        folds = range(len(e))
         present = layout.present.astype(float)
         rows = present.sum(1)[:, None]
         total = e.sum(2)
         centre = np.zeros_like(total) if stack.concepts is None else total / rows
         squares = (e**2).sum(2) + 2 * total * shift + rows * shift**2
-        spans = [(concepts.span(h), h) for h in (stack.fold == k for k in range(len(e)))]
+        spans = [(concepts.span(h), h) for h in (stack.fold == k for k in folds)]
         owner = (np.arange(stack.channels)[:, None] == np.append(stack.owner, -1)).astype(float)
         vectors = layout.row[:, :: stack.components] // stack.components
         found = cls(
             e=e,
             shift=shift,
             centre=centre,
-            predictable_x=_stacked([s.T @ residuals.x[h] for s, h in spans]),
-            predictable_e=_stacked([s.T @ residuals.e[h] for s, h in spans]),
-            fitted=_stacked(residuals.fitted),
+            predictable_x=_stacked([np.hstack([s.T @ r.x[h] for r in left]) for s, h in spans]),
+            predictable_e=_stacked([np.hstack([s.T @ r.e[h] for r in left]) for s, h in spans]),
+            fitted=_stacked([np.hstack([r.fitted[k] for r in left]) for k in folds]),
             owner=owner,
             squares=squares @ owner.T,
             spread=(squares - rows * (shift + centre) ** 2) @ owner.T,

@@ -12,7 +12,7 @@ from cpdjax.likeness.blocks import Block, blocks
 from cpdjax.likeness.columns import Columns
 from cpdjax.likeness.layout import Layout
 from cpdjax.likeness.projectors import Concepts
-from cpdjax.likeness.residuals import Residuals
+from cpdjax.likeness.residuals import residuals
 from cpdjax.likeness.spectrum import Own, Spectrum, pairs
 from cpdjax.likeness.stack import Stack
 from cpdjax.machine.precision import precision
@@ -38,7 +38,7 @@ class Prepared:
     layout: Layout
     columns: Columns
     blocks: list[Block]
-    #: For each channel its map to whitened columns, and `residuals.Residuals.ridges`.
+    #: For each channel its map to whitened columns, and `residuals.Residuals.ridge`.
     whitening: list[Float[np.ndarray, "feature direction"]]
     ridges: list[Float[np.ndarray, "fold feature feature"]]
 
@@ -76,21 +76,21 @@ def prepare(
     """
     _check(stack, alpha, variance)
     concepts = Concepts.of(stack.concepts, stack.elements, projection)
-    residuals = Residuals.of(stack, concepts, alpha)
-    own_columns = [stack.columns(channel) for channel in range(stack.channels)]
-    spectra = [Spectrum.of(residuals.e[:, c], alpha, variance) for c in own_columns]
-    single = pairs(stack, residuals.e)
+    left = residuals(stack, concepts, alpha)
+    e = np.hstack([r.e for r in left])
+    spectra = [Spectrum.of(r.e, alpha, variance) for r in left]
+    single = pairs(stack, e)
     own = Own.of(spectra, single)
     replicates = None
     if weights is not None:
-        replicates = own.replicates(stack, residuals.e, spectra, single, weights)
+        replicates = own.replicates(stack, e, spectra, single, weights)
     layout = Layout.of(stack)
     whitening = [s.whitening for s in spectra]
     with precision(np.float64):
         return Prepared(
-            stack, alpha, residuals.e, own, replicates, layout,
-            Columns.of(stack, layout, concepts, residuals, single),
-            blocks(layout, whitening), whitening, residuals.ridges,
+            stack, alpha, e, own, replicates, layout,
+            Columns.of(stack, layout, concepts, left, single),
+            blocks(layout, whitening), whitening, [r.ridge for r in left],
         )  # fmt: skip
 
 

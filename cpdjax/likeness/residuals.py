@@ -1,8 +1,8 @@
-"""Take a projection from the columns of a stack, fold by fold, and keep what Ridge needs."""
+"""Take a projection from the features of each channel, fold by fold, and keep what Ridge needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,7 +10,7 @@ from scipy import linalg
 
 from cpdjax.errors import InputError
 from cpdjax.kernel.residual import varies
-from cpdjax.likeness.projectors import Concepts
+from cpdjax.likeness.projectors import Concepts, Projector
 from cpdjax.likeness.stack import Stack
 
 
@@ -25,123 +25,115 @@ class NothingLeftError(InputError):
         self.channel = channel
 
 
-@dataclass(frozen=True, eq=False)
-class Residuals:
-    """Hold what a projection leaves of all columns, each channel in one unit of its own."""
+class Residuals(NamedTuple):
+    """Hold what a projection leaves of a channel, in one unit."""
 
     #: Held-out residuals about their mean over all rows.
-    e: Float[np.ndarray, "row column"]
-    #: That mean; zero for tensors, of which none is taken.
-    shift: Float[np.ndarray, " column"]
+    e: Float[np.ndarray, "row feature"]
+    #: That mean; zero for vectors and tensors, of which none is taken.
+    shift: Float[np.ndarray, " feature"]
     #: What the projection leaves of every row when it is fitted on all of them.
-    x: Float[np.ndarray, "row column"]
+    x: Float[np.ndarray, "row feature"]
     #: For every fold qᵀx over its training rows.
-    fitted: list[Float[np.ndarray, "direction column"]]
-    #: For each channel (SᵀS + α s² I)⁻¹ of each fold, where S is what the projection leaves of the
-    #: training rows, and s² its columns' mean variance; zero where a column has nothing left.
-    ridges: list[Float[np.ndarray, "fold feature feature"]]
+    fitted: list[Float[np.ndarray, "direction feature"]]
+    #: For every fold (SᵀS + α s² I)⁻¹, where S is what the projection leaves of the training rows,
+    #: and s² its columns' mean variance; zero where a column has nothing left.
+    ridge: Float[np.ndarray, "fold feature feature"]
+
+
+class Fits(NamedTuple):
+    """Hold a projection fitted on all rows, and on the training rows of every fold."""
+
+    centred: bool
+    whole: Float[np.ndarray, "row direction"]
+    folds: list[tuple[Bool[np.ndarray, " row"], Projector]]
 
     @classmethod
-    def of(cls, stack: Stack, concepts: Concepts, alpha: float) -> Residuals:
-        """Fit the projection on the training rows of every fold, and once on all rows.
+    def of(cls, stack: Stack, concepts: Concepts) -> Fits:
+        """Fit a projection."""
+        every = np.ones(len(stack.x), bool)
+        held_out = [stack.fold == k for k in range(stack.fold.max() + 1)]
+        folds = [(h, concepts.projector(~h, h)) for h in held_out]
+        return cls(stack.concepts is not None, concepts.projector(every, every).q, folds)
+
+    def residuals(self, x: Float[np.ndarray, "row feature"], alpha: float) -> Residuals | None:
+        """Return what is left of the features of one channel, or None where that is nothing.
+
+        All columns of a channel are divided by one number, so that a turned space stays a turned
+        space. Whether something is left of a column is asked where the projection is fitted on all
+        rows: held out, a molecule with an element of its own is explained by nothing.
 
         Raises:
-            NothingLeftError: when nothing but rounding is left of a channel.
-            InputError: when α is too small for Ridge from a channel whose columns are dependent.
+            numpy.linalg.LinAlgError: when α is too small for Ridge from dependent columns.
         """
-        mean = _mean(stack, stack.x)
-        x = stack.x - mean
-        e, fitted, training = np.empty_like(x), [], []
-        q = concepts.projector(every := np.ones(len(x), bool), every).q
-        left = x - q @ (q.T @ x)
-        for k in range(stack.fold.max() + 1):
-            train, held_out = stack.fold != k, stack.fold == k
-            fit, rows = concepts.projector(train, held_out), x[train]
-            explained = fit.q.T @ rows
-            e[held_out] = x[held_out] - fit.h @ explained
-            fitted.append(fit.q.T @ left[train])
-            training.append(_Training.of(stack, rows, mean, rows - fit.q @ explained))
-        shift = _mean(stack, e)
+        mean = self._mean(x)
+        x = x - mean
+        left = x - self.whole @ (self.whole.T @ x)
+        kept = self._varying(x, mean, left)
+        if not kept.any():
+            return None
+        e, fitted, ridges = np.empty_like(x), [], []
+        for held_out, (q, h) in self.folds:
+            rows = x[~held_out]
+            explained = q.T @ rows
+            e[held_out] = x[held_out] - h @ explained
+            fitted.append(q.T @ left[~held_out])
+            training = rows - q @ explained
+            ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
+        shift = self._mean(e)
         e -= shift
-        scale = _scale(stack, e, _varying(stack, x, mean, left))
-        ridges = [
-            np.stack([t.ridge(channel, scale[stack.columns(channel)], alpha) for t in training])
-            for channel in range(stack.channels)
-        ]
-        return cls(e * scale, shift * scale, left * scale, [f * scale for f in fitted], ridges)
+        scale = kept / np.sqrt((e[:, kept] ** 2).mean())
+        unit = scale.max()
+        return Residuals(
+            e * scale, shift * scale, left * scale, [f * scale for f in fitted],
+            np.stack(ridges) / unit**2,
+        )  # fmt: skip
+
+    def _mean(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " feature"]:
+        """Return the mean of columns; zero of vectors and tensors, which turn with a molecule."""
+        return x.mean(0) if self.centred else np.zeros(x.shape[1])
+
+    def _varying(
+        self, x: Float[np.ndarray, "some feature"], mean: Float[np.ndarray, " feature"],
+        left: Float[np.ndarray, "some feature"],
+    ) -> Bool[np.ndarray, " feature"]:  # fmt: skip
+        """Return which columns have more than rounding `left`; `mean` has been taken from x."""
+        own = self._mean(x)
+        return np.asarray(varies((left**2).mean(0), ((x - own) ** 2).mean(0), mean + own))
 
 
-@dataclass(frozen=True, eq=False)
-class _Training:
-    """Hold what Ridge needs of the training rows of a fold, in the features' own units."""
+def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]:
+    """Return what a projection leaves of every channel.
 
-    rows: int
-    varying: list[Bool[np.ndarray, " feature"]]
-    grams: list[Float[np.ndarray, "feature feature"]]
-
-    @classmethod
-    def of(
-        cls, stack: Stack, x: Float[np.ndarray, "train column"],
-        mean: Float[np.ndarray, " column"], left: Float[np.ndarray, "train column"],
-    ) -> _Training:  # fmt: skip
-        """Find them from what is `left` of the features x, which are about some mean."""
-        varying = _varying(stack, x, mean, left)
-        own = [stack.columns(channel) for channel in range(stack.channels)]
-        return cls(len(x), [varying[o] for o in own], [left[:, o].T @ left[:, o] for o in own])
-
-    def ridge(
-        self, channel: int, scale: Float[np.ndarray, " feature"], alpha: float
-    ) -> Float[np.ndarray, "feature feature"]:
-        """Return (SᵀS + α s² I)⁻¹ in the units of `scale`, zero where nothing is left."""
-        kept = np.flatnonzero(self.varying[channel] & (scale > 0))
-        inverse = np.zeros((len(scale), len(scale)))
-        if not len(kept):
-            return inverse
-        gram = self.grams[channel][np.ix_(kept, kept)] * scale[kept] * scale[kept, None]
-        penalty = alpha * np.trace(gram) / (self.rows * len(kept))
+    Raises:
+        NothingLeftError: when nothing but rounding is left of a channel.
+        InputError: when α is too small for Ridge from a channel whose columns are dependent.
+    """
+    fits = Fits.of(stack, concepts)
+    found = []
+    for channel in range(stack.channels):
         try:
-            factor = linalg.cho_factor(gram + penalty * np.eye(len(kept)))
+            left = fits.residuals(stack.x[:, stack.columns(channel)], alpha)
         except linalg.LinAlgError:
             raise InputError(
                 f"alpha={alpha:g} is too small for channel {channel}, whose columns depend on each "
                 "other: take a larger one, such as 1"
             ) from None
-        inverse[np.ix_(kept, kept)] = linalg.cho_solve(factor, np.eye(len(kept)))
-        return inverse
-
-
-def _mean(stack: Stack, x: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " column"]:
-    """Return the mean of every column; zero of vectors and tensors, which turn with a molecule."""
-    return np.zeros(x.shape[1]) if stack.concepts is None else x.mean(0)
-
-
-def _squares(x: Float[np.ndarray, "some column"]) -> Float[np.ndarray, " column"]:
-    """Return the mean square of every column."""
-    return np.einsum("rc,rc->c", x, x) / len(x)
-
-
-def _varying(
-    stack: Stack, x: Float[np.ndarray, "some column"], mean: Float[np.ndarray, " column"],
-    left: Float[np.ndarray, "some column"],
-) -> Bool[np.ndarray, " column"]:  # fmt: skip
-    """Return which columns have more than rounding `left` of features x, which are about a mean."""
-    own = _mean(stack, x)
-    return np.asarray(varies(_squares(left), _squares(x) - own**2, mean + own))
-
-
-def _scale(
-    stack: Stack, e: Float[np.ndarray, "row column"], varying: Bool[np.ndarray, " column"]
-) -> Float[np.ndarray, " column"]:
-    """Return what to multiply columns by: 0 where nothing is left, else one number a channel.
-
-    It is one number for all columns of a channel, so that a turned space stays a turned space.
-    Whether something is left is asked where the projection is fitted on all rows: held out, a
-    molecule with an element of its own is explained by nothing.
-    """
-    scale, variance = varying.astype(float), _squares(e)
-    for channel in range(stack.channels):
-        own = stack.columns(channel)
-        if not varying[own].any():
+        if left is None:
             raise NothingLeftError(channel)
-        scale[own] /= np.sqrt(np.average(variance[own], weights=varying[own]))
-    return scale
+        found.append(left)
+    return found
+
+
+def _ridge(
+    left: Float[np.ndarray, "train feature"], varying: Bool[np.ndarray, " feature"], alpha: float
+) -> Float[np.ndarray, "feature feature"]:
+    """Return (SᵀS + α s² I)⁻¹ of the varying columns S of a residual, and zero of the others."""
+    kept = np.flatnonzero(varying)
+    inverse = np.zeros((len(varying), len(varying)))
+    if len(kept):
+        gram = left[:, kept].T @ left[:, kept]
+        penalty = alpha * np.trace(gram) / (len(left) * len(kept))
+        factor = linalg.cho_factor(gram + penalty * np.eye(len(kept)))
+        inverse[np.ix_(kept, kept)] = linalg.cho_solve(factor, np.eye(len(kept)))
+    return inverse
