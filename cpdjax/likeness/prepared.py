@@ -16,6 +16,7 @@ from cpdjax.likeness.residuals import residuals
 from cpdjax.likeness.spectrum import Own, Spectrum, pairs
 from cpdjax.likeness.stack import Stack
 from cpdjax.machine.precision import precision
+from cpdjax.machine.threads import one_blas_thread
 
 #: Debiased measures divide by (rows − 3).
 _LEAST_ROWS = 4
@@ -76,17 +77,18 @@ def prepare(
     """
     _check(stack, alpha, variance)
     concepts = Concepts.of(stack.concepts, stack.elements, projection)
-    left = residuals(stack, concepts, alpha)
-    e = np.hstack([r.e for r in left])
-    spectra = [Spectrum.of(r.e, alpha, variance) for r in left]
-    single = pairs(stack, e)
-    own = Own.of(spectra, single)
-    replicates = None
-    if weights is not None:
-        replicates = own.replicates(stack, e, spectra, single, weights)
-    layout = Layout.of(stack)
-    whitening = [s.whitening for s in spectra]
-    with precision(np.float64):
+    # Threads of BLAS cost more than they bring in hundreds of small factorisations.
+    with one_blas_thread(), precision(np.float64):
+        left = residuals(stack, concepts, alpha)
+        e = np.hstack([r.e for r in left])
+        spectra = [Spectrum.of(r.e, alpha, variance) for r in left]
+        single = pairs(stack, e)
+        own = Own.of(spectra, single)
+        replicates = None
+        if weights is not None:
+            replicates = own.replicates(stack, e, spectra, single, weights)
+        layout = Layout.of(stack)
+        whitening = [s.whitening for s in spectra]
         return Prepared(
             stack, alpha, e, own, replicates, layout,
             Columns.of(stack, layout, concepts, left, single),
