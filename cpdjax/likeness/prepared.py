@@ -73,7 +73,8 @@ def prepare(
     Raises:
         NothingLeftError: when nothing but rounding is left of a channel.
         UnknownNameError: when channels cannot be compared under a projection of that name.
-        InputError: when there are too few rows, or α or the share are out of their range.
+        InputError: when there are too few rows, when α or the share are out of their range, or when
+            α is too small for a channel whose columns depend on each other.
     """
     _check(stack, alpha, variance)
     concepts = Concepts.of(stack.concepts, stack.elements, projection)

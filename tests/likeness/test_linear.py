@@ -110,6 +110,16 @@ def test_residuals_are_held_out_and_each_channel_has_one_unit():
     assert (e[:, 2] ** 2).mean() == pytest.approx(2, rel=1e-2)
 
 
+def test_whitened_columns_have_shares_of_directions_as_squares():
+    x, c = spaces()
+    stack = stack_of(x, c)
+    prepared = prepare(stack, "ols", alpha=2.0)
+    for channel in range(3):
+        white = prepared.white(channel)
+        values = np.linalg.svd(residual(stack, channel, "ols"), compute_uv=False) ** 2
+        np.testing.assert_allclose(white.T @ white, np.diag(values / (values + 2)), atol=1e-9)
+
+
 def test_a_large_mean_costs_few_digits():
     x, c = spaces()
     plain, far = measures(stack_of(x, c)), measures(stack_of([s + 1e6 for s in x], c))
