@@ -61,21 +61,21 @@ class Columns(NamedTuple):
         spans = [(concepts.span(h), h) for h in (stack.fold == k for k in folds)]
         owner = (np.arange(stack.channels)[:, None] == np.append(stack.owner, -1)).astype(float)
         vectors = layout.row[:, :: stack.components] // stack.components
-        found = cls(
-            e=e,
-            shift=shift,
-            centre=centre,
-            predictable_x=_stacked([np.hstack([s.T @ r.x[h] for r in left]) for s, h in spans]),
-            predictable_e=_stacked([np.hstack([s.T @ r.e[h] for r in left]) for s, h in spans]),
-            fitted=_stacked([np.hstack([r.fitted[k] for r in left]) for k in folds]),
-            owner=owner,
-            squares=squares @ owner.T,
-            spread=(squares - rows * (shift + centre) ** 2) @ owner.T,
-            pairs=np.concatenate([single, np.zeros_like(single[:1])])[vectors],
-            present=present,
-            unit=stack.unit[layout.row] * layout.present,
-        )
-        return cls(*(jnp.asarray(a) for a in found))
+        found = {
+            "e": e,
+            "shift": shift,
+            "centre": centre,
+            "predictable_x": _stacked([np.hstack([s.T @ r.x[h] for r in left]) for s, h in spans]),
+            "predictable_e": _stacked([np.hstack([s.T @ r.e[h] for r in left]) for s, h in spans]),
+            "fitted": _stacked([np.hstack([r.fitted[k] for r in left]) for k in folds]),
+            "owner": owner,
+            "squares": squares @ owner.T,
+            "spread": (squares - rows * (shift + centre) ** 2) @ owner.T,
+            "pairs": np.concatenate([single, np.zeros_like(single[:1])])[vectors],
+            "present": present,
+            "unit": stack.unit[layout.row] * layout.present,
+        }
+        return cls(**{name: jnp.asarray(a) for name, a in found.items()})
 
 
 def _stacked(parts: list[Float[np.ndarray, "direction column"]]) -> np.ndarray:

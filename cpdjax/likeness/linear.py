@@ -8,7 +8,7 @@ the products of the fold itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,20 +93,21 @@ def _of_row(
     errors = right.squares - einsum("kp,bp->kb", explained.sum(2), right.owner)
     gram = products.sum(0)
     white = einsum("pw,wv->pv", gram, one.whitening)
-    row = LinearRow(
+    sums: tuple[Any, ...] = (
         1 - errors / right.spread,
         einsum("p,bp->b", (gram**2).sum(1), right.owner),
         einsum("kvi,kvib->b", left.pairs[..., one.number], right.pairs),
         by_channel(blocks, lambda block: (block.whiten(white) ** 2).sum((1, 2))),
     )
     if weights is None:
-        return row, None
+        return LinearRow(*sums), None
     pairs = left.pairs[..., one.number]
     turned = einsum("wv,kwn->kvn", one.whitening, e)
     seen = Pass(gram, white, Fold(e, whole, turned, coefficients, pairs))
     change = changes(seen, right, blocks, weights)
-    r2 = 1 - (errors[None] + change.errors) / (right.spread[None] + change.spread)
-    return row, LinearRow(r2, *(s[None] + c for s, c in zip(row[1:], change[2:], strict=True)))
+    r2: Any = 1 - (errors[None] + change.errors) / (right.spread[None] + change.spread)
+    changed: list[Any] = [s[None] + c for s, c in zip(sums[1:], change[2:], strict=True)]
+    return LinearRow(*sums), LinearRow(r2, *changed)
 
 
 _row = compiled(_of_row)
