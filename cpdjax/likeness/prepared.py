@@ -1,34 +1,33 @@
-"""Prepare a stack: take out what a projection explains, and find what every measure needs once."""
+"""Prepare a stack: take out what a projection explains, and find what all pairs need once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from cpdjax.errors import InputError
+from cpdjax.likeness.blocks import Block, blocks
+from cpdjax.likeness.columns import Columns
+from cpdjax.likeness.layout import Layout
+from cpdjax.likeness.projectors import Concepts
+from cpdjax.likeness.residuals import residuals
+from cpdjax.likeness.spectrum import Own, Spectrum, pairs
 from cpdjax.likeness.stack import Stack
+from cpdjax.machine.precision import precision
+from cpdjax.machine.threads import one_blas_thread
 
-
-class Own(NamedTuple):
-    """Hold sums over the residual e of each channel by itself; replicates have draws in front."""
-
-    #: tr eᵀe.
-    trace: Float[np.ndarray, "*draw channel"]
-    #: ‖eᵀe‖²_F.
-    overlap: Float[np.ndarray, "*draw channel"]
-    #: What rows contribute to `overlap` by themselves: Σᵢ ‖eᵢ‖⁴.
-    diagonal: Float[np.ndarray, "*draw channel"]
-    #: What regularisation leaves of each direction, λ/(λ+α), in descending order, then zeros.
-    kept: Float[np.ndarray, "*draw channel direction"]
-    #: The exponential of the entropy of λ / Σλ.
-    effective_rank: Float[np.ndarray, "*draw channel"]
+#: Debiased measures divide by (rows − 3).
+_LEAST_ROWS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Hold what a projection leaves of a stack, with what each channel's measures need of it."""
+    """Hold what a projection leaves of a stack, with what each channel's measures need of it.
+
+    In memory it takes twice what the stack's features take, and while it is made five times.
+    """
 
     stack: Stack
     alpha: float
@@ -37,11 +36,21 @@ class Prepared:
     e: Float[np.ndarray, "row column"]
     own: Own
     own_replicates: Own | None
+    layout: Layout
+    columns: Columns
+    blocks: list[Block]
+    #: For each channel its map to whitened columns, and `residuals.Residuals.ridge`.
+    whitening: list[Float[np.ndarray, "feature direction"]]
+    ridges: list[Float[np.ndarray, "fold feature feature"]]
 
     @property
     def rows(self) -> float:
         """Return the number of rows about whose mean e is; infinite where no mean was taken."""
         return float("inf") if self.stack.concepts is None else float(len(self.stack.x))
+
+    def white(self, channel: int) -> Float[np.ndarray, "row direction"]:
+        """Return e (eᵀe + α I)^(−½) of a channel, in its principal directions; or those kept."""
+        return self.e[:, self.stack.columns(channel)] @ self.whitening[channel]
 
 
 def prepare(
@@ -50,7 +59,50 @@ def prepare(
     *,
     alpha: float,
     variance: float | None = None,
-    weights: Float[Array, "draw unit"] | None = None,
+    weights: Float[np.ndarray, "draw unit"] | None = None,
 ) -> Prepared:
-    """Return the residuals of a stack, with what each channel's measures need."""
-    raise NotImplementedError
+    """Return the residuals of a stack, with what the measures of its channels need.
+
+    Args:
+        projection: one of `projectors.PROJECTIONS`.
+        alpha: the penalty of Ridge and of CCA, for columns whose mean variance is one.
+        variance: for SVCCA the share of variance that the directions kept have; by default all
+            directions count, each by λ/(λ+α), with λ the eigenvalues of eᵀe.
+        weights: how often each molecule is drawn in each draw of a bootstrap.
+
+    Raises:
+        NothingLeftError: when nothing but rounding is left of a channel.
+        UnknownNameError: when channels cannot be compared under a projection of that name.
+        InputError: when there are too few rows, when α or the share are out of their range, or when
+            α is too small for a channel whose columns depend on each other.
+    """
+    _check(stack, alpha, variance)
+    concepts = Concepts.of(stack.concepts, stack.elements, projection)
+    # Threads of BLAS cost more than they bring in hundreds of small factorisations.
+    with one_blas_thread(), precision(np.float64):
+        left = residuals(stack, concepts, alpha)
+        e = np.hstack([r.e for r in left])
+        spectra = [Spectrum.of(r.e, alpha, variance) for r in left]
+        single = pairs(stack, e)
+        own = Own.of(spectra, single)
+        replicates = None
+        if weights is not None:
+            replicates = own.replicates(stack, e, spectra, single, weights)
+        layout = Layout.of(stack)
+        whitening = [s.whitening for s in spectra]
+        return Prepared(
+            stack, alpha, e, own, replicates, layout,
+            Columns.of(stack, layout, concepts, left, single),
+            blocks(layout, whitening), whitening, [r.ridge for r in left],
+        )  # fmt: skip
+
+
+def _check(stack: Stack, alpha: float, variance: float | None) -> None:
+    if len(stack.x) < _LEAST_ROWS:
+        raise InputError(f"comparing channels needs {_LEAST_ROWS} rows or more, got {len(stack.x)}")
+    if not 0 < alpha < np.inf:
+        raise InputError(f"alpha must be a positive number, such as 1, got {alpha!r}")
+    if variance is not None and not 0 < variance <= 1:
+        raise InputError(
+            f"variance must be a share above 0 and up to 1, such as 0.99, got {variance!r}"
+        )

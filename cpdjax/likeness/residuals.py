@@ -1,0 +1,139 @@
+"""Take a projection from the features of each channel, fold by fold, and keep what Ridge needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import linalg
+
+from cpdjax.errors import InputError
+from cpdjax.kernel.residual import varies
+from cpdjax.likeness.projectors import Concepts, Projector
+from cpdjax.likeness.stack import Stack
+
+
+class NothingLeftError(InputError):
+    """Say that a projection leaves nothing of a channel, whose number is `channel`."""
+
+    def __init__(self, channel: int):
+        super().__init__(
+            f"channel {channel} has nothing left that could be compared: its columns are constant, "
+            "or the projection explains all of them; leave it out or take another projection"
+        )
+        self.channel = channel
+
+
+class Residuals(NamedTuple):
+    """Hold what a projection leaves of a channel, in one unit."""
+
+    #: Held-out residuals about their mean over all rows.
+    e: Float[np.ndarray, "row feature"]
+    #: That mean; zero for vectors and tensors, of which none is taken.
+    shift: Float[np.ndarray, " feature"]
+    #: What the projection leaves of every row when it is fitted on all of them.
+    x: Float[np.ndarray, "row feature"]
+    #: For every fold qᵀx over its training rows.
+    fitted: list[Float[np.ndarray, "direction feature"]]
+    #: For every fold (SᵀS + α s² I)⁻¹, where S is what the projection leaves of the training rows,
+    #: and s² its columns' mean variance; zero where a column has nothing left.
+    ridge: Float[np.ndarray, "fold feature feature"]
+
+
+class Fits(NamedTuple):
+    """Hold a projection fitted on all rows, and on the training rows of every fold."""
+
+    centred: bool
+    whole: Float[np.ndarray, "row direction"]
+    folds: list[tuple[Bool[np.ndarray, " row"], Projector]]
+
+    @classmethod
+    def of(cls, stack: Stack, concepts: Concepts) -> Fits:
+        """Fit a projection."""
+        every = np.ones(len(stack.x), bool)
+        held_out = [stack.fold == k for k in range(stack.fold.max() + 1)]
+        folds = [(h, concepts.projector(~h, h)) for h in held_out]
+        return cls(stack.concepts is not None, concepts.projector(every, every).q, folds)
+
+    def residuals(self, x: Float[np.ndarray, "row feature"], alpha: float) -> Residuals | None:
+        """Return what is left of the features of one channel, or None where that is nothing.
+
+        All columns of a channel are divided by one number, so that a turned space stays a turned
+        space. Whether something is left of a column is asked where the projection is fitted on all
+        rows: held out, a molecule with an element of its own is explained by nothing.
+
+        Raises:
+            numpy.linalg.LinAlgError: when α is too small for Ridge from dependent columns.
+        """
+        mean = self._mean(x)
+        x = x - mean
+        left = x - self.whole @ (self.whole.T @ x)
+        kept = self._varying(x, mean, left)
+        if not kept.any():
+            return None
+        e, fitted, ridges = np.empty_like(x), [], []
+        for held_out, (q, h) in self.folds:
+            rows = x[~held_out]
+            explained = q.T @ rows
+            e[held_out] = x[held_out] - h @ explained
+            fitted.append(q.T @ left[~held_out])
+            training = rows - q @ explained
+            ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
+        shift = self._mean(e)
+        e -= shift
+        scale = kept / np.sqrt((e[:, kept] ** 2).mean())
+        unit = scale.max()
+        return Residuals(
+            e * scale, shift * scale, left * scale, [f * scale for f in fitted],
+            np.stack(ridges) / unit**2,
+        )  # fmt: skip
+
+    def _mean(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " feature"]:
+        """Return the mean of columns; zero of vectors and tensors, which turn with a molecule."""
+        return x.mean(0) if self.centred else np.zeros(x.shape[1])
+
+    def _varying(
+        self, x: Float[np.ndarray, "some feature"], mean: Float[np.ndarray, " feature"],
+        left: Float[np.ndarray, "some feature"],
+    ) -> Bool[np.ndarray, " feature"]:  # fmt: skip
+        """Return which columns have more than rounding `left`; `mean` has been taken from x."""
+        own = self._mean(x)
+        return np.asarray(varies((left**2).mean(0), ((x - own) ** 2).mean(0), mean + own))
+
+
+def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]:
+    """Return what a projection leaves of every channel.
+
+    Raises:
+        NothingLeftError: when nothing but rounding is left of a channel.
+        InputError: when α is too small for Ridge from a channel whose columns are dependent.
+    """
+    fits = Fits.of(stack, concepts)
+    found = []
+    for channel in range(stack.channels):
+        try:
+            left = fits.residuals(stack.x[:, stack.columns(channel)], alpha)
+        except linalg.LinAlgError:
+            raise InputError(
+                f"alpha={alpha:g} is too small for channel {channel}, whose columns depend on each "
+                "other: take a larger one, such as 1"
+            ) from None
+        if left is None:
+            raise NothingLeftError(channel)
+        found.append(left)
+    return found
+
+
+def _ridge(
+    left: Float[np.ndarray, "train feature"], varying: Bool[np.ndarray, " feature"], alpha: float
+) -> Float[np.ndarray, "feature feature"]:
+    """Return (SᵀS + α s² I)⁻¹ of the varying columns S of a residual, and zero of the others."""
+    kept = np.flatnonzero(varying)
+    inverse = np.zeros((len(varying), len(varying)))
+    if len(kept):
+        gram = left[:, kept].T @ left[:, kept]
+        penalty = alpha * np.trace(gram) / (len(left) * len(kept))
+        factor = linalg.cho_factor(gram + penalty * np.eye(len(kept)))
+        inverse[np.ix_(kept, kept)] = linalg.cho_solve(factor, np.eye(len(kept)))
+    return inverse
