@@ -24,8 +24,7 @@ from cpdjax.sweeps.channels import Channel
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import OWN, along_path, present
 from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.units import Unit
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Unit, Work
 
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
 #: These belong to the mean over folds, at the largest size in the first repeat.

@@ -59,8 +59,7 @@ from cpdjax.sweeps.settings import (
     default_sizes,
 )
 from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.units import units
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Work, units
 from cpdjax.validation import check_names
 
 
