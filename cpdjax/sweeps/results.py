@@ -21,9 +21,8 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.omissions import Omissions
 from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
-from cpdjax.sweeps.settings import Settings
+from cpdjax.sweeps.rows import Rows
 from cpdjax.sweeps.table import OWN, along_path, present
-from cpdjax.sweeps.targets import Targets
 from cpdjax.sweeps.units import Unit, Work
 
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
@@ -41,24 +40,28 @@ _DESCRIPTIONS = {
 }
 
 
-def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]) -> dict[str, Any]:
-    """Return what is known of where numbers come from before any model runs."""
+def known_before(settings: Any, rows: Rows, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return what is known of where numbers come from before any model runs.
+
+    Args:
+        settings: those of a sweep, or others with a `record`, `by_molecule` and `projection`.
+    """
     return {
         "settings": settings.record,
-        "dataset": targets.name,
-        "dataset_hash": targets.hash,
-        "molecules": targets.molecules(by_group=settings.by_molecule),
-        "rows": len(targets),
-        "elements": list(targets.elements),
-        **_concepts(settings, targets),
+        "dataset": rows.name,
+        "dataset_hash": rows.hash,
+        "molecules": rows.molecules(by_group=settings.by_molecule),
+        "rows": len(rows),
+        "elements": list(rows.elements),
+        **_concepts(settings.projection, rows),
         "models": {source.name: source.layers for source in sources},
         **software(),
     }
 
 
-def _concepts(settings: Settings, targets: Targets) -> dict[str, str]:
+def _concepts(projection: str, rows: Rows) -> dict[str, str]:
     """Return the hash of what a projection takes beside composition, if it takes something."""
-    found = targets.concepts(settings.projection)
+    found = rows.concepts(projection)
     return {} if found is None else {"concepts_hash": hash_arrays([("concepts", found)])}
 
 
