@@ -73,13 +73,13 @@ def default_sizes(n: int) -> tuple[int, ...]:
 Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
 # Bounds stand before the validators: behind them they are not in the JSON schema.
-_Number = BeforeValidator(_no_flag)
+no_flag = BeforeValidator(_no_flag)
 Several = Annotated[
     tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS), BeforeValidator(_listed)
 ]
-Count = Annotated[int, Field(ge=0, le=MOST_COPIES), _Number]
-Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), _Number]
-Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), _Number]
+Count = Annotated[int, Field(ge=0, le=MOST_COPIES), no_flag]
+Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), no_flag]
+Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -109,7 +109,7 @@ class Preparation:
         "default pool-then-norm, and stored scalars as they were made.",
     ] = None
     folds: Annotated[
-        Annotated[int, Field(ge=2, le=MOST_COPIES), _Number], "Folds of the cross-validation."
+        Annotated[int, Field(ge=2, le=MOST_COPIES), no_flag], "Folds of the cross-validation."
     ] = 5
     composition: Annotated[
         Literal["counts", "fractions"],
@@ -117,7 +117,7 @@ class Preparation:
         "the atoms.",
     ] = "counts"
     seed: Annotated[
-        Annotated[int, Field(ge=0, le=MOST_SEED), _Number],
+        Annotated[int, Field(ge=0, le=MOST_SEED), no_flag],
         "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",
     ] = 0
 
@@ -143,7 +143,7 @@ class Settings(Preparation, Choices):
         "molecules at last.",
     ] = None
     repeats: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_COPIES), _Number],
+        Annotated[int, Field(ge=1, le=MOST_COPIES), no_flag],
         "How often the molecules are shuffled anew.",
     ] = 5
     test: Annotated[
