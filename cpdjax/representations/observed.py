@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from cpdjax.errors import InputError
 from cpdjax.likeness.neighbours import Nearest
 from cpdjax.likeness.prepared import Prepared, prepare
 from cpdjax.likeness.residuals import NothingLeftError
+from cpdjax.likeness.stack import Stack
 from cpdjax.omissions import say_left_out
 from cpdjax.representations.groups import Group
 from cpdjax.representations.parts import (
     PARTS,
     REPLICATE,
     Matrices,
+    Part,
     Side,
     Weights,
     matrices,
@@ -32,7 +33,7 @@ _NEAREST = "nearest"
 
 
 class Measured(NamedTuple):
-    """Hold the measures of one group, and its side, against which nulls are measured."""
+    """Hold the measures of one group's channels, and their replicates."""
 
     group: Group
     side: Side
@@ -51,35 +52,117 @@ class Unit(NamedTuple):
 class Work(NamedTuple):
     """Hold what all units share."""
 
+    groups: Sequence[Group]
     settings: SpaceSettings
     weights: Weights
     checkpoint: Checkpoint
 
-    def prepared(self, group: Group) -> tuple[Group, Prepared]:
-        """Return what a projection leaves of a group, less the channels of which nothing is left.
-
-        Warns:
-            LeftOutWarning: there are such channels.
-        """
-        left_out: dict[str, str] = {}
-        while True:
-            try:
-                found = self.of(group, group.stack)
-            except NothingLeftError as error:
-                left_out[group.channels[error.channel].label] = (
-                    f"nothing is left after projection {group.projection!r}"
-                )
-                group = group.without([error.channel])
-                if not group.channels:
-                    raise
-            else:
-                break
-        say_left_out("channels", "spaces", left_out)
-        return group, found
-
-    def of(self, group: Group, stack: Any, weights: Weights = None) -> Prepared:
+    def prepared(self, group: Group, stack: Stack, weights: Weights = None) -> Prepared:
         """Return what the projection of a group leaves of a stack."""
         chosen = self.settings
         return prepare(
             stack, group.projection, alpha=chosen.alpha, variance=chosen.variance, weights=weights
         )
+
+    def kept(self, name: str, compute: Callable[[], Part]) -> Part:
+        """Return what was kept under a name, or else compute it and keep it."""
+        found = self.checkpoint.load(name)
+        if found is None:
+            self.checkpoint.save(name, found := compute())
+        return found
+
+
+def subtracted(work: Work) -> tuple[Work, list[Prepared]]:
+    """Return what projections leave of all groups, less the channels of which nothing is left.
+
+    Raises:
+        InputError: a projection leaves nothing of any channel.
+
+    Warns:
+        LeftOutWarning: it leaves nothing of some.
+    """
+    units = range(len(work.groups))
+    found = dict(each(partial(_subtracted, work), units, "subtracting what projections explain"))
+    for i in units:
+        empty = sorted(
+            {c.label for c in work.groups[i].channels} - {c.label for c in found[i][0].channels}
+        )
+        reason = f"nothing is left after projection {work.groups[i].projection!r}"
+        say_left_out("channels", "spaces", dict.fromkeys(empty, reason), stacklevel=5)
+    groups = [found[i][0] for i in units]
+    return work._replace(groups=groups), [found[i][1] for i in units]
+
+
+def _subtracted(work: Work, i: int) -> tuple[Group, Prepared]:
+    group = work.groups[i]
+    while True:
+        try:
+            return group, work.prepared(group, group.stack, work.weights)
+        except NothingLeftError as error:
+            if len(group.channels) == 1:
+                raise InputError(
+                    f"projection {group.projection!r} leaves nothing of any channel: compare raw "
+                    "features alone (projection='none'), or name other models"
+                ) from None
+            group = group.without([error.channel])
+
+
+def measured(work: Work, prepared: Sequence[Prepared]) -> list[Measured]:
+    """Return the measures of all groups, computed or kept from an earlier run."""
+    wanted = work.settings.wanted
+    parts, sides = parts_of(wanted), [Side(p) for p in prepared]
+    channels = [(i, c) for i, g in enumerate(work.groups) for c in range(len(g.channels))]
+    if {*OF_NEIGHBOURS} & {*wanted}:
+        units = [Unit(i, _NEAREST, c) for i, c in channels]
+        near = dict(each(partial(_near, work, sides), units, "finding nearest neighbours"))
+        sides = [
+            Side(p, [near[Unit(i, _NEAREST, c)] for c in range(p.stack.channels)])
+            for i, p in enumerate(prepared)
+        ]
+    units = [Unit(i, part, c) for part in parts for i, c in channels]
+    found = dict(each(partial(_part, work, sides), units, "comparing channels"))
+    return [
+        _together(
+            work,
+            i,
+            side,
+            {p: [found[Unit(i, p, c)] for c in range(len(g.channels))] for p in parts},
+        )
+        for i, (g, side) in enumerate(zip(work.groups, sides, strict=True))
+    ]
+
+
+def _name(work: Work, unit: Unit) -> str:
+    """Return a name made of what is compared, and of its place among all channels."""
+    group = work.groups[unit.group]
+    channel = group.channels[unit.channel]
+    return f"{channel.hash[:16]}-{group.places[unit.channel]}-{group.projection}-{unit.part}"
+
+
+def _near(work: Work, sides: Sequence[Side], unit: Unit) -> Nearest:
+    """Return the nearest neighbours of every row in one channel."""
+
+    def compute() -> Part:
+        prepared, k = sides[unit.group].prepared, work.settings.neighbours
+        return near_of(prepared, unit.channel, k)._asdict()
+
+    return Nearest(**work.kept(_name(work, unit), compute))
+
+
+def _part(work: Work, sides: Sequence[Side], unit: Unit) -> Part:
+    """Return a part of one channel against all others."""
+    side, of = sides[unit.group], PARTS[unit.part].of
+    return work.kept(_name(work, unit), lambda: of(side, side, unit.channel, work.weights))
+
+
+def _together(work: Work, i: int, side: Side, parts: Mapping[str, Sequence[Part]]) -> Measured:
+    """Return the matrices of one group, and what is measured of each of its channels."""
+    values, replicates = own_of(side, work.weights)
+    values |= matrices(parts, side, side)
+    if work.weights is not None:
+        replicates |= matrices(parts, side, side, REPLICATE)
+    chosen = [
+        {n: m for n, m in found.items() if n in work.settings.wanted}
+        for found in (values, replicates)
+    ]
+    return Measured(work.groups[i], side, *chosen)

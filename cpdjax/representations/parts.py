@@ -1,7 +1,7 @@
 """Measure one channel against all others: by what is linear, by the best rotation, by neighbours.
 
-A part is what one channel contributes to the matrices of some measures, as arrays by name. Parts are
-independent of each other, so that they can be computed side by side and kept; replicates of the
+A part is what one channel contributes to the matrices of some measures, as arrays by name. Parts
+are independent of each other, so that they can be computed side by side and kept; replicates of the
 bootstrap, where there are some, are under the same name with `REPLICATE` before it.
 """
 

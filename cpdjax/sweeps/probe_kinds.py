@@ -136,6 +136,12 @@ class ProbeKind(ABC):
                 f"projection {settings.projection!r} counts what molecules have, and probe "
                 f"{self.name!r} has a row an atom: probe molecules, or project on the element (ols)"
             )
+        merged = settings.projection == "formula" and settings.composition == "fractions"
+        if merged and not self.rows.of_atoms:
+            raise InputError(
+                "projection='formula' tells formulas apart by counts of atoms, and C2H4 and C3H6 "
+                "have the same fractions: leave composition='fractions' out"
+            )
 
     @property
     def default_targets(self) -> Sequence[str] | None:

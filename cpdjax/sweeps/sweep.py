@@ -188,14 +188,15 @@ def _prepared(
     """Read data, open models, and refuse what cannot be done before models run for hours."""
     kind = KINDS[chosen.probe]
     named = DEFAULT_FEATURES if features is None else features
+    if features is None and dataset is None and not inputs.is_table(targets, dataset):
+        dataset = DEFAULT_DATASET
+    inputs.check_drawn(dataset, n)
     sources = open_sources(
         named,
         pool=kind.rows.pool(chosen),
         layers=chosen.layers,
         invariants=kind.invariants(chosen),
     )
-    if features is None and dataset is None and not inputs.is_table(targets, dataset):
-        dataset = DEFAULT_DATASET
     known = {s.name: s.model.elements for s in sources if s.model} if chosen.skip_unknown else None
     with stage("data"):
         structures, predicted = inputs.load(dataset, targets, n, chosen, known)
