@@ -84,9 +84,8 @@ def subtracted(work: Work) -> tuple[Work, list[Prepared]]:
     units = range(len(work.groups))
     found = dict(each(partial(_subtracted, work), units, "subtracting what projections explain"))
     for i in units:
-        empty = sorted(
-            {c.label for c in work.groups[i].channels} - {c.label for c in found[i][0].channels}
-        )
+        left = {c.label for c in found[i][0].channels}
+        empty = [c.label for c in work.groups[i].channels if c.label not in left]
         reason = f"nothing is left after projection {work.groups[i].projection!r}"
         say_left_out("channels", "spaces", dict.fromkeys(empty, reason), stacklevel=5)
     groups = [found[i][0] for i in units]
@@ -122,13 +121,8 @@ def measured(work: Work, prepared: Sequence[Prepared]) -> list[Measured]:
     units = [Unit(i, part, c) for part in parts for i, c in channels]
     found = dict(each(partial(_part, work, sides), units, "comparing channels"))
     return [
-        _together(
-            work,
-            i,
-            side,
-            {p: [found[Unit(i, p, c)] for c in range(len(g.channels))] for p in parts},
-        )
-        for i, (g, side) in enumerate(zip(work.groups, sides, strict=True))
+        _together(work, i, side, {p: [found[u] for u in units if u[:2] == (i, p)] for p in parts})
+        for i, side in enumerate(sides)
     ]
 
 
@@ -161,8 +155,4 @@ def _together(work: Work, i: int, side: Side, parts: Mapping[str, Sequence[Part]
     values |= matrices(parts, side, side)
     if work.weights is not None:
         replicates |= matrices(parts, side, side, REPLICATE)
-    chosen = [
-        {n: m for n, m in found.items() if n in work.settings.wanted}
-        for found in (values, replicates)
-    ]
-    return Measured(work.groups[i], side, *chosen)
+    return Measured(work.groups[i], side, values, replicates)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from cpdjax.likeness.dimension import two_nn
 from cpdjax.likeness.draws import mean_replicates
-from cpdjax.likeness.formulas import linear_measures, own_measures
+from cpdjax.likeness.formulas import linear_measures, own_measures, stacked
 from cpdjax.likeness.linear import LinearRow, linear_row
 from cpdjax.likeness.neighbours import Nearest, imbalance, nearest, ranks, shared
 from cpdjax.likeness.prepared import Prepared
@@ -53,11 +53,10 @@ def _linear(left: Side, right: Side, channel: int, weights: Weights) -> Part:
 
 
 def _linear_matrices(parts: Sequence[Part], left: Side, right: Side, prefix: str) -> Matrices:
-    """Return R², CKA and CCA; the axis of the first channel comes after those of draws."""
-    draws = 1 if prefix else 0
-    stacked = (np.stack([p[prefix + name] for p in parts], draws) for name in LinearRow._fields)
+    """Return R², CKA and CCA."""
+    rows = [LinearRow(*(p[prefix + name] for name in LinearRow._fields)) for p in parts]
     sides = [s.prepared.own_replicates if prefix else s.prepared.own for s in (left, right)]
-    return linear_measures(LinearRow(*stacked), *sides, left.prepared.rows)
+    return linear_measures(stacked(rows), *sides, left.prepared.rows)
 
 
 def _procrustes(left: Side, right: Side, channel: int, weights: Weights) -> Part:

@@ -168,13 +168,10 @@ def to_long(table: xr.Dataset) -> pd.DataFrame:
     frames = []
     for name in (*OF_PAIRS, *OF_CHANNELS):
         if name in table:
-            ends = ("_a", "_b") if name in OF_PAIRS else ("",)
-            columns = {
-                "value": table[name].mean("fold", skipna=False) if name == "r2" else table[name]
-            }
-            columns |= {e: table[f"{name}_{e}"] for e in _OF_DRAWS if f"{name}_{e}" in table}
-            frame = xr.Dataset(columns).to_dataframe().reset_index()
-            names = {axis: f"{axis}_a" for axis in OWN} if ends == ("",) else {}
+            value = table[name].mean("fold", skipna=False) if name == "r2" else table[name]
+            beside = {e: table[f"{name}_{e}"] for e in _OF_DRAWS if f"{name}_{e}" in table}
+            frame = xr.Dataset({"value": value, **beside}).to_dataframe().reset_index()
+            names = {} if name in OF_PAIRS else {axis: f"{axis}_a" for axis in OWN}
             frames.append(frame.rename(columns=names).assign(measure=name))
     first = ["projection", "measure", *(f"{axis}{end}" for end in ("_a", "_b") for axis in OWN)]
     whole = pd.concat(frames, ignore_index=True)

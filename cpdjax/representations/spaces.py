@@ -23,7 +23,7 @@ from cpdjax.features.sources import (
     open_sources,
 )
 from cpdjax.likeness.draws import weights
-from cpdjax.locks import writing
+from cpdjax.locks import sole_writer
 from cpdjax.models.naming import CONTROLS
 from cpdjax.omissions import Omissions, noted
 from cpdjax.progress import expect, shown, stage
@@ -112,7 +112,7 @@ def spaces(
     chosen = checked(SpaceSettings, settings)
     check_settings(chosen)
     folder = None if out is None else Path(out)
-    alone = nullcontext() if folder is None else writing(folder, folder / ".lock")
+    alone = nullcontext() if folder is None else sole_writer(folder, folder / ".lock")
     with shown(progress), noted() as left_out, alone:
         _expect(features, controls, chosen)
         prepared = _prepared(features, C, controls, dataset, n, chosen, folder)
