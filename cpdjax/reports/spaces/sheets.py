@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
         b = int(np.nanargmax(near))
         told = {key: float(n[i, b]) for key, n in numbers.items()}
         rows.append([own[i][0], layer, words, _channel(table, b), *_cells(told)])
-        nearest = {f"{key}_b": value for key, value in _named(table, b).items()}
+        nearest = _named(table, b, "_nearest")
         records.append(_named(table, i) | {"projection": side} | nearest | told)
         used |= told.keys()
     rows = [[*row, *[_NONE] * (max(map(len, rows)) - len(row))] for row in rows]
@@ -98,33 +98,22 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
 
 def _of_pairs(table: xr.Dataset) -> Sheet:
     """Return every measure of every pair, a row for each measure and projection."""
-    own = range(table.sizes["channel"])
     rows, records, used = [], [], set()
-    for a, b in combinations(own, 2):
+    for a, b in combinations(range(table.sizes["channel"]), 2):
         pair = f"{_channel(table, a)} – {_channel(table, b)}"
-        for name in values.measures(table):
-            label = OF_PAIRS[name].label
-            ways = {label: (a, b)}
-            if OF_PAIRS[name].directed:
-                ways = {label: (a, b), label.replace("a → b", "b → a"): (b, a)}
-            for side, words in values.sides(table).items():
-                numbers = _numbers(table, name, side)
-                for text, place in ways.items():
-                    told = {key: float(n[place]) for key, n in numbers.items()}
-                    rows.append([pair, text, words, *_cells(told)])
-                    named = [_named(table, i) for i in place]
-                    ends = {
-                        f"{k}_{e}": v
-                        for e, n in zip("ab", named, strict=True)
-                        for k, v in n.items()
-                    }
-                    records.append(ends | {"measure": name, "projection": side} | told)
-                    used |= told.keys()
-    heads = [Column("value"), *_uncertain(used)]
+        for name, (side, words) in product(values.measures(table), values.sides(table).items()):
+            numbers, label = _numbers(table, name, side), OF_PAIRS[name].label
+            ways = {label: (a, b), label.replace("a → b", "b → a"): (b, a)}
+            for text in ways if OF_PAIRS[name].directed else [label]:
+                place = ways[text]
+                told = {key: float(n[place]) for key, n in numbers.items()}
+                rows.append([pair, text, words, *_cells(told)])
+                ends = _named(table, place[0], "_a") | _named(table, place[1], "_b")
+                records.append(ends | {"measure": name, "projection": side} | told)
+                used |= told.keys()
     columns = [Column("a – b", "group"), Column("measure", "name"), Column("features", "name")]
-    return Sheet(
-        "pairs", "How alike channels are", [*columns, *heads], rows, records, _about(table)
-    )
+    columns += [Column("value"), *_uncertain(used)]
+    return Sheet("pairs", "How alike channels are", columns, rows, records, _about(table))
 
 
 def _kept(table: xr.Dataset) -> tuple[list[int], list[str]]:
@@ -149,9 +138,9 @@ def _first() -> list[Column]:
     return [Column("model", "group"), Column("layer", "name"), Column("features", "name")]
 
 
-def _named(table: xr.Dataset, i: int) -> dict[str, str]:
-    """Return model, layer and irrep of a channel."""
-    return dict(zip(OWN, values.channels(table)[i], strict=True))
+def _named(table: xr.Dataset, i: int, end: str = "") -> dict[str, str]:
+    """Return model, layer and irrep of a channel, with an end to their names."""
+    return {f"{axis}{end}": n for axis, n in zip(OWN, values.channels(table)[i], strict=True)}
 
 
 def _channel(table: xr.Dataset, i: int) -> str:
@@ -189,12 +178,7 @@ def _about(table: xr.Dataset) -> list[str]:
     if any(f"{name}_null" in table for name in held):
         moved = table.attrs.get("exchangeable")
         share = "" if moved is None else f" ({int(moved):,} of {int(table.attrs['rows']):,} can)"
-        what = (
-            "atoms within molecule and element" if _of_atoms(table) else "molecules within formulas"
-        )
+        of_atoms = str(values.setting(table, "probe")).startswith("atom")
+        what = "atoms within molecule and element" if of_atoms else "molecules within formulas"
         notes.append(f"Chance: {what} change places{share}; p adjusted by max-T over all pairs.")
     return notes
-
-
-def _of_atoms(table: xr.Dataset) -> bool:
-    return str(values.setting(table, "probe")).startswith("atom")
