@@ -14,12 +14,13 @@ from cpdjax.reports.sheet import Column, Sheet
 from cpdjax.reports.spaces import values
 from cpdjax.reports.spaces.figures import leading
 from cpdjax.reports.text import left_out_text, p_text, score_text
+from cpdjax.representations.parts import TWINS
 from cpdjax.sweeps.table import OWN
 
 #: Channels of which every pair and measure is shown; of more, each with its nearest.
 FEW = 3
 MOST_CHANNELS = 16
-_NONE = "–"
+_NONE, _NAMED = "–", 4
 _ENDS = ("low", "high", "null", "p", "p_adjusted")
 
 
@@ -66,7 +67,7 @@ def _of_channels(table: xr.Dataset) -> Sheet:
         records.append(_named(table, i) | {"projection": side} | own)
     heads = [Column(OF_CHANNELS[name].label) for name in held]
     title = values.caption("Dimensions of each channel", values.molecules_text(table))
-    return Sheet("channels", title, [*_first(), *heads], rows, records, note)
+    return Sheet("channels", title, [*_first(), *heads], rows, records, [*note, *_twins(table)])
 
 
 def _of_nearest(table: xr.Dataset) -> Sheet:
@@ -101,11 +102,11 @@ def _of_pairs(table: xr.Dataset) -> Sheet:
     rows, records, used = [], [], set()
     for a, b in combinations(range(table.sizes["channel"]), 2):
         pair = f"{_channel(table, a)} – {_channel(table, b)}"
-        for name, (side, words) in product(values.measures(table), values.sides(table).items()):
-            numbers, label = _numbers(table, name, side), OF_PAIRS[name].label
+        for name in values.measures(table):
+            label, sides = OF_PAIRS[name].label, values.sides(table).items()
             ways = {label: (a, b), label.replace("a → b", "b → a"): (b, a)}
-            for text in ways if OF_PAIRS[name].directed else [label]:
-                place = ways[text]
+            for (text, place), (side, words) in product(ways.items(), sides):
+                numbers = _numbers(table, name, side)
                 told = {key: float(n[place]) for key, n in numbers.items()}
                 rows.append([pair, text, words, *_cells(told)])
                 ends = _named(table, place[0], "_a") | _named(table, place[1], "_b")
@@ -166,6 +167,16 @@ def _uncertain(used: set[str]) -> list[Column]:
     """Return the columns of what is known of uncertainty, as `_cells` fills them."""
     found = [Column("95 % interval")] if "low" in used else []
     return [*found, *([Column("by chance"), Column("adjusted p")] if "null" in used else [])]
+
+
+def _twins(table: xr.Dataset) -> list[str]:
+    """Return a note on channels in which rows coincide, which TwoNN leaves out."""
+    if TWINS not in table:
+        return []
+    most = table[TWINS].max("projection").fillna(0).astype(int).values
+    found = [f"{_channel(table, i)} ({most[i]:,})" for i in np.flatnonzero(most)]
+    told = f"{', '.join(found[:_NAMED])}{' and others' if len(found) > _NAMED else ''}"
+    return [f"TwoNN leaves out rows that coincide with another: {told}."] if found else []
 
 
 def _about(table: xr.Dataset) -> list[str]:
