@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from cpdjax.errors import InputError
+from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
 from cpdjax.representations.rows import exchangeable, folds_of, kind_of
-from cpdjax.representations.settings import OF_NEIGHBOURS, SpaceSettings
+from cpdjax.representations.settings import MEASURES, OF_NEIGHBOURS, SpaceSettings
 from cpdjax.sweeps.rows import Rows
 
 
 def check_settings(settings: SpaceSettings) -> None:
     """Raise InputError for settings that do not go together."""
+    for name in settings.measures or ():
+        if name not in MEASURES:
+            raise UnknownNameError("measure", name, MEASURES)
     if settings.projection != "none":
         kind_of(settings).check(settings)
     asked = [name for name in settings.measures or () if name in OF_NEIGHBOURS]

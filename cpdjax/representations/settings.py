@@ -18,10 +18,6 @@ OF_NEIGHBOURS = ("imbalance", "shared_neighbours", "intrinsic_dimension")
 """Name those that look at distances between rows, which vectors and tensors have not."""
 
 Kind = Literal["molecule", "atom", "equivariant", "atom-equivariant"]
-Measures = Literal[
-    "r2", "cka", "cka_debiased", "cca", "procrustes", "imbalance", "shared_neighbours",
-    "participation_ratio", "effective_rank", "intrinsic_dimension",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -64,7 +60,7 @@ class SpaceSettings(Preparation):
         "Nearest neighbours that shared_neighbours counts.",
     ] = 10
     measures: Annotated[
-        Several[Measures] | None,
+        Several[str] | None,
         f"Measures: {', '.join(MEASURES)}; by default all (of vectors and tensors all but those "
         "by neighbours).",
     ] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
@@ -67,7 +68,8 @@ def _of_channels(table: xr.Dataset) -> Sheet:
         records.append(_named(table, i) | {"projection": side} | own)
     heads = [Column(OF_CHANNELS[name].label) for name in held]
     title = values.caption("Dimensions of each channel", values.molecules_text(table))
-    return Sheet("channels", title, [*_first(), *heads], rows, records, [*note, *_twins(table)])
+    columns = [Column("model", "group"), Column("layer", "name"), Column("space", "name"), *heads]
+    return Sheet("channels", title, columns, rows, records, [*note, *_twins(table)])
 
 
 def _of_nearest(table: xr.Dataset) -> Sheet:
@@ -94,7 +96,19 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
     heads = [Column("nearest", "name"), Column(measure.label), *_uncertain(used)]
     whose = "of another model" if len(models) > 1 else "of its own"
     title = f"The nearest channel {whose}, by {measure.label}"
-    return Sheet("nearest", title, [*_first(), *heads], rows, records, [*note, *_about(table)])
+    columns = [Column("model", "group"), Column("layer", "group"), Column("space", "name"), *heads]
+    notes = [*note, *_about(table)]
+    whole = Sheet("nearest", title, columns, rows, records, notes, heading="{} / {}")
+    return replace(whole, brief=_brief(whole)) if used - {"value"} else whole
+
+
+def _brief(whole: Sheet) -> Sheet:
+    """Return a sheet without intervals and chance, for terminals that are too narrow for them."""
+    kept = [i for i, c in enumerate(whole.columns) if c.head not in ("95 % interval", "by chance")]
+    columns = [whole.columns[i] for i in kept]
+    rows = [[row[i] for i in kept] for row in whole.rows]
+    more = "A wider terminal, a pipe and --json show intervals and what is reached by chance."
+    return replace(whole, columns=columns, rows=rows, notes=[*whole.notes, more])
 
 
 def _of_pairs(table: xr.Dataset) -> Sheet:
@@ -112,7 +126,7 @@ def _of_pairs(table: xr.Dataset) -> Sheet:
                 ends = _named(table, place[0], "_a") | _named(table, place[1], "_b")
                 records.append(ends | {"measure": name, "projection": side} | told)
                 used |= told.keys()
-    columns = [Column("a – b", "group"), Column("measure", "name"), Column("features", "name")]
+    columns = [Column("a – b", "group"), Column("measure", "name"), Column("space", "name")]
     columns += [Column("value"), *_uncertain(used)]
     return Sheet("pairs", "How alike channels are", columns, rows, records, _about(table))
 
@@ -133,10 +147,6 @@ def _rows(table: xr.Dataset, kept: list[int]) -> Iterator[tuple[int, str, str, s
     for i in kept:
         for side, words in values.sides(table).items():
             yield i, layers[i], side, words
-
-
-def _first() -> list[Column]:
-    return [Column("model", "group"), Column("layer", "name"), Column("features", "name")]
 
 
 def _named(table: xr.Dataset, i: int, end: str = "") -> dict[str, str]:
