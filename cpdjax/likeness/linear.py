@@ -105,8 +105,8 @@ def _of_row(
     turned = einsum("wv,kwn->kvn", one.whitening, e)
     seen = Pass(gram, white, Fold(e, whole, turned, coefficients, pairs))
     change = changes(seen, right, blocks, weights)
-    r2 = 1 - (errors + change.errors) / (right.spread + change.spread)
-    return row, LinearRow(r2, *(s + c for s, c in zip(row[1:], change[2:], strict=True)))
+    r2 = 1 - (errors[None] + change.errors) / (right.spread[None] + change.spread)
+    return row, LinearRow(r2, *(s[None] + c for s, c in zip(row[1:], change[2:], strict=True)))
 
 
 _row = compiled(_of_row)
@@ -116,11 +116,11 @@ def _coefficients(
     one: _One, left: Columns, right: Columns, products: Float[Array, "fold column width"]
 ) -> Float[Array, "fold column width"]:
     """Return the coefficients of Ridge from a to all columns, fitted on a fold's training rows."""
-
-    def cross(b: Array, a: Array) -> Array:
-        return einsum("kpr,kwr->kpw", b, a[:, one.column])
-
-    x = products + cross(right.predictable_x, left.predictable_x)
-    x = x - cross(right.predictable_e, left.predictable_e)
-    training = x.sum(0, keepdims=True) - x - cross(right.fitted, left.fitted)
-    return einsum("kpw,kwv->kpv", training, one.ridge)
+    # Of all folds x stands in the place of e; then a fold's own rows go, and what is fitted.
+    a, b = (
+        [c.predictable_x, sign * c.predictable_e, c.fitted] for c, sign in ((left, -1), (right, 1))
+    )
+    moved, own = jnp.concatenate(a[:2], 2)[:, one.column], jnp.concatenate(a, 2)[:, one.column]
+    total = products.sum(0) + einsum("kpr,kwr->pw", jnp.concatenate(b[:2], 2), moved)
+    taken = products + einsum("kpr,kwr->kpw", jnp.concatenate(b, 2), own)
+    return einsum("kpw,kwv->kpv", total[None] - taken, one.ridge)

@@ -49,20 +49,21 @@ class Residuals:
             NothingLeftError: when nothing but rounding is left of a channel.
             InputError: when α is too small for Ridge from a channel whose columns are dependent.
         """
-        x = stack.x - _mean(stack, stack.x)
+        mean = _mean(stack, stack.x)
+        x = stack.x - mean
         e, fitted, training = np.empty_like(x), [], []
         q = concepts.projector(every := np.ones(len(x), bool), every).q
         left = x - q @ (q.T @ x)
         for k in range(stack.fold.max() + 1):
             train, held_out = stack.fold != k, stack.fold == k
-            fit = concepts.projector(train, held_out)
-            explained = fit.q.T @ x[train]
+            fit, rows = concepts.projector(train, held_out), x[train]
+            explained = fit.q.T @ rows
             e[held_out] = x[held_out] - fit.h @ explained
             fitted.append(fit.q.T @ left[train])
-            training.append(_Training.of(stack, train, x[train] - fit.q @ explained))
+            training.append(_Training.of(stack, rows, mean, rows - fit.q @ explained))
         shift = _mean(stack, e)
         e -= shift
-        scale = _scale(stack, e)
+        scale = _scale(stack, e, _varying(stack, x, mean, left))
         ridges = [
             np.stack([t.ridge(channel, scale[stack.columns(channel)], alpha) for t in training])
             for channel in range(stack.channels)
@@ -80,11 +81,13 @@ class _Training:
 
     @classmethod
     def of(
-        cls, stack: Stack, train: Bool[np.ndarray, " row"], left: Float[np.ndarray, "train column"]
-    ) -> _Training:
-        varying = _varying(stack, stack.x[train], left)
+        cls, stack: Stack, x: Float[np.ndarray, "train column"],
+        mean: Float[np.ndarray, " column"], left: Float[np.ndarray, "train column"],
+    ) -> _Training:  # fmt: skip
+        """Find them from what is `left` of the features x, which are about some mean."""
+        varying = _varying(stack, x, mean, left)
         own = [stack.columns(channel) for channel in range(stack.channels)]
-        return cls(len(left), [varying[o] for o in own], [left[:, o].T @ left[:, o] for o in own])
+        return cls(len(x), [varying[o] for o in own], [left[:, o].T @ left[:, o] for o in own])
 
     def ridge(
         self, channel: int, scale: Float[np.ndarray, " feature"], alpha: float
@@ -112,24 +115,33 @@ def _mean(stack: Stack, x: Float[np.ndarray, "row column"]) -> Float[np.ndarray,
     return np.zeros(x.shape[1]) if stack.concepts is None else x.mean(0)
 
 
+def _squares(x: Float[np.ndarray, "some column"]) -> Float[np.ndarray, " column"]:
+    """Return the mean square of every column."""
+    return np.einsum("rc,rc->c", x, x) / len(x)
+
+
 def _varying(
-    stack: Stack, x: Float[np.ndarray, "some column"], left: Float[np.ndarray, "some column"]
-) -> Bool[np.ndarray, " column"]:
-    """Return which columns have more than rounding `left`."""
-    mean = _mean(stack, x)
-    return np.asarray(varies((left**2).mean(0), ((x - mean) ** 2).mean(0), mean))
+    stack: Stack, x: Float[np.ndarray, "some column"], mean: Float[np.ndarray, " column"],
+    left: Float[np.ndarray, "some column"],
+) -> Bool[np.ndarray, " column"]:  # fmt: skip
+    """Return which columns have more than rounding `left` of features x, which are about a mean."""
+    own = _mean(stack, x)
+    return np.asarray(varies(_squares(left), _squares(x) - own**2, mean + own))
 
 
-def _scale(stack: Stack, e: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " column"]:
+def _scale(
+    stack: Stack, e: Float[np.ndarray, "row column"], varying: Bool[np.ndarray, " column"]
+) -> Float[np.ndarray, " column"]:
     """Return what to multiply columns by: 0 where nothing is left, else one number a channel.
 
     It is one number for all columns of a channel, so that a turned space stays a turned space.
+    Whether something is left is asked where the projection is fitted on all rows: held out, a
+    molecule with an element of its own is explained by nothing.
     """
-    scale = _varying(stack, stack.x, e).astype(float)
-    variance = (e**2).mean(0)
+    scale, variance = varying.astype(float), _squares(e)
     for channel in range(stack.channels):
         own = stack.columns(channel)
-        if not scale[own].any():
+        if not varying[own].any():
             raise NothingLeftError(channel)
-        scale[own] /= np.sqrt(np.average(variance[own], weights=scale[own]))
+        scale[own] /= np.sqrt(np.average(variance[own], weights=varying[own]))
     return scale
