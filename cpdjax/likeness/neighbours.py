@@ -2,7 +2,7 @@
 
 Distances are Euclid's. Sums in another order would make different distances of duplicates and of
 other ties, so distances are equal here where rounding alone tells them apart: from each row their
-squares are whole multiples of 4e-10 of the mean square. Rows nearer than 1.4e-5 of the root of that
+squares are whole multiples of 4e-11 of the mean square. Rows nearer than 4e-6 of the root of that
 mean, such as features in float32 make of twins, are at distance 0. Of rows at one distance, the one
 that stands first counts as nearer.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -32,7 +33,7 @@ IN_A_BLOCK = 2**20
 class Nearest(NamedTuple):
     """Hold the k nearest other rows of every row, the nearest first."""
 
-    index: Int[np.ndarray, "row neighbour"]
+    index: Int[np.ndarray, "row neighbour"]  # type: ignore[assignment]  # no tuple's method
     distance: Float[np.ndarray, "row neighbour"]
 
 
@@ -133,8 +134,7 @@ def _by_blocks(of_block: Any, rows: int) -> Any:
     size = -(-rows // blocks)
     index = jnp.minimum(jnp.arange(blocks * size, dtype=jnp.int32), rows - 1)  # the last one again
     found = lax.map(of_block, index.reshape(blocks, size))
-    join = lambda a: a.reshape(-1, *a.shape[2:])[:rows]  # noqa: E731
-    return tuple(map(join, found)) if isinstance(found, tuple) else join(found)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:rows], found)
 
 
 def _squares(e: Float[Array, "row width"], rows: Int[Array, " block"]) -> tuple[Array, Array]:
@@ -146,7 +146,7 @@ def _squares(e: Float[Array, "row width"], rows: Int[Array, " block"]) -> tuple[
     squares = norm[rows][:, None] + norm[None] - 2 * matmul(e[rows], e.T)
     mean = norm[rows] + norm.mean()  # of the squares from each row, since e is about its mean
     # Far more than the rounding of sums, and far less than what tells rows apart (our choice).
-    unit = jnp.where(mean > 0, float(jnp.finfo(e.dtype).eps) ** 0.6 * mean, 1)
+    unit = jnp.where(mean > 0, float(jnp.finfo(e.dtype).eps) ** (2 / 3) * mean, 1)
     own = rows[:, None] == jnp.arange(len(e), dtype=rows.dtype)[None]
     return jnp.where(own, jnp.inf, jnp.rint(jnp.maximum(squares, 0) / unit[:, None])), unit
 
@@ -157,8 +157,8 @@ def _smallest(values: Float[Array, "block row"], k: int) -> tuple[Array, Array]:
     The values are whole numbers. Each is joined with its place to one number, which is another's
     nowhere. These are split into groups, whose smallest are at hand: only the group that the
     smallest of all is taken from is searched anew, so that it takes hardly longer than reading the
-    values once. Values that leave no bits for places count as equal: squares of 3,000 times the mean
-    with a million rows, and larger ones with fewer rows.
+    values once. Values that leave no bits for places count as equal: with a million rows those from
+    300 times the mean square on, with fewer rows only larger ones.
     """
     count = values.shape[1]
     last = jnp.iinfo(jnp.int64).max
