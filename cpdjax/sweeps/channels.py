@@ -15,6 +15,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import components
+from cpdjax.machine.programs import padded_width
 from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.within import deviations
 from cpdjax.sweeps.settings import ALL
@@ -49,14 +50,8 @@ class Channel:
 
     @property
     def width(self) -> int:
-        """Return the number of columns after padding: 16, 24, 32, 48, 64, 96, 128 and so on.
-
-        Few different widths mean that few programs are compiled. Each takes as long to compile as
-        dozens of units take to run, so more widths would save less than they cost.
-        """
-        columns = max(self.x.shape[1], 16)
-        step = 2 ** (columns.bit_length() - 2)
-        return -(-columns // step) * step
+        """Return the number of columns after padding."""
+        return padded_width(self.x.shape[1])
 
     @cached_property
     def hash(self) -> str:
@@ -151,11 +146,17 @@ def tensor_channels(
     irreps: Sequence[str] | None = None,
     *,
     what: str = "molecules",
+    reason: str | None = None,
 ) -> list[Channel]:
     """Make the channels of every layer that can predict targets of the irreps `targets`.
 
     These are channels of the same degree and parity; of the same degree alone where the labels of a
     model hold for rotations only. Others are left out, and so are layers without any.
+
+    Args:
+        rows, what: as in `channels`.
+        irreps: those of the channels that are wanted; by default all that fit.
+        reason: why others are left out; by default that no target turns as they do.
 
     Raises:
         InputError: as `channels`, and where there is no such channel at all.
@@ -168,7 +169,7 @@ def tensor_channels(
     [('1o', (4, 4, 3))]
     """
     degrees = {Irrep(target).l for target in targets}
-    reason = f"turns as no target does ({', '.join(sorted(targets))})"
+    reason = reason or f"turns as no target does ({', '.join(sorted(targets))})"
     found, unfit = [], {}
     for f, layer in _layers(features, rows, what):
         for kind in dict.fromkeys(str(ir) for _, ir in f[layer].irreps):
