@@ -137,6 +137,7 @@ def _caption(table: xr.Dataset, measure: str, further: int) -> str:
         values.molecules_text(table),
         "last interaction layer of each model",
         "95 % intervals of the bootstrap" if measure + "_low" in table else "",
+        f"permuted: {values.moved_text(table)}" if measure + "_null" in table else "",
         order,
         values.controls_text(table),
         left_out_text(pairs=further),
