@@ -164,7 +164,7 @@ def _chance(table: xr.Dataset, pairs: Sequence[tuple[int, int]]) -> list[Section
     if made is None:
         return []
     text = (
-        "p-values of permuted molecules, adjusted for all pairs (max-t): how often chance alone "
-        f"makes any pair as alike.{_further(made, len(pairs))}"
+        f"p-values of permutations, in which {values.moved_text(table)}, adjusted for all pairs by "
+        f"max-T: how often chance makes any pair as alike.{_further(made, len(pairs))}"
     )
     return [Section("Against chance", text, made.heads, made.rows)]

@@ -120,7 +120,7 @@ def _names(table: xr.Dataset, measure: str, pairs: Sequence[Pair]) -> list[str]:
     """Return the names of both models of each pair, with the irrep where they have several."""
     own = values.channels(table)
     has_irreps = {irrep for _, _, irrep in own} - set(values.SCALARS)
-    arrow = " → " if OF_PAIRS[measure].directed else " – "
+    arrow = " → " if OF_PAIRS[measure].directed else " and "
     return [
         arrow.join(for_figure(values.named(own[i][0]), _NAME) for i in pair)
         + (f", {own[pair.a][2]}" if has_irreps else "")
@@ -137,6 +137,7 @@ def _caption(table: xr.Dataset, measure: str, further: int) -> str:
         values.molecules_text(table),
         "last interaction layer of each model",
         "95 % intervals of the bootstrap" if measure + "_low" in table else "",
+        f"permuted: {values.moved_text(table)}" if measure + "_null" in table else "",
         order,
         values.controls_text(table),
         left_out_text(pairs=further),

@@ -197,9 +197,5 @@ def _about(table: xr.Dataset) -> list[str]:
     if far and table.sizes["channel"] <= FEW:
         notes.append(f"{' and '.join(far)}: less is more alike.")
     if any(f"{name}_null" in table for name in held):
-        moved = table.attrs.get("exchangeable")
-        share = "" if moved is None else f" ({int(moved):,} of {int(table.attrs['rows']):,} can)"
-        of_atoms = str(values.setting(table, "probe")).startswith("atom")
-        what = "atoms within molecule and element" if of_atoms else "molecules within formulas"
-        notes.append(f"Chance: {what} change places{share}; p adjusted by max-T over all pairs.")
+        notes.append(f"Chance: {values.moved_text(table)}; p adjusted by max-T over all pairs.")
     return notes

@@ -174,9 +174,22 @@ def shown(table: xr.Dataset, most: int) -> tuple[xr.Dataset, str]:
 
 
 def molecules_text(table: xr.Dataset) -> str:
-    """Return the number of molecules as captions say it; nothing where it is not known."""
-    count = table.attrs.get("molecules")
-    return "" if count is None else f"{int(count):,} molecules"
+    """Return the number of molecules, and of atoms where these are rows; nothing if unknown."""
+    known = table.attrs
+    if "molecules" not in known:
+        return ""
+    said = f"{int(known['molecules']):,} molecules"
+    of_atoms = str(setting(table, "probe")).startswith("atom") and "rows" in known
+    return f"{said}, {int(known['rows']):,} atoms" if of_atoms else said
+
+
+def moved_text(table: xr.Dataset) -> str:
+    """Return what changes places in permutations, and how many of the rows can."""
+    of_atoms = str(setting(table, "probe")).startswith("atom")
+    what = "atoms within molecule and element" if of_atoms else "molecules within formulas"
+    moved = table.attrs.get("exchangeable")
+    share = "" if moved is None else f" ({int(moved):,} of {int(table.attrs['rows']):,} can)"
+    return f"{what} change places{share}"
 
 
 def caption(*parts: str) -> str:
