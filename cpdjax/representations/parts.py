@@ -57,8 +57,11 @@ def _linear(left: Side, right: Side, channel: int, weights: Weights) -> Part:
 def _linear_matrices(parts: Sequence[Part], left: Side, right: Side, prefix: str) -> Matrices:
     """Return R², CKA and CCA."""
     rows = [LinearRow(*(p[prefix + name] for name in LinearRow._fields)) for p in parts]
-    sides = [s.prepared.own_replicates if prefix else s.prepared.own for s in (left, right)]
-    return linear_measures(stacked(rows), *sides, left.prepared.rows)
+    a, b = left.prepared, right.prepared
+    own = (a.own, b.own)
+    if prefix and a.own_replicates is not None and b.own_replicates is not None:
+        own = (a.own_replicates, b.own_replicates)
+    return linear_measures(stacked(rows), *own, a.rows)
 
 
 def _procrustes(left: Side, right: Side, channel: int, weights: Weights) -> Part:

@@ -50,7 +50,8 @@ class _Frame(NamedTuple):
         full = np.full((*given[0].shape[:draws], len(self.projections), *[n] * axes), np.nan)
         for m, values in zip(found, given, strict=True):
             own = np.ix_(*[m.group.places] * axes)
-            full[(..., self.projections.index(m.group.projection), *own)] = values
+            place: Any = (..., self.projections.index(m.group.projection), *own)
+            full[place] = values
         return np.where(comparable(self.channels), full, np.nan) if pairs else full
 
 

@@ -142,7 +142,11 @@ def save(
         FileError: the path has another suffix, or is a folder that holds something else.
     """
     path = Path(path)
-    writers = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": partial(_write_csv, long)}
+    writers: dict[str, Callable[[xr.Dataset, Path], None]] = {
+        ".zarr": _write_zarr,
+        ".nc": _write_netcdf,
+        ".csv": partial(_write_csv, long),
+    }
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")
     if path.is_dir() and not holds_results(path):

@@ -78,7 +78,7 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
     measure, own, models = OF_PAIRS[name], values.channels(table), values.models(table)
     other = np.array([[a[0] != b[0] or len(models) == 1 for b in own] for a in own])
     kept, note = _kept(table)
-    rows, records, used = [], [], set()
+    rows, records, used = [], [], set[str]()
     for i, layer, side, words in _rows(table, kept):
         numbers = _numbers(table, name, side)
         near = (1 if measure.more_alike else -1) * np.where(other[i], numbers["value"][i], np.nan)
@@ -113,7 +113,7 @@ def _brief(whole: Sheet) -> Sheet:
 
 def _of_pairs(table: xr.Dataset) -> Sheet:
     """Return every measure of every pair, a row for each measure and projection."""
-    rows, records, used = [], [], set()
+    rows, records, used = [], [], set[str]()
     for a, b in combinations(range(table.sizes["channel"]), 2):
         pair = f"{_channel(table, a)} – {_channel(table, b)}"
         for name in values.measures(table):
@@ -184,7 +184,7 @@ def _twins(table: xr.Dataset) -> list[str]:
     if TWINS not in table:
         return []
     most = table[TWINS].max("projection").fillna(0).astype(int).values
-    found = [f"{_channel(table, i)} ({most[i]:,})" for i in np.flatnonzero(most)]
+    found = [f"{_channel(table, int(i))} ({most[i]:,})" for i in np.flatnonzero(most)]
     told = f"{', '.join(found[:_NAMED])}{' and others' if len(found) > _NAMED else ''}"
     return [f"TwoNN leaves out rows that coincide with another: {told}."] if found else []
 
