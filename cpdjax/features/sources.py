@@ -156,6 +156,18 @@ def open_controls(names: Collection[str], layers: Sequence[str] | None = None) -
     return found
 
 
+def able_controls(
+    opened: Sequence[Source],
+    structures: Structures | None,
+    layers: Sequence[str] | None,
+    *,
+    of_atoms: bool,
+) -> list[Source]:
+    """Open the controls that can take the molecules, beside sources that are open already."""
+    controls = open_controls([source.name for source in opened], layers)
+    return able(controls, structures, of_atoms=of_atoms, what="controls", some=False)
+
+
 def collect(
     sources: Any,
     structures: Structures | None,

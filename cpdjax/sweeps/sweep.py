@@ -24,9 +24,9 @@ from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import (
     Source,
     able,
+    able_controls,
     compute,
     named_sources,
-    open_controls,
     open_sources,
 )
 from cpdjax.models.naming import CONTROLS
@@ -59,8 +59,7 @@ from cpdjax.sweeps.settings import (
     default_sizes,
 )
 from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.units import units
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Work, units
 from cpdjax.validation import check_names
 
 
@@ -207,7 +206,8 @@ def _prepared(
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
     if controls:
-        sources += _controls(sources, structures, chosen)
+        of_atoms = kind.rows.of_atoms
+        sources += able_controls(sources, structures, chosen.layers, of_atoms=of_atoms)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
     layout = _layout(chosen, predicted, fold_ids)
     predicted = predicted.within() if chosen.within else predicted
@@ -218,15 +218,6 @@ def _prepared(
     if folder is not None:
         check_before(folder, facts)
     return _Prepared(sources, structures, predicted, layout, chosen, facts, fold_ids)
-
-
-def _controls(
-    sources: list[Source], structures: Structures | None, settings: Settings
-) -> list[Source]:
-    """Return the controls that can take the molecules, beside sources that were named."""
-    opened = open_controls([source.name for source in sources], settings.layers)
-    of_atoms = KINDS[settings.probe].rows.of_atoms
-    return able(opened, structures, of_atoms=of_atoms, what="controls", some=False)
 
 
 def _swept(

@@ -38,6 +38,7 @@ def started(*arguments):
         (["--help"], "sweep", 1.5),
         (["models", "--layers"], "1008x0e", 2.0),
         (["sweep", "--help"], "--alphas", 1.5),
+        (["spaces", "--help"], "--permutations", 1.5),
         (["models", "convert", "-h"], "--head", 1.5),
         (["--version"], "cpdjax ", 1.5),
     ],

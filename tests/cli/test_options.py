@@ -16,6 +16,7 @@ from cpdjax.cli.app import app
 from cpdjax.cli.failures import STATUSES
 from cpdjax.configuration import as_toml, checked, fields_of, help_texts, read_toml, schema_of
 from cpdjax.models.training.recipes import Recipe
+from cpdjax.representations.settings import SpaceConfig
 from cpdjax.sweeps.settings import Config
 
 COMMANDS = {
@@ -47,7 +48,7 @@ def test_every_level_has_its_help_under_two_names_and_names_the_statuses(command
 def test_without_arguments_there_is_help_with_commands_under_headings():
     status, printed, _ = call()
     assert status == 0
-    for heading in ("Scores", "Findings", "Models and features", "Files"):
+    for heading in ("Scores", "Likeness", "Findings", "Models and features", "Files"):
         assert f"─ {heading} ─" in printed
 
 
@@ -58,7 +59,9 @@ def test_the_version():
         getattr(cpdjax, "__no_such_name__")  # noqa: B009
 
 
-@pytest.mark.parametrize("command", ["sweep", "check", "ladder", "extract", "train", "reproduce"])
+@pytest.mark.parametrize(
+    "command", ["sweep", "spaces", "check", "ladder", "extract", "train", "reproduce"]
+)
 def test_every_option_that_takes_a_value_says_its_default(command):
     by_default = re.compile(r"[Bb]y default|\[default: ")
     given = {"models", "features", "coordinator", "processes", "process", "verbose"}
@@ -76,14 +79,16 @@ def test_the_defaults_in_the_help_of_train_are_those_of_a_recipe():
         assert option.help.endswith(f"by default {Recipe.model_fields[name].default:,}.")
 
 
-def test_the_defaults_in_the_help_of_a_sweep_are_those_of_its_settings():
-    for option in options("sweep"):
-        default = fields_of(Config)[option.name].default if option.name in fields_of(Config) else 0
+@pytest.mark.parametrize(("command", "config"), [("sweep", Config), ("spaces", SpaceConfig)])
+def test_the_defaults_in_the_help_are_those_of_the_settings(command, config):
+    known = fields_of(config)
+    for option in options(command):
+        default = known[option.name].default if option.name in known else None
         if type(default) in (int, float, str):
-            assert option.name not in fields_of(Config) or f"[default: {default}]" in option.help
+            assert f"[default: {default}]" in option.help
 
 
-@pytest.mark.parametrize("command", ["sweep", "extract", "train", "check", "recommend"])
+@pytest.mark.parametrize("command", ["sweep", "spaces", "extract", "train", "check", "recommend"])
 def test_options_of_long_commands_stand_under_headings(command):
     headings = {option.rich_help_panel for option in options(command) if option.name != "help"}
     assert {"Data", "Output", "Messages"} <= headings
@@ -110,6 +115,7 @@ def test_a_shell_completes_models_targets_and_choices():
     assert completed("train", "model", "pai") == ["painn"]
     assert completed("check", "targets", "gap,zp") == ["gap,zpve"]
     assert completed("sweep", "targets", "h") == ["homo", "h298", "h298_atom"]
+    assert completed("spaces", "projection", "f") == ["formula"]
     assert completed("sweep", "probe", "atom") == ["atom", "atom-equivariant"]
     assert completion.targets("nothing") == []
 

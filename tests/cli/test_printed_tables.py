@@ -29,6 +29,9 @@ from cpdjax.models import training, zoo
 from cpdjax.probes.ladder import Ladder
 from cpdjax.reports import checks, findings, score_figures
 from cpdjax.reports.sheet import Column, Sheet
+from cpdjax.reports.spaces import figures as space_figures
+from cpdjax.reports.spaces import page as space_page
+from cpdjax.representations import results as compared
 from cpdjax.studies import ladders, reproduction
 from cpdjax.studies.finding import Finding
 from cpdjax.studies.measured import Measured
@@ -192,6 +195,67 @@ def test_compare_takes_training_runs_together(folder):
     assert (row["model"], row["reference"], row["reference_runs"]) == (LONG, OTHER, 3)
     assert len(found["differences"]["rows"]) == 3
     assert row["low"] < row["difference"] < row["high"]
+
+
+@pytest.fixture(scope="module")
+def spaces(tmp_path_factory):
+    """Folders of two comparisons of models with long names: five channels, and two."""
+    place = tmp_path_factory.mktemp("spaces")
+    formulas = np.repeat(RNG.poisson(3, (6, 3)), 10, axis=0).astype(float)
+    x = RNG.normal(size=(N, 8)) + formulas @ RNG.normal(size=(3, 8))
+    many = {LONG: dict(zip(LAYERS, (x, np.tanh(x), x[:, :1]), strict=True)), OTHER: x[:, :3]}
+    settings = {"measures": ["procrustes", "effective_rank"], "permutations": 2, "bootstrap": 2}
+    for name, features in {
+        "many": many | {"counts": formulas},
+        "two": {LONG: x, OTHER: -x},
+    }.items():
+        table = cpdjax.spaces(features, formulas, **settings)
+        compared.save(table, place / name / "spaces.zarr")
+    return place
+
+
+@pytest.fixture
+def unpictured(monkeypatch):
+    """Neither figures nor a page, which take seconds and have tests of their own."""
+
+    def page(table, figures, folder, command):
+        (folder / "report.html").touch()
+        return folder / "report.html"
+
+    monkeypatch.setattr(space_figures, "save_figures", lambda *_: [])
+    monkeypatch.setattr(space_page, "save", page)
+
+
+@pytest.mark.filterwarnings("ignore::cpdjax.errors.LeftOutWarning")
+def test_report_of_spaces(spaces, unpictured):
+    shown = on_terminal("report", spaces / "many")
+    assert_whole(shown, f"{LONG} / interaction_13", f"{OTHER} / features", "composition removed")
+    assert "channels left out: counts" in shown
+    assert_whole(on_terminal("report", spaces / "two"), f"{LONG} / features", "Procrustes")
+    lines = in_one_line(
+        piped("report", spaces / "many"), "Procrustes", "95 % interval", "adjusted p"
+    )
+    assert len(lines) == 1
+    found = as_json("report", spaces / "many")
+    assert len(found["channels"]["rows"]) == 10
+    assert {row["projection"] for row in found["nearest"]["rows"]} == {"ols", "none"}
+    assert len(found["measures"]) == 10 + 6  # pairs of five channels raw, and of four
+    assert found["measures"][0]["value"] >= found["measures"][0]["low"] - 0.1
+
+
+def test_spaces_are_compared_and_kept(tmp_path, monkeypatch, unpictured):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", RNG.normal(size=(30, 4)))
+    np.save("b.npy", RNG.normal(size=(30, 3)))
+    command = ["spaces", "--features", "a.npy", "--features", "b.npy", "--measures", "procrustes"]
+    status, printed, errors = call(*command)
+    assert (status, printed) == (2, "")
+    assert errors.count("\n") == 1
+    assert "give C (row, element), or a dataset" in errors
+    text = piped(*command, "--projection", "none", "--format", "netcdf")
+    assert "saved cpdjax-spaces/spaces.nc" in text
+    again = as_json("report", "cpdjax-spaces")["pairs"]["rows"]
+    assert f"{again[0]['value']:.2f}" in text
 
 
 def test_recommend(joined, tmp_path, monkeypatch):
