@@ -48,24 +48,26 @@ def draw(
         chance: cells that have a dot, since permuted molecules are as alike.
     """
     hues = scale(measure)
-    panel.imshow(values, cmap=hues.cmap, norm=hues.norm, aspect="auto", interpolation="nearest")
+    least, most = hues.get_clim()
+    panel.imshow(values, hues.cmap, vmin=least, vmax=most, aspect="auto", interpolation="nearest")
     panel.patch.set(hatch="//////", edgecolor=SHADE, facecolor="white", linewidth=0)
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    for (y, x), value in np.ndenumerate(values if cell >= _NUMBERED else values[:0]):
-        if np.isfinite(value):
-            look = {"fontsize": TINY, "color": _ink(hues, value)}
-            panel.text(x, y, score_text(value), ha="center", va="center", **look)
-    if chance is not None:
-        below, size = (0.32, 4.0) if cell >= _NUMBERED else (0.0, 2.5)
-        for y, x in np.argwhere(chance & np.isfinite(values)):
-            look = {"markersize": size, "markeredgewidth": 0, "color": _ink(hues, values[y, x])}
-            panel.plot(x, y + below, ".", **look)
+    is_numbered = cell >= _NUMBERED
+    below, size = (0.32, 4.0) if is_numbered else (0.0, 2.5)
+    for y, x in np.argwhere(np.isfinite(values)).tolist():
+        value = float(values[y, x])
+        ink = _ink(hues, value)
+        if is_numbered:
+            panel.text(x, y, score_text(value), ha="center", va="center", fontsize=TINY, color=ink)
+        if chance is not None and chance[y, x]:
+            panel.plot(x, y + below, ".", markersize=size, markeredgewidth=0, color=ink)
 
 
 def _ink(hues: ScalarMappable, value: float) -> str:
     """Return the colour of what stands on the hue of a value."""
-    return "white" if hues.to_rgba(value)[:3] @ _LUMINANCE < 1 - _DARK else INK
+    red_green_blue = np.asarray(hues.to_rgba(np.asarray(value)))[:3]
+    return "white" if red_green_blue @ _LUMINANCE < 1 - _DARK else INK
 
 
 def cover_diagonal(panel: Axes, count: int) -> None:

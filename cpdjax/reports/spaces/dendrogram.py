@@ -48,12 +48,7 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     count = table.sizes["channel"]
     if count < 2:
         raise InputError("a tree needs two channels, and the results hold one: compare more layers")
-    names = [
-        for_figure(f"{values.named(model)} {layer}", _NAME)
-        for (model, _, _), layer in zip(
-            values.channels(table), values.layer_names(table), strict=True
-        )
-    ]
+    names = _names(table)
     row, room = 0.13 if count > _MOST_LARGE else 0.165, 0.2 + _LETTER * max(map(len, names))
     sides = values.sides(table)
     every = [distances(table, measure, side) for side in sides]
@@ -84,6 +79,12 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
         for label, i in zip(panel.get_yticklabels(), order, strict=True):
             label.set_color(hues[models[i]])
     return figure
+
+
+def _names(table: xr.Dataset) -> list[str]:
+    """Return model and layer of every channel."""
+    both = zip(values.channels(table), values.layer_names(table), strict=True)
+    return [for_figure(f"{values.named(model)} {layer}", _NAME) for (model, *_), layer in both]
 
 
 def _draw_trees(panel: Axes, far: Square) -> list[int]:

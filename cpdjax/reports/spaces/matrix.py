@@ -63,7 +63,7 @@ def plot_matrix(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
         cover_diagonal(panel, count)
         panel.text(1.01, 0.5, part.above, rotation=270, va="center", transform=panel.transAxes)
         panel.set_xlabel(part.below)
-        _label(panel, labels, has_rows=panel is axes[0])
+        _label(figure, panel, labels, has_rows=panel is axes[0])
     colour_bar(figure, axes, measure, np.stack([part.cells for part in parts]))
     return figure
 
@@ -99,14 +99,16 @@ def _labels(table: xr.Dataset, order: Sequence[int]) -> list[tuple[str, str, boo
     models = [model for model, _, _ in values.channels(table)]
     layers, hues = values.layer_names(table), colours(values.models(table))
     found = []
-    for before, i in pairwise([None, *order]):
-        begins = before is None or models[before] != models[i]
+    for before, i in zip(["", *(models[i] for i in order)], order, strict=False):
+        begins = before != models[i]
         name = f"{for_figure(values.named(models[i]), _MODEL)}   " if begins else ""
         found.append((name + for_figure(layers[i], _LAYER), hues[models[i]], begins))
     return found
 
 
-def _label(panel: Axes, labels: Sequence[tuple[str, str, bool]], *, has_rows: bool) -> None:
+def _label(
+    figure: Figure, panel: Axes, labels: Sequence[tuple[str, str, bool]], *, has_rows: bool
+) -> None:
     """Label columns, and rows where there is room; a bar of its hue spans each run of a model."""
     count = len(labels)
     texts, size = [text for text, _, _ in labels], SMALL if count < MOST_LARGE else TINY
@@ -114,8 +116,8 @@ def _label(panel: Axes, labels: Sequence[tuple[str, str, bool]], *, has_rows: bo
     panel.set_yticks(range(count), texts, fontsize=size)
     panel.tick_params(pad=7, labelleft=has_rows)
     panel.autoscale(False)
-    above = offset_copy(panel.get_xaxis_transform(), panel.figure, 0, 4, "points")
-    beside = offset_copy(panel.get_yaxis_transform(), panel.figure, -4, 0, "points")
+    above = offset_copy(panel.get_xaxis_transform(), figure, 0, 4, "points")
+    beside = offset_copy(panel.get_yaxis_transform(), figure, -4, 0, "points")
     starts = [i for i, (_, _, begins) in enumerate(labels) if begins]
     for first, last in pairwise([*starts, count]):
         run, looks = (first - 0.42, last - 0.58), {"color": labels[first][1], **_BAR}
