@@ -29,6 +29,8 @@ class Stack:
     concepts: Float[np.ndarray, "row concept"] | None
     #: How many of the concepts are composition itself.
     elements: int
+    #: How many successive rows are the components of one vector or tensor: 2l+1, or 1 of scalars.
+    components: int = 1
 
     @property
     def channels(self) -> int:

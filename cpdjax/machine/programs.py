@@ -43,6 +43,20 @@ def compiled(
     return call
 
 
+def padded_width(columns: int) -> int:
+    """Return how many columns arrays of about this width are padded to: 16, 24, 32, 48, 64, 96, …
+
+    Few different widths mean that few programs are compiled. Each takes as long to compile as
+    dozens of calls take to run, so more widths would save less than they cost.
+
+    >>> [padded_width(columns) for columns in (3, 17, 96, 97)]
+    [16, 24, 96, 128]
+    """
+    columns = max(columns, 16)
+    step: int = 2 ** (columns.bit_length() - 2)
+    return -(-columns // step) * step
+
+
 @cache
 def _jitted(function: Callable[..., Any], static: tuple[str, ...], platform: str) -> Any:
     options = known(platform, **_ON_CPU) or None

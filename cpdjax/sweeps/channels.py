@@ -15,6 +15,7 @@ from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.features import Features
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import components
+from cpdjax.machine.programs import padded_width
 from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.within import deviations
 from cpdjax.sweeps.settings import ALL
@@ -49,14 +50,8 @@ class Channel:
 
     @property
     def width(self) -> int:
-        """Return the number of columns after padding: 16, 24, 32, 48, 64, 96, 128 and so on.
-
-        Few different widths mean that few programs are compiled. Each takes as long to compile as
-        dozens of units take to run, so more widths would save less than they cost.
-        """
-        columns = max(self.x.shape[1], 16)
-        step = 2 ** (columns.bit_length() - 2)
-        return -(-columns // step) * step
+        """Return the number of columns after padding."""
+        return padded_width(self.x.shape[1])
 
     @cached_property
     def hash(self) -> str:
