@@ -17,6 +17,7 @@ from .probes.folds import group_folds, kfold
 from .probes.ladder import Ladder, ladder
 from .probes.predictions import ResidualPredictions, residual_predictions
 from .probes.within import deviations
+from .representations.spaces import spaces
 from .sweeps.differences import differences
 from .sweeps.sweep import sweep
 from .uncertainty.bootstrap import Bootstrap, bootstrap
@@ -76,6 +77,7 @@ __all__ = [
     "permutation_test",
     "read_features",
     "residual_predictions",
+    "spaces",
     "sweep",
     "verdict",
 ]

@@ -72,7 +72,8 @@ def help_texts(model: Any) -> dict[str, str]:
 
 def in_order(model: type) -> list[str]:
     """Return the names of the fields of a dataclass: its own first, then those that it inherits."""
-    return [name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ())]
+    names = (name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ()))
+    return list(dict.fromkeys(names))
 
 
 def as_toml(settings: Any) -> str:

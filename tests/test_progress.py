@@ -5,10 +5,12 @@ import re
 import sys
 import threading
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from cpdjax import progress
+from cpdjax.features import sources
 from cpdjax.progress import showing
 from cpdjax.progress.lines import EVERY, Lines
 from cpdjax.progress.stages import Stage, Stages
@@ -173,6 +175,19 @@ def test_a_stage_without_items_says_how_long_it_has_taken(lines, clock):
         clock.now += 90
         display.look()
     assert written == ["stage 1 of 6: planted truth", "stage 1 of 6: planted truth 1 min 30 s"]
+
+
+def test_models_and_files_are_counted_while_they_are_opened(stages, lines, monkeypatch):
+    said, own = [], sources._source
+
+    def opened(*source):
+        said.append(line(stages))
+        return own(*source)
+
+    monkeypatch.setattr(sources, "_source", opened)
+    sources.open_sources({name: np.ones((4, 2)) for name in ("mine", "other", "third")})
+    for text, count in zip(said, ("0/3", "1/3", "2/3"), strict=True):
+        assert f"opening models and files {count}" in text
 
 
 def test_lines_go_to_standard_error_and_are_lines(capsys):

@@ -164,6 +164,7 @@ def extract(
     from cpdjax.sweeps import inputs
 
     expect(2)
+    inputs.check_drawn(dataset, n)
     encoder = models.load(model)
     with stage("data"):
         structures = inputs.molecules(

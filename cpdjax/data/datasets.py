@@ -75,7 +75,7 @@ def qm9(
                 "pip install --force-reinstall qm9pack==1.0.3"
             )
         save(path, structures)
-    return structures if n is None else structures.select(_draw(n, len(structures), seed))
+    return structures if n is None else structures.select(drawn(n, len(structures), seed))
 
 
 def conformers(
@@ -125,9 +125,8 @@ def conformers(
     recipe = Recipe(per, tuple(map(float, temperatures)), seed)
     with shown(progress):
         if molecules is None:
-            unseen = qm9(_HELD_OUT, 0, cache)
-            wanted = CONFORMER_MOLECULES if n is None else n
-            molecules = unseen.select(_draw(wanted, len(unseen), seed))
+            rows = drawn(CONFORMER_MOLECULES if n is None else n, _HELD_OUT, seed)
+            molecules = qm9(_HELD_OUT, 0, cache).select(rows)
         return make(molecules, recipe, cache_folder(cache))
 
 
@@ -167,12 +166,26 @@ def read(
         return Structures.from_atoms(frames, stem(path) if name is None else name, targets, units)
 
 
-def _draw(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
-    """Return the indices of `n` molecules, drawn without replacement."""
+def drawn(n: SupportsIndex, available: int, seed: int) -> np.ndarray:
+    """Return the indices of `n` molecules, drawn without replacement.
+
+    Raises:
+        InputError: as `check_number`.
+    """
+    count = check_number(n, available)
+    return np.random.default_rng(seed).permutation(available)[:count]
+
+
+def check_number(n: SupportsIndex, available: int, what: str = "molecules") -> int:
+    """Return how many molecules are to be drawn, of so many.
+
+    Raises:
+        InputError: it is no whole number from 1 to the number of those there are.
+    """
     try:
         count = operator.index(n)
     except TypeError as error:
-        raise InputError(f"n: expected a whole number of molecules, got {n!r}") from error
+        raise InputError(f"n: expected a whole number of {what}, got {n!r}") from error
     if not 1 <= count <= available:
-        raise InputError(f"n: expected 1 to {available} molecules, got {count}")
-    return np.random.default_rng(seed).permutation(available)[:count]
+        raise InputError(f"n: expected 1 to {available:,} {what}, got {count:,}")
+    return count

@@ -89,8 +89,11 @@ def open_sources(
     named = named_sources(_imported(sources))
     if not named:
         raise InputError("no features to probe: name a model, a file or an array")
-    with stage("opening models and files"):
-        opened = [_source(*each, pool or "mean", layers, invariants) for each in named]
+    opened = []
+    with stage("opening models and files", len(named), compiled=False) as opening:
+        for each in named:
+            opened.append(_source(*each, pool or "mean", layers, invariants))
+            opening.advance()
     known = {layer for source in opened for layer in _layer_names(source.of)}
     for layer in layers or ():
         if layer not in known and layer != LAST:
@@ -143,13 +146,26 @@ def open_controls(names: Collection[str], layers: Sequence[str] | None = None) -
         layers: names of layers, as in `open_sources`. A control without any of them, such as the
             bond graph, which has but one layer, keeps its last interaction layer.
     """
-    found = []
-    for name in naming.CONTROLS:
-        if name not in names:
+    found, wanted = [], [name for name in naming.CONTROLS if name not in names]
+    with stage("opening controls", len(wanted), compiled=False) as opening:
+        for name in wanted:
             model = models.load(f"{naming.SHIPPED}{name}")
             known = list(model.irreps)
             found.append(Source(name, model, chosen(known, layers) or chosen(known, [LAST]), None))
+            opening.advance()
     return found
+
+
+def able_controls(
+    opened: Sequence[Source],
+    structures: Structures | None,
+    layers: Sequence[str] | None,
+    *,
+    of_atoms: bool,
+) -> list[Source]:
+    """Open the controls that can take the molecules, beside sources that are open already."""
+    controls = open_controls([source.name for source in opened], layers)
+    return able(controls, structures, of_atoms=of_atoms, what="controls", some=False)
 
 
 def collect(

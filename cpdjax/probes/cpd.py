@@ -86,7 +86,8 @@ def cpd(
             "quadratic": as "ols", from the columns of C and all their products.
             "formula": for a molecule whose formula (row of C) is among the training rows, the mean
                 of those rows; for any other (our choice) CB as above. This is the strictest: no
-                function of composition is left in Z.
+                function of composition is left in Z. C must hold counts: C2H4 and C3H6 have the
+                same fractions.
             "leace": the linear prediction of C from X alone, so that once it is fitted no
                 molecule's composition is asked for; see `cpdjax.kernel.leace`.
             "oracle-leace": the same as "ols", under the name that its literature gives it.

@@ -10,7 +10,36 @@ import numpy as np
 from cpdjax.data.datasets import qm9
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
+from cpdjax.models.zoo import HELD_OUT
 from cpdjax.sweeps import inputs
+
+FEWEST = 10
+"""The least number of molecules in a draw."""
+
+
+def bounds_of(n: int, draws: int, available: int = HELD_OUT) -> tuple[int, ...]:
+    """Return where each of several disjoint draws begins, and where the last one ends.
+
+    The first draw has `n` molecules; the others share the rest, at most `n` each.
+
+    Raises:
+        InputError: there are fewer than two draws; or fewer molecules than ten for each draw, or
+            than `n` beside the `n` of a test set.
+
+    >>> bounds_of(2000, 5), bounds_of(4000, 3)
+    ((0, 2000, 4000, 6000, 8000, 10000), (0, 4000, 7000, 10000))
+    """
+    if draws < 2:
+        raise InputError(f"draws must be at least 2: layers are chosen on the second, got {draws}")
+    other = min(n, (available - n) // (draws - 1))
+    most = min(available // 2, available - FEWEST * (draws - 1))
+    if not FEWEST <= n <= most:
+        raise InputError(
+            f"n must be from {FEWEST} to {most:,}: {draws} draws share {available:,} molecules of "
+            f"QM9's probe set, {FEWEST} each at least, and a test set needs n beside n to train "
+            f"on; got {n:,}"
+        )
+    return (0, *(n + other * k for k in range(draws)))
 
 
 @dataclass(frozen=True)
@@ -28,21 +57,12 @@ class Molecules:
     ) -> Molecules:
         """Draw molecules of QM9's probe set whose elements all models know.
 
-        The first draw has `n` molecules; the others share the rest, at most `n` each.
-
         Raises:
-            InputError: there are fewer than `n` and ten for each further draw.
+            InputError: as `bounds_of`.
         """
-        pool = inputs.molecules("qm9-probe", n * draws, seed, known=known)
-        other = min(n, (len(pool) - n) // max(draws - 1, 1))
-        if len(pool) < n or other < 10:
-            raise InputError(
-                f"n must leave ten molecules for each of {draws - 1} further draws, of "
-                f"{len(pool):,} molecules of QM9's probe set whose elements all models know, got "
-                f"{n}"
-            )
-        bounds = (0, *(n + other * k for k in range(draws)))
-        return cls(pool.select(np.arange(bounds[-1])), bounds)
+        available = inputs.molecules("qm9-probe", min(n * draws, HELD_OUT), seed, known=known)
+        bounds = bounds_of(n, draws, len(available))
+        return cls(available.select(np.arange(bounds[-1])), bounds)
 
     @property
     def n(self) -> int:

@@ -26,15 +26,9 @@ from cpdjax import models
 from cpdjax.errors import InputError
 from cpdjax.features.layer_names import LAST
 from cpdjax.models.cards import card_of
-from cpdjax.studies.quantities import same_quantity, same_target
+from cpdjax.studies.quantities import in_order, same_quantity, same_target
 from cpdjax.sweeps.table import last_interaction, layers_of, models_of, scores_of
 from cpdjax.uncertainty.comparison import estimate
-
-TARGETS = (
-    *("gap", "homo", "lumo", "mu", "alpha", "r2", "zpve"),
-    *("u0", "u298", "h298", "g298", "cv"),
-)
-"""The twelve scalar targets of QM9, in the order of the matrix."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def matrix(
             "aligned": one.is_of(target),
         }
         for one, place in _places(table, objectives, layer)
-        for target in _targets(table)
+        for target in in_order(map(str, table.target.values))
     ]
     return pd.DataFrame(rows)
 
@@ -122,7 +116,7 @@ def ahead(table: xr.Dataset, objectives: Sequence[Objective], *, layer: str = LA
     """
     places = list(_places(table, objectives, layer))
     rows = []
-    for target in _targets(table):
+    for target in in_order(map(str, table.target.values)):
         scores = {one: scores_of(table, one.model, *place, target) for one, place in places}
         for one in (one for one in scores if one.is_of(target)):
             others = [
@@ -157,12 +151,6 @@ def _places(
             yield one, (layer, own[layer])
         else:
             raise InputError(f"{one.model} has no layer {layer!r}, it has {', '.join(own)}")
-
-
-def _targets(table: xr.Dataset) -> list[str]:
-    """Return the targets of the results, QM9's own twelve first and in their order."""
-    known = [str(target) for target in table.target.values]
-    return [*(t for t in TARGETS if t in known), *(t for t in known if t not in TARGETS)]
 
 
 def _interval(name: str, scores: Float[np.ndarray, "repeat fold"]) -> dict[str, float]:

@@ -7,8 +7,30 @@ QM9 are one quantity, whether at 0 K or at 298 K (both our choice).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cpdjax.data.qm9 import TARGETS
+
 _ATOMIZED = "_atom"
-_ENERGIES = ("u0", "u298", "h298", "g298")
+TOTALS = tuple(target.name for target in TARGETS if target.column and not target.atoms)
+"""Name the twelve scalars of QM9's own file, in the order of tables and figures."""
+_ENERGIES = tuple(target.name.removesuffix(_ATOMIZED) for target in TARGETS if target.atoms)
+ATOMIZED = tuple(f"{name}{_ATOMIZED}" if name in _ENERGIES else name for name in TOTALS)
+"""Name the same twelve with energies of atomization, whose R²_geom composition does not swamp."""
+
+
+def in_order(targets: Iterable[str]) -> list[str]:
+    """Return targets in the order of QM9's twelve, free atoms subtracted or not; others follow.
+
+    >>> in_order(["mine", "cv", "u0_atom", "gap"])
+    ['gap', 'u0_atom', 'cv', 'mine']
+    """
+
+    def place(target: str) -> int:
+        own = target.removesuffix(_ATOMIZED)
+        return TOTALS.index(own) if own in TOTALS else len(TOTALS)
+
+    return sorted(targets, key=place)
 
 
 def same_target(one: str, other: str) -> bool:

@@ -10,16 +10,18 @@ from typing import Any
 
 import xarray as xr
 
-from cpdjax.errors import FileError, InputError
+from cpdjax.errors import FileError
 from cpdjax.files import atomic
 from cpdjax.models import naming
 from cpdjax.models.naming import run_of
+from cpdjax.probes.apart import DEFAULT_FOLDS
+from cpdjax.probes.folds import nested
 from cpdjax.progress import expect, shown, stage
 from cpdjax.studies.finding import Finding
 from cpdjax.studies.findings import answers
 from cpdjax.studies.measured import Measured
 from cpdjax.studies.measuring import Study, Subject, gathered, measure
-from cpdjax.studies.molecules import Molecules, first_of_qm9
+from cpdjax.studies.molecules import Molecules, bounds_of, first_of_qm9
 from cpdjax.studies.recommendation import installed, save, with_measured_costs, with_training
 from cpdjax.studies.settings import settings
 from cpdjax.sweeps.settings import DESCRIPTORS, default_sizes
@@ -80,11 +82,12 @@ def reproduce(
         progress: whether standard error shows what is being done, and how far it is.
 
     Raises:
-        UnknownNameError, InputError, FileError: as in `cpdjax.sweep`; FileError as well where the
-            folder holds a study with other molecules.
+        UnknownNameError, InputError, FileError: as in `cpdjax.sweep`; InputError as well where
+            there are not so many molecules, FileError where the folder holds a study with others.
     """
-    if draws < 2:
-        raise InputError(f"draws must be at least 2: layers are chosen on the second, got {draws}")
+    sizes = tuple(sizes or default_sizes(n))
+    bounds_of(n, draws)  # for its checks, as the next line: opening all models takes long
+    nested(n, sizes, 1, DEFAULT_FOLDS)
     with shown(progress):
         wanted = subjects(names, also)
         expect(2 * len(wanted) + 4)
@@ -126,11 +129,12 @@ on two cores, less what is there already.
     """
     runs = sum(subject.is_run for subject in wanted)
     whole = len(wanted) - runs
-    molecules = whole * n * (draws + 1) + runs * n
+    pool = bounds_of(n, draws)[-1]
+    molecules = whole * (pool + n) + runs * n
     seconds = _PER_MOLECULE * molecules + _PER_MODEL * whole + _PER_RUN * runs
     minutes = max(round(seconds / 60), 1)
     return (
-        f"{whole} model{'s' * (whole != 1)} and control{'s' * (whole != 1)} on {n * draws:,} "
+        f"{whole} model{'s' * (whole != 1)} and control{'s' * (whole != 1)} on {pool:,} "
         f"molecules each, {runs} further training runs on {n:,} each: about {minutes} "
         f"minute{'s' * (minutes != 1)} on two cores, less what is there already."
     )
@@ -148,7 +152,7 @@ def _begun(
     wanted: Sequence[Subject],
     n: int,
     draws: int,
-    sizes: Sequence[int] | None,
+    sizes: Sequence[int],
     repeats: int,
     seed: int,
 ) -> tuple[Study, dict[str, Any]]:
@@ -160,11 +164,11 @@ def _begun(
     with stage("data"):
         molecules = Molecules.drawn(n, draws, seed, known)
         library = first_of_qm9(n, known)
-    chosen = settings(n, draws, sizes or default_sizes(n), repeats)
+    chosen = settings(n, draws, sizes, repeats)
     study = Study(out, molecules, library, chosen, repeats, seed)
     _check_record(out, {
         "molecules": molecules.pool.geometry_hash, "bounds": list(molecules.bounds),
-        "sizes": list(sizes or default_sizes(n)), "repeats": repeats, "seed": seed,
+        "sizes": list(sizes), "repeats": repeats, "seed": seed,
     })  # fmt: skip
     return study, known
 

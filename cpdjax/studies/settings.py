@@ -9,14 +9,9 @@ from typing import Any, Literal
 from cpdjax.features.layer_names import LAST
 from cpdjax.irreps import INVARIANTS
 from cpdjax.studies.measured import ENERGY, MAIN
+from cpdjax.studies.quantities import ATOMIZED
 from cpdjax.sweeps.channels import ALL
 
-TARGETS = (
-    "gap", "homo", "lumo", "mu", "alpha", "r2", "zpve",
-    "u0_atom", "u298_atom", "h298_atom", "g298_atom", "cv",
-)  # fmt: skip
-"""The twelve scalars of QM9; energies are of atomization, whose R²_geom composition does not
-swamp."""
 TENSORS = ("dipole_point", "quadrupole_point")
 WIDTH = 24
 """Columns of the narrowest layer that is probed (MACE's), to which all are brought."""
@@ -51,20 +46,20 @@ def settings(n: int, draws: int, sizes: Sequence[int], repeats: int) -> list[Set
     fixed = {**curve, "test": n, "repeats": 2 * repeats}
     library = {"composition": "fractions", "shuffle": False, **one, **last, **gap}
     return [
-        Setting(MAIN, "what findings are judged on", 0, {**whole, "targets": TARGETS}, True),
+        Setting(MAIN, "what findings are judged on", 0, {**whole, "targets": ATOMIZED}, True),
         *(
             Setting(f"draw {k}", "other molecules: where layers are chosen, and a plain standard "
-                    "error", k, {**one, "irreps": [ALL], "targets": TARGETS})
+                    "error", k, {**one, "irreps": [ALL], "targets": ATOMIZED})
             for k in range(1, draws)
         ),
         Setting("loo", "α by leave-one-out in place of 1", 0,
                 {**whole, "irreps": [ALL], "targets": FEW, "alphas": "loo"}, True),
         Setting("width", f"{WIDTH} principal components of the training residual", 0,
-                {**whole, **last, "targets": TARGETS, "components": WIDTH}, True),
+                {**whole, **last, "targets": ATOMIZED, "components": WIDTH}, True),
         Setting("bonds", "bonds and rings subtracted with composition", 0,
-                {**whole, **last, "targets": TARGETS, "projection": "bonds"}, True),
+                {**whole, **last, "targets": ATOMIZED, "projection": "bonds"}, True),
         Setting("groups", "bonds, rings and functional groups subtracted with composition", 0,
-                {**whole, **last, "targets": TARGETS, "projection": "groups"}, True),
+                {**whole, **last, "targets": ATOMIZED, "projection": "groups"}, True),
         Setting("curve", "five folds inside the N molecules", 0, {**curve, "repeats": repeats}),
         Setting("test", "training on N molecules, a fixed test set", "pool", fixed),
         Setting("test-loo", "the same with α by leave-one-out", "pool", {**fixed, "alphas": "loo"}),

@@ -146,11 +146,17 @@ def tensor_channels(
     irreps: Sequence[str] | None = None,
     *,
     what: str = "molecules",
+    reason: str | None = None,
 ) -> list[Channel]:
     """Make the channels of every layer that can predict targets of the irreps `targets`.
 
     These are channels of the same degree and parity; of the same degree alone where the labels of a
     model hold for rotations only. Others are left out, and so are layers without any.
+
+    Args:
+        rows, what: as in `channels`.
+        irreps: those of the channels that are wanted; by default all that fit.
+        reason: why others are left out; by default that no target turns as they do.
 
     Raises:
         InputError: as `channels`, and where there is no such channel at all.
@@ -163,7 +169,7 @@ def tensor_channels(
     [('1o', (4, 4, 3))]
     """
     degrees = {Irrep(target).l for target in targets}
-    reason = f"turns as no target does ({', '.join(sorted(targets))})"
+    reason = reason or f"turns as no target does ({', '.join(sorted(targets))})"
     found, unfit = [], {}
     for f, layer in _layers(features, rows, what):
         for kind in dict.fromkeys(str(ir) for _, ir in f[layer].irreps):

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,20 @@ from cpdjax.provenance import differences, listed, read_record
 RECORD = "sweep.json"
 
 
+class Kind(NamedTuple):
+    """Say what the folder of one kind of computation holds."""
+
+    what: str
+    """What the computation is called in complaints."""
+    record: str
+    """The file that says what it is made of."""
+    results: str
+    """The name of its results, without the suffix."""
+
+
+SWEEP = Kind("sweep", RECORD, "results")
+
+
 class Checkpoint:
     """Keep finished units in a folder that belongs to one configuration.
 
@@ -29,17 +43,17 @@ class Checkpoint:
             in this folder made.
     """
 
-    def __init__(self, folder: Path | None, facts: Mapping[str, Any]):
+    def __init__(self, folder: Path | None, facts: Mapping[str, Any], kind: Kind = SWEEP):
         self.folder = folder
         if folder is None:
             return
         clean(folder / "units")
-        record = folder / RECORD
+        record = folder / kind.record
         if record.exists():
-            _check_same(folder, facts, read_record(record))
+            _check_same(folder, facts, read_record(record), kind)
         else:
-            _check_free(folder)
-            write_record(folder, facts)
+            _check_free(folder, kind)
+            write_record(folder, facts, kind)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a finished unit, or None where it is still to be computed."""
@@ -80,43 +94,45 @@ def read_unit(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write what a sweep is made of to its folder."""
-    record = folder / RECORD
+def write_record(folder: Path, facts: Mapping[str, Any], kind: Kind = SWEEP) -> None:
+    """Write what a computation is made of to its folder."""
+    record = folder / kind.record
     with atomic(record) as temporary:
         temporary.write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     checksums.add(folder, [record])
 
 
-def check_before(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Refuse the folder of another sweep, as far as it can be told before any model runs.
+def check_before(folder: Path, facts: Mapping[str, Any], kind: Kind = SWEEP) -> None:
+    """Refuse the folder of something else, as far as it can be told before any model runs.
 
     Raises:
-        FileError: the folder holds the results of another configuration, or results that no sweep
-            in this folder made.
+        FileError: the folder holds the results of another configuration, or results that nothing
+            of this kind made in this folder.
     """
-    record = folder / RECORD
+    record = folder / kind.record
     if not record.exists():
-        _check_free(folder)
+        _check_free(folder, kind)
         return
     known = read_record(record)
-    _check_same(folder, facts, {name: known[name] for name in facts if name in known})
+    _check_same(folder, facts, {name: known[name] for name in facts if name in known}, kind)
 
 
-def _check_free(folder: Path) -> None:
-    """Refuse a folder whose own files a sweep would replace."""
-    for name in ("results.zarr", "results.nc", "results.csv", "units"):
+def _check_free(folder: Path, kind: Kind) -> None:
+    """Refuse a folder whose own files would be replaced."""
+    for name in (*(f"{kind.results}.{end}" for end in ("zarr", "nc", "csv")), "units"):
         if (folder / name).exists():
             raise FileError(
-                f"{folder / name} exists, but no sweep.json that says what it is: choose another "
-                "folder, or remove it"
+                f"{folder / name} exists, but no {kind.record} that says what it is: choose "
+                "another folder, or remove it"
             )
 
 
-def _check_same(folder: Path, facts: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _check_same(
+    folder: Path, facts: Mapping[str, Any], known: Mapping[str, Any], kind: Kind
+) -> None:
     changed = differences(facts, known)
     if changed:
         raise FileError(
-            f"{folder} holds a sweep of another configuration (different: "
+            f"{folder} holds a {kind.what} of another configuration (different: "
             f"{listed(changed)}): choose another folder (--out), or remove it"
         )

@@ -13,14 +13,15 @@ import pandas as pd
 from jaxtyping import Int
 
 from cpdjax.configuration import checked
-from cpdjax.data.datasets import CONFORMER_MOLECULES, conformers, qm9, read
+from cpdjax.data.datasets import CONFORMER_MOLECULES, check_number, conformers, qm9, read
 from cpdjax.data.elements import number_of, symbols_of
+from cpdjax.data.qm9 import MOLECULES
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.beside import check_apart, is_frame, without
 from cpdjax.data.tables.table import TABLES, Table, read_table
 from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
-from cpdjax.models.zoo import qm9_probe
+from cpdjax.models.zoo import HELD_OUT, qm9_probe
 from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.apart import DEFAULT_FOLDS
 from cpdjax.probes.folds import cross_validation
@@ -35,6 +36,7 @@ FOLD_ID = "fold_id"
 
 _QM9 = {"qm9": qm9, "qm9-probe": qm9_probe}
 _CONFORMERS = "conformers"
+_AVAILABLE = {"qm9": MOLECULES, "qm9-probe": HELD_OUT, _CONFORMERS: HELD_OUT}  # to draw from
 
 #: The elements that each model knows, by its name; None for any.
 Known = Mapping[str, Sequence[int] | None]
@@ -177,11 +179,12 @@ def molecules(
         shuffle: draw from QM9 at random; otherwise its first molecules are taken.
 
     Raises:
-        InputError: n goes with QM9 alone, or no molecule is left.
+        InputError: n goes with QM9 alone, there are not so many, or no molecule is left.
 
     Warns:
         LeftOutWarning: molecules are left out because of their elements.
     """
+    check_drawn(dataset, n)
     if isinstance(dataset, str) and dataset == _CONFORMERS:
         n = CONFORMER_MOLECULES if n is None else n
         drawn = molecules("qm9-probe", n, seed, elements=elements, known=known)
@@ -207,6 +210,17 @@ def molecules(
     else:
         structures = Structures.from_atoms(list(dataset))
     return _of_elements(structures, limits)
+
+
+def check_drawn(dataset: Any, n: int | None) -> None:
+    """Refuse a number of molecules that cannot be drawn, before anything is read or opened.
+
+    Raises:
+        InputError: the data set has fewer.
+    """
+    name = "qm9" if dataset is None else dataset
+    if n is not None and isinstance(name, str) and name in _AVAILABLE:
+        check_number(n, _AVAILABLE[name], f"molecules of {name}")
 
 
 def _limits(elements: Sequence[str] | None, known: Known | None) -> dict[str, list[int]]:

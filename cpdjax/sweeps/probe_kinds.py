@@ -28,6 +28,7 @@ from cpdjax.probes.units import (
     tensor_features,
 )
 from cpdjax.sweeps.channels import Channel, channels, tensor_channels
+from cpdjax.sweeps.rows import Rows
 from cpdjax.sweeps.settings import Kind, Settings
 from cpdjax.sweeps.targets import Targets, WithUnits
 from cpdjax.uncertainty.bootstrap import Bootstrap, bootstrap
@@ -61,21 +62,21 @@ class MoleculeRows:
         """Read scalars by name; without names, all of them."""
         return Targets.from_structures(structures, names)
 
-    def pool(self, settings: Settings) -> str | None:
+    def pool(self, settings: Any) -> str | None:
         """Return how per-atom features become those of a row; None: as they are, or by means."""
         return settings.pool
 
-    def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
+    def exchangeable(self, rows: Rows, settings: Any) -> Labels:
         """Return labels of the rows among which targets may be permuted; None: among all."""
         if settings.within:
-            return targets.copies
-        return targets.formulas if settings.permute_within == "formula" else None
+            return rows.copies
+        return rows.formulas if settings.permute_within == "formula" else None
 
-    def drawn_together(self, targets: Targets, settings: Settings) -> Labels:
+    def drawn_together(self, rows: Rows, settings: Any) -> Labels:
         """Return labels of the rows that the bootstrap draws together; None: each by itself."""
         if settings.group_by == "formula":
-            return targets.formulas
-        return targets.molecule if settings.by_molecule else None
+            return rows.formulas
+        return rows.molecule if settings.by_molecule else None
 
 
 class AtomRows:
@@ -94,22 +95,22 @@ class AtomRows:
         known = {k: (v, structures.units.get(k, "")) for k, v in scalars.items()}
         return Targets.chosen(structures, names, known, of_atoms=True, probe=probe)
 
-    def pool(self, settings: Settings) -> str:
+    def pool(self, settings: Any) -> str:
         """Return that nothing is pooled."""
         return "atom"
 
-    def exchangeable(self, targets: Targets, settings: Settings) -> Labels:
+    def exchangeable(self, rows: Rows, settings: Any) -> Labels:
         """Return a label for each molecule and element: only atoms of both change places."""
         if settings.within:
-            return targets.copies
-        element = targets.counts.argmax(1)
-        return targets.owner * targets.counts.shape[1] + element
+            return rows.copies
+        element = rows.counts.argmax(1)
+        return rows.owner * rows.counts.shape[1] + element
 
-    def drawn_together(self, targets: Targets, settings: Settings) -> Labels:
+    def drawn_together(self, rows: Rows, settings: Any) -> Labels:
         """Return the molecule of every atom, or its molecule's formula."""
         if settings.group_by == "formula":
-            return targets.formulas[targets.owner]
-        return targets.molecule if settings.by_molecule else targets.owner
+            return rows.formulas[rows.owner]
+        return rows.molecule if settings.by_molecule else rows.owner
 
 
 class ProbeKind(ABC):
@@ -123,7 +124,7 @@ class ProbeKind(ABC):
         self.name = name
         self.rows = rows
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: Any) -> None:
         """Raise InputError for settings that this kind of probe cannot follow."""
         if settings.projection not in ("ols", "within") and not self.projects:
             raise InputError(
@@ -135,6 +136,12 @@ class ProbeKind(ABC):
                 f"projection {settings.projection!r} counts what molecules have, and probe "
                 f"{self.name!r} has a row an atom: probe molecules, or project on the element (ols)"
             )
+        merged = settings.projection == "formula" and settings.composition == "fractions"
+        if merged and not self.rows.of_atoms:
+            raise InputError(
+                "projection='formula' tells formulas apart by counts of atoms, and C2H4 and C3H6 "
+                "have the same fractions: leave composition='fractions' out"
+            )
 
     @property
     def default_targets(self) -> Sequence[str] | None:
@@ -142,7 +149,7 @@ class ProbeKind(ABC):
         return None
 
     @abstractmethod
-    def invariants(self, settings: Settings) -> str | None:
+    def invariants(self, settings: Any) -> str | None:
         """Return the way of making scalars that is asked for; None: none is."""
 
     @abstractmethod
@@ -212,7 +219,7 @@ class ScalarProbe(ProbeKind):
         """Return QM9's scalar targets of molecules; of atoms, all that there are."""
         return self.rows.default_scalars
 
-    def invariants(self, settings: Settings) -> str | None:
+    def invariants(self, settings: Any) -> str | None:
         """Return the way of making scalars that the settings name."""
         return settings.invariants
 
@@ -278,7 +285,7 @@ class TensorProbe(ProbeKind):
     kernel = staticmethod(equivariant_probe)
     projects = False
 
-    def invariants(self, settings: Settings) -> str | None:
+    def invariants(self, settings: Any) -> str | None:
         """Return that irreps stay as they are."""
         return None
 

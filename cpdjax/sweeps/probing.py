@@ -22,8 +22,7 @@ from cpdjax.machine.programs import compiled
 from cpdjax.probes.arguments import refining
 from cpdjax.sweeps.parallel import each
 from cpdjax.sweeps.probe_kinds import KINDS, left_to_project
-from cpdjax.sweeps.units import Batch, Unit, batches
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Batch, Unit, Work, batches
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.omissions import Omissions
 from cpdjax.provenance import software
 from cpdjax.sweeps.channels import Channel
-from cpdjax.sweeps.settings import Settings
+from cpdjax.sweeps.checkpoint import SWEEP, Kind
+from cpdjax.sweeps.rows import Rows
 from cpdjax.sweeps.table import OWN, along_path, present
-from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.units import Unit
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Unit, Work
 
 _LONG = ("r2_geom", "r2_full", "alpha_geom", "alpha_full")
 #: These belong to the mean over folds, at the largest size in the first repeat.
@@ -42,24 +42,28 @@ _DESCRIPTIONS = {
 }
 
 
-def known_before(settings: Settings, targets: Targets, sources: Sequence[Source]) -> dict[str, Any]:
-    """Return what is known of where numbers come from before any model runs."""
+def known_before(settings: Any, rows: Rows, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return what is known of where numbers come from before any model runs.
+
+    Args:
+        settings: those of a sweep, or others with a `record`, `by_molecule` and `projection`.
+    """
     return {
         "settings": settings.record,
-        "dataset": targets.name,
-        "dataset_hash": targets.hash,
-        "molecules": targets.molecules(by_group=settings.by_molecule),
-        "rows": len(targets),
-        "elements": list(targets.elements),
-        **_concepts(settings, targets),
+        "dataset": rows.name,
+        "dataset_hash": rows.hash,
+        "molecules": rows.molecules(by_group=settings.by_molecule),
+        "rows": len(rows),
+        "elements": list(rows.elements),
+        **_concepts(settings.projection, rows),
         "models": {source.name: source.layers for source in sources},
         **software(),
     }
 
 
-def _concepts(settings: Settings, targets: Targets) -> dict[str, str]:
+def _concepts(projection: str, rows: Rows) -> dict[str, str]:
     """Return the hash of what a projection takes beside composition, if it takes something."""
-    found = targets.concepts(settings.projection)
+    found = rows.concepts(projection)
     return {} if found is None else {"concepts_hash": hash_arrays([("concepts", found)])}
 
 
@@ -122,17 +126,23 @@ def assemble(work: Work, scores: Mapping[Unit, Scores], facts: Mapping[str, Any]
     return table
 
 
-def save(table: xr.Dataset, path: str | Path) -> Path:
+def save(
+    table: xr.Dataset, path: str | Path, long: Callable[[xr.Dataset], pd.DataFrame] | None = None
+) -> Path:
     """Write results to `.zarr`, `.nc` or `.csv`, whole or not at all.
 
     A CSV file is long: it has one row for each score. The other two hold checksums, by which `load`
     tells damage.
 
+    Args:
+        table, path: the results, and where they go.
+        long: makes the rows of a CSV file; by default `to_long`.
+
     Raises:
         FileError: the path has another suffix, or is a folder that holds something else.
     """
     path = Path(path)
-    writers = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": _write_csv}
+    writers = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": partial(_write_csv, long)}
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")
     if path.is_dir() and not holds_results(path):
@@ -156,8 +166,10 @@ def _write_netcdf(table: xr.Dataset, path: Path) -> None:
     checksums.seal(path)
 
 
-def _write_csv(table: xr.Dataset, path: Path) -> None:
-    write_csv(to_long(table), path)
+def _write_csv(
+    long: Callable[[xr.Dataset], pd.DataFrame] | None, table: xr.Dataset, path: Path
+) -> None:
+    write_csv((long or to_long)(table), path)
 
 
 def holds_results(path: Path) -> bool:
@@ -179,13 +191,18 @@ def load(path: str | Path) -> xr.Dataset:
     Warns:
         UserWarning: they hold no checksums, as those of version 0.1.0.
     """
+    return read(path, SWEEP, {"r2_geom", "r2_full", "r2_comp", "n_features"})
+
+
+def read(path: str | Path, kind: Kind, needed: Set[str]) -> xr.Dataset:
+    """Read the results of one kind of computation, with the variables that they need to have."""
     path = Path(path)
     clean(path)  # puts back what a killed process had set aside
     clean(path.parent)
-    inside = [p for p in (path / "results.zarr", path / "results.nc") if p.exists()]
+    inside = [p for end in ("zarr", "nc") if (p := path / f"{kind.results}.{end}").exists()]
     path = inside[0] if inside else path
     if not path.exists() or (path.is_dir() and path.suffix != ".zarr"):
-        raise FileError(f"no results at {path}: give a sweep's folder, a .zarr or a .nc")
+        raise FileError(f"no results at {path}: give a {kind.what}'s folder, a .zarr or a .nc")
     engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
     try:
         recorded = checksums.check(path)
@@ -196,9 +213,9 @@ def load(path: str | Path) -> xr.Dataset:
     except Exception as error:  # every backend has its own kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FileError(f"cannot read results from {path}: {reason}") from None
-    missing = {"r2_geom", "r2_full", "r2_comp", "n_features"} - set(table)
+    missing = needed - set(table)
     if missing:
-        raise FileError(f"{path} holds no results of a sweep: {sorted(missing)} missing")
+        raise FileError(f"{path} holds no results of a {kind.what}: {sorted(missing)} missing")
     if not recorded:
         checksums.warn_unrecorded(path)
     return table

@@ -73,34 +73,23 @@ def default_sizes(n: int) -> tuple[int, ...]:
 Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
 # Bounds stand before the validators: behind them they are not in the JSON schema.
-_Number = BeforeValidator(_no_flag)
+no_flag = BeforeValidator(_no_flag)
 Several = Annotated[
     tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS), BeforeValidator(_listed)
 ]
-Count = Annotated[int, Field(ge=0, le=MOST_COPIES), _Number]
-Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), _Number]
-Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), _Number]
+Count = Annotated[int, Field(ge=0, le=MOST_COPIES), no_flag]
+Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), no_flag]
+Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Settings(Choices):
-    """Hold the scientific settings of a sweep: with the data, all that decides its numbers."""
+class Preparation:
+    """Hold which layers, molecules and folds are taken, and what features are made of them."""
 
-    probe: Annotated[
-        Kind,
-        "What is predicted. ridge: scalars of molecules from invariants. equivariant: vectors and "
-        "tensors of molecules from channels of their irrep. atom, atom-equivariant: the same of "
-        "atoms.",
-    ] = "ridge"
     layers: Annotated[
         Several[str] | None,
         "Layers to probe, or last: the last interaction layer of each model. By default all; last "
         "where no features are named.",
-    ] = None
-    irreps: Annotated[
-        Several[str] | None,
-        "Irreps to probe, such as 0e or 1o, or all for the invariants of a layer together. By "
-        "default each of them, and all; all alone where no features are named.",
     ] = None
     elements: Annotated[
         Several[str] | None,
@@ -119,17 +108,43 @@ class Settings(Choices):
         "How scalars are made from irreps: pool-then-norm, norm-then-pool or power-spectrum; by "
         "default pool-then-norm, and stored scalars as they were made.",
     ] = None
+    folds: Annotated[
+        Annotated[int, Field(ge=2, le=MOST_COPIES), no_flag], "Folds of the cross-validation."
+    ] = 5
+    composition: Annotated[
+        Literal["counts", "fractions"],
+        "What composition is. counts: how many atoms of each element. fractions: which share of "
+        "the atoms.",
+    ] = "counts"
+    seed: Annotated[
+        Annotated[int, Field(ge=0, le=MOST_SEED), no_flag],
+        "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Settings(Preparation, Choices):
+    """Hold the scientific settings of a sweep: with the data, all that decides its numbers."""
+
+    probe: Annotated[
+        Kind,
+        "What is predicted. ridge: scalars of molecules from invariants. equivariant: vectors and "
+        "tensors of molecules from channels of their irrep. atom, atom-equivariant: the same of "
+        "atoms.",
+    ] = "ridge"
+    irreps: Annotated[
+        Several[str] | None,
+        "Irreps to probe, such as 0e or 1o, or all for the invariants of a layer together. By "
+        "default each of them, and all; all alone where no features are named.",
+    ] = None
     sizes: Annotated[
         Several[Molecules] | None,
         "Increasing numbers of molecules; by default 50, 100, 200, 500, 1,000 and so on, and all "
         "molecules at last.",
     ] = None
     repeats: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_COPIES), _Number],
+        Annotated[int, Field(ge=1, le=MOST_COPIES), no_flag],
         "How often the molecules are shuffled anew.",
-    ] = 5
-    folds: Annotated[
-        Annotated[int, Field(ge=2, le=MOST_COPIES), _Number], "Folds of the cross-validation."
     ] = 5
     test: Annotated[
         Molecules | None,
@@ -142,11 +157,6 @@ class Settings(Choices):
         "Draw molecules, subsets and folds at random. Otherwise the first molecules are taken, in "
         "one repeat and at one size, and every fold is a block of neighbours.",
     ] = True
-    composition: Annotated[
-        Literal["counts", "fractions"],
-        "What composition is. counts: how many atoms of each element. fractions: which share of "
-        "the atoms.",
-    ] = "counts"
     group_by: Annotated[
         Literal["formula", "molecule"] | None,
         "What folds keep whole: formula, or molecule (all geometries of one; sizes then count "
@@ -181,10 +191,6 @@ class Settings(Choices):
         "How p-values are adjusted for all channels and targets: max-t (Westfall-Young), holm or "
         "bh (Benjamini-Hochberg).",
     ] = "max-t"
-    seed: Annotated[
-        Annotated[int, Field(ge=0, le=MOST_SEED), _Number],
-        "Random seed of the molecules drawn from QM9, of the shuffles and of the folds.",
-    ] = 0
     dtype: Annotated[
         Literal["float64", "float32"],
         "Precision of the arithmetic; by default float64 wherever the device has it.",

@@ -28,7 +28,7 @@ from cpdjax.sweeps.probe_kinds import KINDS, ProbeKind
 from cpdjax.sweeps.settings import Settings
 from cpdjax.sweeps.table import OWN
 from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Work
 from cpdjax.uncertainty.bootstrap import Bootstrap
 from cpdjax.uncertainty.multiplicity import LEVEL, adjust, max_t, needed, smallest
 from cpdjax.uncertainty.permutation import PermutationTest

@@ -24,9 +24,9 @@ from cpdjax.errors import ConstantTargetWarning, InputError
 from cpdjax.features.sources import (
     Source,
     able,
+    able_controls,
     compute,
     named_sources,
-    open_controls,
     open_sources,
 )
 from cpdjax.models.naming import CONTROLS
@@ -59,8 +59,7 @@ from cpdjax.sweeps.settings import (
     default_sizes,
 )
 from cpdjax.sweeps.targets import Targets
-from cpdjax.sweeps.units import units
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.units import Work, units
 from cpdjax.validation import check_names
 
 
@@ -189,14 +188,15 @@ def _prepared(
     """Read data, open models, and refuse what cannot be done before models run for hours."""
     kind = KINDS[chosen.probe]
     named = DEFAULT_FEATURES if features is None else features
+    if features is None and dataset is None and not inputs.is_table(targets, dataset):
+        dataset = DEFAULT_DATASET
+    inputs.check_drawn(dataset, n)
     sources = open_sources(
         named,
         pool=kind.rows.pool(chosen),
         layers=chosen.layers,
         invariants=kind.invariants(chosen),
     )
-    if features is None and dataset is None and not inputs.is_table(targets, dataset):
-        dataset = DEFAULT_DATASET
     known = {s.name: s.model.elements for s in sources if s.model} if chosen.skip_unknown else None
     with stage("data"):
         structures, predicted = inputs.load(dataset, targets, n, chosen, known)
@@ -206,7 +206,8 @@ def _prepared(
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
     if controls:
-        sources += _controls(sources, structures, chosen)
+        of_atoms = kind.rows.of_atoms
+        sources += able_controls(sources, structures, chosen.layers, of_atoms=of_atoms)
     chosen, fold_ids = inputs.with_ids(chosen, own_folds, predicted)
     layout = _layout(chosen, predicted, fold_ids)
     predicted = predicted.within() if chosen.within else predicted
@@ -217,16 +218,6 @@ def _prepared(
     if folder is not None:
         check_before(folder, facts)
     return _Prepared(sources, structures, predicted, layout, chosen, facts, fold_ids)
-
-
-def _controls(
-    sources: list[Source], structures: Structures | None, settings: Settings
-) -> list[Source]:
-    """Return the controls that can take the molecules, beside sources that were named."""
-    with stage("opening controls"):
-        opened = open_controls([source.name for source in sources], settings.layers)
-    of_atoms = KINDS[settings.probe].rows.of_atoms
-    return able(opened, structures, of_atoms=of_atoms, what="controls", some=False)
 
 
 def _swept(

@@ -6,30 +6,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from cpdjax.data.bonds import bond_counts, group_counts
-from cpdjax.data.composition import (
-    composition,
-    elements,
-    formulas,
-    from_formulas,
-    from_smiles,
-    hill,
-)
+from cpdjax.data.composition import from_formulas, from_smiles, hill
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.hashing import hash_arrays
-from cpdjax.kernel.options import OF_GIVEN_CONCEPTS
 from cpdjax.omissions import note, say_left_out
-from cpdjax.probes.atoms import one_hot
 from cpdjax.probes.composition_scores import composition_scores
 from cpdjax.probes.folds import Layout
 from cpdjax.probes.within import deviations, no_composition
+from cpdjax.sweeps.rows import Rows
 from cpdjax.validation import check_finite
 
 #: Target by name: its values (row,) or (row, component), and their unit.
@@ -42,67 +32,12 @@ OF_TENSORS = "a vector or a tensor: probe equivariant"
 """Say why a target is left out where scalars are probed."""
 
 
-@dataclass(frozen=True, eq=False)
-class Targets:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Targets(Rows):
     """Hold targets and composition row by row; where rows are atoms, elements for composition."""
 
-    name: str
-    counts: Float[np.ndarray, "row element"]
-    elements: tuple[str, ...]
     by_name: dict[str, Float[np.ndarray, " row"] | Float[np.ndarray, "row component"]]
     units: dict[str, str]
-    formulas: np.ndarray
-    """The formula of every molecule, also where rows are atoms."""
-    offsets: Int[np.ndarray, " offset"] | None = None
-    """Where rows are atoms: the row at which each molecule starts."""
-    ids: np.ndarray | None = None
-    """The name of every molecule; None where nobody named them."""
-    group: np.ndarray | None = None
-    """What every structure is a geometry of; None where each is a molecule of its own."""
-    structures_hashes: tuple[str, ...] = ()
-    """The hashes of the structures, without and with targets; none for a table of formulas."""
-    smiles: np.ndarray | None = None
-    """The SMILES of every molecule; None where they are unknown."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.counts)
-
-    @property
-    def owner(self) -> Int[np.ndarray, " row"]:
-        """Return the molecule of every row."""
-        own = np.arange(len(self.formulas))
-        return own if self.offsets is None else np.repeat(own, np.diff(self.offsets))
-
-    @property
-    def molecule(self) -> Int[np.ndarray, " row"]:
-        """Return the molecule that every row is a geometry of, as a number from 0.
-
-        Raises:
-            InputError: nobody says which structures are of one molecule.
-        """
-        if self.group is None:
-            raise InputError(
-                f"group_by='molecule' and projection='within' compare geometries of one molecule, "
-                f"and {self.name!r} does not say which these are: give every structure an entry "
-                "info['group'] (Structures.group), or take the dataset conformers"
-            )
-        return np.unique(self.group, return_inverse=True)[1][self.owner]
-
-    def molecules(self, *, by_group: bool) -> int:
-        """Return the number of structures or, by group, of molecules that they are of."""
-        return len(np.unique(self.molecule)) if by_group else len(self.formulas)
-
-    @property
-    def copies(self) -> Int[np.ndarray, " row"]:
-        """Return a label of every row that its copies in other geometries share.
-
-        Copies are geometries of one molecule or, where rows are atoms, one atom in these.
-        """
-        if self.offsets is None:
-            return self.molecule
-        place = np.arange(len(self)) - self.offsets[self.owner]
-        return self.molecule * (place.max() + 1) + place
 
     def within(self) -> Targets:
         """Return the targets less their means over the copies of each row.
@@ -119,37 +54,11 @@ class Targets:
         """Return the targets side by side, in their order, tensors component by component."""
         return np.column_stack(list(self.by_name.values()))
 
-    def concepts(self, projection: str) -> Float[np.ndarray, "row concept"] | None:
-        """Return the counts that a projection takes beside composition; None where it takes none.
-
-        Their columns are those that some molecule has. Which these are changes no score: a column
-        without a training row has the coefficient zero.
-
-        Raises:
-            InputError: RDKit is not installed, or there are no SMILES, or one cannot be read.
-        """
-        if projection not in OF_GIVEN_CONCEPTS:
-            return None
-        if self.smiles is None:
-            raise InputError(
-                f"projection {projection!r} counts bonds from SMILES, which {self.name!r} has not: "
-                "add an entry 'smiles' to every structure's info, or a column 'smiles' to the table"
-            )
-        bonds, groups = self._graph
-        return bonds if projection == "bonds" else np.hstack([bonds, groups])
-
-    @cached_property
-    def _graph(self) -> tuple[Float[np.ndarray, "row bond"], Float[np.ndarray, "row group"]]:
-        """Return the numbers of bonds and rings, and of functional groups, from SMILES."""
-        smiles = [] if self.smiles is None else self.smiles.tolist()
-        return bond_counts(smiles)[0], group_counts(smiles)[0]
-
     @cached_property
     def hash(self) -> str:
         """Return the SHA-256 (hex) of composition, targets and their names, and of molecules."""
-        arrays = [("composition", self.counts), ("targets", self.y)]
-        if self.group is not None:
-            arrays.append(("molecule", self.molecule))
+        composition, *molecule = self._hashed
+        arrays = [composition, ("targets", self.y), *molecule]
         return hash_arrays(arrays, facts=repr((self.elements, tuple(self.by_name))))
 
     @classmethod
@@ -165,11 +74,9 @@ class Targets:
             others = [name for name in structures.targets if name not in names]
             note("targets", dict.fromkeys(others, OF_TENSORS))
         targets = {name: _scalar(name, structures.target(name)) for name in names}
-        counts, symbols = composition(structures), elements(structures)
         units = {name: structures.units.get(name, "") for name in names}
-        return cls._of_molecules(
-            structures.name, counts, symbols, targets, units, **_identity(structures)
-        )
+        made = cls.of(structures, of_atoms=False, by_name=targets, units=units)
+        return made._checked()
 
     @classmethod
     def from_table(
@@ -210,10 +117,17 @@ class Targets:
                 f"got {[*texts, *table.numbers, *table.left_out]}"
             )
         targets = {name: _scalar(name, values) for name, values in table.numbers.items()}
-        units = dict.fromkeys(targets, "")
-        return cls._of_molecules(
-            table.name, *known, targets, units, ids=texts.get("id"), smiles=texts.get("smiles")
+        made = cls(
+            name=table.name,
+            counts=known[0],
+            elements=known[1],
+            by_name=targets,
+            units=dict.fromkeys(targets, ""),
+            formulas=hill(*known),
+            ids=texts.get("id"),
+            smiles=texts.get("smiles"),
         )
+        return made._checked()
 
     @classmethod
     def chosen(
@@ -245,39 +159,22 @@ class Targets:
                 f"{structures.name!r} has no target for probe {probe!r}: atoms need targets of "
                 "their own, tensors 3 or 5 components or the atoms' charges"
             )
-        made = cls(
-            name=structures.name,
-            counts=one_hot(structures.numbers) if of_atoms else composition(structures),
-            elements=elements(structures),
+        made = cls.of(
+            structures,
+            of_atoms=of_atoms,
             by_name={name: values for name, (values, _) in wanted.items()},
             units={name: unit for name, (_, unit) in wanted.items()},
-            formulas=formulas(structures),
-            offsets=structures.offsets if of_atoms else None,
-            **_identity(structures),
         )
         for name, values in made.by_name.items():
             check_finite(f"target {name!r}", values.reshape(len(values), -1))
         return made
 
-    @classmethod
-    def _of_molecules(
-        cls,
-        name: str,
-        counts: np.ndarray,
-        symbols: tuple[str, ...],
-        targets: dict[str, np.ndarray],
-        units: dict[str, str],
-        **identity: Any,
-    ) -> Targets:
-        if not targets:
-            raise InputError(f"{name!r} has no numeric target: name some, or give a table")
-        made = cls(name, counts, symbols, targets, units, hill(counts, symbols), **identity)
-        check_finite("targets", made.y, list(targets))
-        return made
-
-    def of_fractions(self) -> Targets:
-        """Return the same with the share of each element among the atoms for composition."""
-        return replace(self, counts=self.counts / self.counts.sum(1, keepdims=True))
+    def _checked(self) -> Targets:
+        """Return scalar targets of molecules, of which there is one at least and all are finite."""
+        if not self.by_name:
+            raise InputError(f"{self.name!r} has no numeric target: name some, or give a table")
+        check_finite("targets", self.y, list(self.by_name))
+        return self
 
     def unexplained(self, layout: Layout) -> Targets:
         """Return the scalars that composition does not explain by itself already.
@@ -321,16 +218,6 @@ class Targets:
         full = np.full((*values.shape[:-1], len(place)), empty, values.dtype)
         full[..., place] = values
         return full
-
-
-def _identity(structures: Structures) -> dict[str, Any]:
-    """Return what tells the molecules of structures from others."""
-    return {
-        "ids": structures.ids if structures.has_names else None,
-        "group": structures.group,
-        "structures_hashes": (structures.geometry_hash, structures.hash),
-        "smiles": structures.smiles,
-    }
 
 
 def _scalar(name: str, values: np.ndarray) -> np.ndarray:

@@ -15,7 +15,19 @@ from jax.sharding import Mesh
 from cpdjax.machine.devices import full_call
 from cpdjax.probes.folds import Layout
 from cpdjax.sweeps.channels import Channel
-from cpdjax.sweeps.work import Work
+from cpdjax.sweeps.checkpoint import Checkpoint
+from cpdjax.sweeps.settings import Settings
+from cpdjax.sweeps.targets import Targets
+
+
+class Work(NamedTuple):
+    """Hold what all units share: channels, targets, folds, and where units are kept."""
+
+    channels: Sequence[Channel]
+    targets: Targets
+    layout: Layout
+    settings: Settings
+    checkpoint: Checkpoint
 
 
 class Unit(NamedTuple):

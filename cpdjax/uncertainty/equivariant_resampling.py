@@ -140,12 +140,17 @@ def _turned(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return features and targets with every frame turned at random."""
-    frame = np.arange(len(x)) if frames is None else group_ids(frames, len(x))
-    turns = Rotation.random(frame.max() + 1, random_state=np.random.default_rng((seed, 3)))
-    with precision(np.float64):
-        turn = Irrep(x.shape[-1] // 2, 1).D_from_matrix(jnp.asarray(turns.as_matrix()))
-        turn = np.asarray(turn)[frame]
+    turn = turns(len(x), x.shape[-1] // 2, frames, seed)
     return tuple(np.einsum("nij,ncj->nci", turn, a) for a in (x, y))
+
+
+def turns(rows: int, degree: int, frames: Any, seed: int) -> Float[np.ndarray, "row m m"]:
+    """Return matrices that turn tensors of a degree at random, one for each frame of rows."""
+    frame = np.arange(rows) if frames is None else group_ids(frames, rows)
+    drawn = Rotation.random(frame.max() + 1, random_state=np.random.default_rng((seed, 3)))
+    with precision(np.float64):
+        turn = Irrep(degree, 1).D_from_matrix(jnp.asarray(drawn.as_matrix()))
+        return np.asarray(turn)[frame]
 
 
 def _of_copies(

@@ -10,9 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cpdjax.data.datasets import qm9
+from cpdjax.data.datasets import drawn, qm9
 from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.models import naming, runs
@@ -77,8 +75,7 @@ def qm9_probe(n: int | None = None, seed: int = 0) -> Structures:
 
     Raises:
         FileError: as `datasets.qm9`.
+        InputError: `n` is not between 1 and `HELD_OUT`.
     """
     structures = Split.load(naming.ZOO / naming.SPLIT).of(qm9())
-    if n is None:
-        return structures
-    return structures.select(np.random.default_rng(seed).permutation(len(structures))[:n])
+    return structures if n is None else structures.select(drawn(n, len(structures), seed))

@@ -11,6 +11,7 @@ from cpdjax.models import Encoder, save
 from cpdjax.models.architectures.megnet import MEGNet
 from cpdjax.models.weights.translate import shapes
 from cpdjax.studies.objectives import Objective, ahead, matrix, objectives_of
+from cpdjax.studies.quantities import ATOMIZED, TOTALS, in_order, same_target
 
 SCORES = {"net-gap": (0.5, 0.1), "net-mu": (0.2, 0.3), "net-u0": (0.3, 0.2), "raw": (0.1, 0.1)}
 TRAINED = [
@@ -113,3 +114,10 @@ def test_models_and_layers_that_the_results_lack_are_refused():
     one_line(caught, "readout", "interaction_1")
     assert isinstance(ahead(table, TRAINED[:1]), pd.DataFrame)  # no sisters: no rows
     assert ahead(table, TRAINED[:1]).empty
+
+
+def test_the_twelve_targets_are_those_of_qm9_whatever_is_subtracted():
+    assert len(TOTALS) == len(ATOMIZED) == 12
+    assert all(map(same_target, TOTALS, ATOMIZED))
+    assert {*ATOMIZED} - {*TOTALS} == {"u0_atom", "u298_atom", "h298_atom", "g298_atom"}
+    assert in_order(reversed((*ATOMIZED, "mine"))) == [*ATOMIZED, "mine"]

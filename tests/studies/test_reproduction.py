@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from helpers import results_table
+from helpers import one_line, results_table
 from scipy import stats
 
 from cpdjax.errors import FileError, InputError
@@ -21,6 +21,7 @@ from cpdjax.studies.findings.efficiency import correlations
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.groups import ARCHITECTURES, EQUIVARIANT, GRAPH, TEN, named, twin
 from cpdjax.studies.measured import Measured, NotMeasuredError, Where
+from cpdjax.studies.molecules import bounds_of
 from cpdjax.studies.reproduction import Reproduction, reproduce, subjects
 from cpdjax.sweeps.table import joined, last_interaction, layers_of, ranking
 from cpdjax.uncertainty.comparison import Estimate, estimate
@@ -343,8 +344,28 @@ def test_a_folder_holds_one_study(tmp_path):
     reproduction._check_record(tmp_path, {"seed": 0})
     with pytest.raises(FileError, match=r"another study \(different: seed\)"):
         reproduction._check_record(tmp_path, {"seed": 1})
-    with pytest.raises(InputError, match="draws must be at least 2"):
-        reproduce(tmp_path, ["coulomb-spectrum"], draws=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"draws": 1}, "draws must be at least 2"),
+        ({"n": 3}, "n must be from 10 to 5,000"),
+        ({"n": 6000, "draws": 2}, "n must be from 10 to 5,000"),
+        ({"n": 50, "sizes": [20, 60]}, "size 60 is larger"),
+        ({"n": 50, "sizes": [3, 50]}, "5 folds need at least as many molecules"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_models_are_opened(given, words, tmp_path):
+    with pytest.raises(InputError) as caught:
+        reproduce(tmp_path, ["no-such-model"], **given)
+    one_line(caught, words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_draws_share_what_there_is():
+    assert bounds_of(10, 2, 20) == (0, 10, 20)
+    assert bounds_of(2500, 5) == (0, 2500, 4375, 6250, 8125, 10_000)
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ from sklearn.model_selection import KFold
 
 import cpdjax
 from cpdjax.errors import InputError
+from cpdjax.models.zoo import qm9_probe
 from cpdjax.reports.hints import hints
-from cpdjax.sweeps import merging, results
+from cpdjax.sweeps import inputs, merging, results
 from cpdjax.sweeps.table import ranking, score_of, summary
 
 N = 90
@@ -92,6 +93,7 @@ def test_the_first_molecules_in_blocks_with_fractions(data):
         ({"test": 89}, ["leaves 1 of 90"]),
         ({"shuffle": False, "sizes": [50, 60]}, ["one size"]),
         ({"shuffle": False, "test": 30}, ["shuffle=False"]),
+        ({"projection": "formula", "composition": "fractions"}, ["C2H4 and C3H6", "fractions"]),
         ({"components": 0}, ["components", "at least 1"]),
     ],
 )
@@ -100,3 +102,33 @@ def test_refuses_in_one_line(data, given, words):
     with pytest.raises(InputError) as caught:
         cpdjax.sweep({"mine": X}, targets=targets, alphas=1, **given)
     one_line(caught, *words)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "n", "most"),
+    [
+        ("qm9", 130_832, "130,831"),
+        ("qm9-probe", 10_001, "10,000"),
+        ("conformers", 20_000, "10,000"),
+    ],
+)
+def test_too_large_draws_are_refused_before_anything_is_opened(dataset, n, most, monkeypatch):
+    def opened(*_, **__):
+        pytest.fail("something was opened or read")
+
+    monkeypatch.setattr("cpdjax.sweeps.sweep.open_sources", opened)
+    monkeypatch.setattr(inputs, "qm9_probe", opened)
+    for refused in (
+        lambda: cpdjax.sweep(["coulomb-spectrum"], dataset=dataset, n=n),
+        lambda: inputs.molecules(dataset, n),
+    ):
+        with pytest.raises(InputError) as caught:
+            refused()
+        one_line(caught, f"1 to {most} molecules of {dataset}", f"{n:,}")
+
+
+def test_the_probe_set_is_not_cut_to_its_size():
+    assert len(qm9_probe(3)) == 3
+    with pytest.raises(InputError) as caught:
+        qm9_probe(10_001)
+    one_line(caught, "1 to 10,000 molecules")

@@ -14,10 +14,10 @@ from cpdjax.studies.findings import OF_PAPER, of_paper
 from cpdjax.studies.findings.depth import depth
 from cpdjax.studies.findings.routing import routing_layer
 from cpdjax.studies.measured import Measured, Where
-from cpdjax.studies.quantities import same_target
+from cpdjax.studies.quantities import ATOMIZED, same_target
 from cpdjax.studies.recommendation import HEAD, advice, certain, recommend
 from cpdjax.studies.reproduction import SHOWN, Reproduction
-from cpdjax.studies.settings import TARGETS, TENSORS
+from cpdjax.studies.settings import TENSORS
 
 _CHOICES = (
     "Which of the paper's four checks are its own: the isomers for certain; composition, leakage "
@@ -105,7 +105,7 @@ def _number(value: float) -> str:
 
 def _targets(measured: Measured) -> Section:
     """Show every target from every model: the diagonal is what a model was trained on."""
-    own = [target for target in TARGETS if target in measured.table().target.values]
+    own = [target for target in ATOMIZED if target in measured.table().target.values]
     rows = []
     for model in measured.models():
         cells = []

@@ -1,0 +1,39 @@
+"""Refuse settings and rows from which a measure cannot be made, before any model runs."""
+
+from __future__ import annotations
+
+from cpdjax.errors import InputError
+from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
+from cpdjax.representations.rows import kind_of
+from cpdjax.representations.settings import OF_NEIGHBOURS, SpaceSettings
+
+
+def check_settings(settings: SpaceSettings) -> None:
+    """Raise InputError for settings that do not go together."""
+    if settings.projection != "none":
+        kind_of(settings).check(settings)
+    asked = [name for name in settings.measures or () if name in OF_NEIGHBOURS]
+    if settings.of_tensors and asked:
+        raise InputError(
+            f"{', '.join(asked)}: neighbours are found among invariants, since vectors of two "
+            "molecules have no distance without a common frame: probe molecule or atom, or leave "
+            "these measures out"
+        )
+
+
+def check_rows(rows: int, settings: SpaceSettings) -> None:
+    """Raise InputError where a measure needs more rows than there are; it says which and how many.
+
+    Folds complain themselves where there are fewer molecules.
+    """
+    least = {"cka_debiased": 4, "imbalance": 3, "intrinsic_dimension": 10}
+    least["shared_neighbours"] = settings.neighbours + 1
+    for name in settings.wanted:
+        needed = least.get(name, 2)
+        if rows < needed:
+            label = (OF_PAIRS | OF_CHANNELS)[name].label
+            fewer = ", or count fewer neighbours" if name == "shared_neighbours" else ""
+            raise InputError(
+                f"{name} ({label}) needs {needed} rows or more, got {rows}: take more molecules, "
+                f"or name other measures{fewer}"
+            )
