@@ -8,7 +8,6 @@ the products of the fold itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,8 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.moments import einsum
+from cpdjax.likeness.blocks import Block, by_channel
+from cpdjax.likeness.columns import Columns
+from cpdjax.likeness.contributions import Fold, Pass, changes
 from cpdjax.likeness.layout import padded
-from cpdjax.likeness.prepared import Block, Columns, Prepared
+from cpdjax.likeness.prepared import Prepared
 from cpdjax.machine.precision import precision
 from cpdjax.machine.programs import compiled
 
@@ -82,21 +84,29 @@ def _of_row(
     whole = (e + shift[None, :, None]) * left.present[:, None]
     products = einsum("kpn,kwn->kpw", right.e, e)
     coefficients = _coefficients(one, left, right, products)
-    held_out = products + right.total[:, :, None] * shift[None, None]
+    rows = right.present.sum(1)[:, None]
+    held_out = products + (rows * right.centre)[:, :, None] * shift[None, None]
     held_out = held_out + right.shift[None, :, None] * whole.sum(2)[:, None]
     own = einsum("kwn,kvn->kwv", whole, whole)
     # The error y − ŷ of ŷ = Σ x b has the square y² − Σ b (2 x y − Σ x x b).
     explained = coefficients * (2 * held_out - einsum("kpw,kwv->kpv", coefficients, own))
-    explained = einsum("kp,bp->kb", explained.sum(2), right.owner)
+    errors = right.squares - einsum("kp,bp->kb", explained.sum(2), right.owner)
     gram = products.sum(0)
     white = einsum("pw,wv->pv", gram, one.whitening)
     row = LinearRow(
-        1 - (right.squares - explained) / right.spread,
-        einsum("bp,p->b", right.owner, (gram**2).sum(1)),
+        1 - errors / right.spread,
+        einsum("p,bp->b", (gram**2).sum(1), right.owner),
         einsum("kvi,kvib->b", left.pairs[..., one.number], right.pairs),
-        _by_block(blocks, right, lambda block: (_whitened(white, block) ** 2).sum((1, 2))),
+        by_channel(blocks, lambda block: (block.whiten(white) ** 2).sum((1, 2))),
     )
-    return row, None
+    if weights is None:
+        return row, None
+    pairs = left.pairs[..., one.number]
+    turned = einsum("wv,kwn->kvn", one.whitening, e)
+    seen = Pass(gram, white, Fold(e, whole, turned, coefficients, pairs))
+    change = changes(seen, right, blocks, weights)
+    r2 = 1 - (errors + change.errors) / (right.spread + change.spread)
+    return row, LinearRow(r2, *(s + c for s, c in zip(row[1:], change[2:], strict=True)))
 
 
 _row = compiled(_of_row)
@@ -114,18 +124,3 @@ def _coefficients(
     x = x - cross(right.predictable_e, left.predictable_e)
     training = x.sum(0, keepdims=True) - x - cross(right.fitted, left.fitted)
     return einsum("kpw,kwv->kpv", training, one.ridge)
-
-
-def _by_block(
-    blocks: list[Block], right: Columns, function: Callable[[Block], Array]
-) -> Float[Array, "channel *more"]:
-    """Return results of a function of a block, which returns one for each of its channels."""
-    found = [function(block) for block in blocks]
-    order = jnp.concatenate([block.channel for block in blocks])
-    return jnp.zeros_like(jnp.concatenate(found)).at[order].set(jnp.concatenate(found))
-
-
-def _whitened(
-    products: Float[Array, "column any"], block: Block
-) -> Float[Array, "member direction any"]:
-    return einsum("mij,miw->mjw", block.whitening, products[block.column])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 
 from cpdjax.errors import InputError
-from cpdjax.likeness.layout import Layout, padded
+from cpdjax.likeness.blocks import Block, blocks
+from cpdjax.likeness.columns import Columns
+from cpdjax.likeness.layout import Layout
 from cpdjax.likeness.projectors import Concepts
 from cpdjax.likeness.residuals import Residuals
 from cpdjax.likeness.spectrum import Own, Spectrum, pairs
@@ -19,44 +19,6 @@ from cpdjax.machine.precision import precision
 
 #: Debiased measures divide by (rows − 3).
 _LEAST_ROWS = 4
-
-
-class Block(NamedTuple):
-    """Hold the channels of one padded width."""
-
-    channel: Int[Array, " member"]
-    column: Int[Array, "member width"]
-    whitening: Float[Array, "member width width"]
-
-
-class Columns(NamedTuple):
-    """Hold all columns side by side, in the units of `Prepared.e`; the last one is zeros.
-
-    The letter x stands for what the projection leaves when it is fitted on all rows. It differs
-    from e, and from what a fold's projection leaves of its training rows, by what a projection can
-    predict. So inner products of all three follow from those of e, the one large product.
-    """
-
-    e: Float[Array, "fold column slot"]
-    #: What must be added to e for the residuals before their mean was taken.
-    shift: Float[Array, " column"]
-    #: The sum of e over the rows of a fold.
-    total: Float[Array, "fold column"]
-    #: x and e within the directions of a fold's rows that a projection can predict.
-    predictable_x: Float[Array, "fold column direction"]
-    predictable_e: Float[Array, "fold column direction"]
-    #: qᵀx over the training rows of a fold; see `projectors.Projector`.
-    fitted: Float[Array, "fold column direction"]
-    #: For every channel 1 at its columns.
-    owner: Float[Array, "channel column"]
-    #: The sums of squares of a fold's residuals, and the same about the fold's mean.
-    squares: Float[Array, "fold channel"]
-    spread: Float[Array, "fold channel"]
-    #: What single rows contribute to products; see `spectrum.pairs`.
-    pairs: Float[Array, "fold vector pair channel"]
-    #: 1 where a slot holds a row.
-    present: Float[Array, "fold slot"]
-    unit: Int[Array, "fold slot"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +89,8 @@ def prepare(
     with precision(np.float64):
         return Prepared(
             stack, alpha, residuals.e, own, replicates, layout,
-            _columns(stack, layout, concepts, residuals, single),
-            _blocks(layout, whitening), whitening, residuals.ridges,
+            Columns.of(stack, layout, concepts, residuals, single),
+            blocks(layout, whitening), whitening, residuals.ridges,
         )  # fmt: skip
 
 
@@ -141,54 +103,3 @@ def _check(stack: Stack, alpha: float, variance: float | None) -> None:
         raise InputError(
             f"variance must be a share above 0 and up to 1, such as 0.99, got {variance!r}"
         )
-
-
-def _columns(
-    stack: Stack, layout: Layout, concepts: Concepts, residuals: Residuals,
-    single: Float[np.ndarray, "vector pair channel"],
-) -> Columns:  # fmt: skip
-    e, shift = layout.by_fold(residuals.e), np.append(residuals.shift, 0)
-    spans = [concepts.span(stack.fold == k) for k in range(len(e))]
-    held_out = [stack.fold == k for k in range(len(e))]
-    owner = np.arange(stack.channels)[:, None] == np.append(stack.owner, -1)
-    present = layout.present.astype(float)
-    whole = (e + shift[:, None]) * present[:, None]
-    squares = (whole**2).sum(2)
-    mean = 0 if stack.concepts is None else whole.sum(2) / present.sum(1)[:, None]
-    vectors = layout.row[:, :: stack.components] // stack.components
-    found = Columns(
-        e=e,
-        shift=shift,
-        total=e.sum(2),
-        predictable_x=_stacked([s.T @ residuals.x[h] for s, h in zip(spans, held_out)]),
-        predictable_e=_stacked([s.T @ residuals.e[h] for s, h in zip(spans, held_out)]),
-        fitted=_stacked(residuals.fitted),
-        owner=owner.astype(float),
-        squares=squares @ owner.T,
-        spread=(squares - present.sum(1)[:, None] * mean**2) @ owner.T,
-        pairs=np.concatenate([single, np.zeros_like(single[:1])])[vectors],
-        present=present,
-        unit=np.append(stack.unit, 0)[layout.row],
-    )
-    return Columns(*(jnp.asarray(a) for a in found))
-
-
-def _stacked(parts: list[Float[np.ndarray, "direction column"]]) -> np.ndarray:
-    """Return (fold, column, direction), with a column and as many directions of zeros as needed."""
-    most = max(len(p) for p in parts)
-    return np.stack([np.pad(p.T, ((0, 1), (0, most - len(p)))) for p in parts])
-
-
-def _blocks(layout: Layout, whitening: list[Float[np.ndarray, "feature direction"]]) -> list[Block]:
-    """Return the channels by their padded width."""
-    found = []
-    for size in sorted({len(c) for c in layout.column}):
-        members = [i for i, c in enumerate(layout.column) if len(c) == size]
-        found.append(
-            Block(
-                jnp.asarray(members),
-                jnp.asarray(np.stack([layout.column[i] for i in members])),
-                jnp.asarray(np.stack([padded(whitening[i], size) for i in members])),
-            )
-        )
-    return found
