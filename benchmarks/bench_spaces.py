@@ -68,7 +68,7 @@ class Problem:
 
         Element counts have QM9's means. Every channel sees composition and its squares, 64 shared
         factors and noise of its own, in weights that are its own and fall over three decades,
-        through a random matrix.
+        through a random matrix; in float32, as encoders give them.
         """
         rng = np.random.default_rng(self.seed)
         n = self.molecules
@@ -79,7 +79,8 @@ class Problem:
         def features(width: int) -> np.ndarray:
             weights = 10 ** rng.uniform(-3, 0, shared.shape[1])
             seen = (shared * weights) @ rng.normal(size=(shared.shape[1], width))
-            return seen + 0.1 * rng.normal(size=(n, width)) * 10 ** rng.uniform(-2, 0, width) + 1
+            seen += 0.1 * rng.normal(size=(n, width)) * 10 ** rng.uniform(-2, 0, width) + 1
+            return seen.astype(np.float32).astype(float)
 
         return [features(w) for w in self.widths for _ in range(self.layers)], c
 
@@ -90,7 +91,7 @@ class Problem:
         found = []
         for number, width in enumerate(self.widths):
             layers = {
-                f"layer_{k}": IrrepsArray(f"{width}x0e", jnp.asarray(next(channels)))
+                f"layer_{k}": IrrepsArray(f"{width}x0e", jnp.asarray(next(channels), jnp.float32))
                 for k in range(self.layers)
             }
             name = f"model_{number:02d}"

@@ -111,7 +111,7 @@ def _ranks(e: Float[Array, "row width"], index: Int[Array, "row channel"]) -> Ar
     def of_block(rows: Int[Array, " block"]) -> Array:
         squares, _ = _squares(e, rows)
         bounds = jnp.take_along_axis(squares, index[rows], axis=1)
-        nearer = lambda row: (row[0] < row[1][:, None]).sum(1, dtype=jnp.int32)  # noqa: E731
+        nearer = lambda row: (row[0][None] < row[1][:, None]).sum(1, dtype=jnp.int32)  # noqa: E731
         return 1 + lax.map(nearer, (squares, bounds), batch_size=default_batch_size())
 
     found: Array = _by_blocks(of_block, len(e))
