@@ -18,7 +18,8 @@ def two_nn(
 
     With μ the ratio of the second to the first distance and F its empirical distribution, it is
     the slope of  −ln(1 − F)  against  ln μ,  fitted through the origin without the largest tenth of
-    the ratios. Rows with a twin, at distance 0, are left out (see `with_twin`).
+    the ratios. Rows with a twin, at distance 0, are left out (see `with_twin`). Of thousands on a
+    line, rounding makes some look like twins, and its dimension 1.08; no other dimension changes.
 
     Args:
         distance: to the nearest neighbours of each row, the two nearest first.

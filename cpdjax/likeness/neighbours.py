@@ -1,10 +1,10 @@
 """Find the nearest rows of every row in one space, and how near they lie in another.
 
-Distances are Euclid's. Of duplicates and other ties, sums in another order would make different
-distances, so distances are equal here where rounding alone tells them apart: their squares are
-rounded to whole multiples of `_rounding` of the mean square distance of rows from this row, and
-then to float32. Twins nearer than 4e-6 of the root of that mean are at distance 0 (in float64).
-Among rows at one distance the one that stands first is nearer.
+Distances are Euclid's. Sums in another order would make different distances of duplicates and of
+other ties, so distances are equal here where rounding alone tells them apart: from each row their
+squares are whole multiples of 4e-11 of the mean square. Rows nearer than 4e-6 of the root of that
+mean, such as features in float32 make of twins, are at distance 0. Of rows at one distance, the one
+that stands first counts as nearer.
 
 Rows are compared with all others block by block: of a block there are at most `IN_A_BLOCK`
 distances, which with all that is made of them takes some 40 MB, for any number of rows.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -55,7 +56,9 @@ def nearest(e: Float[np.ndarray, "row column"], k: int) -> Nearest:
 def ranks(
     e: Float[np.ndarray, "row column"], index: Int[np.ndarray, "channel row"]
 ) -> Int[np.ndarray, "channel row"]:
-    """Rank rows by how near they are in this space: 1 + the number of others strictly nearer.
+    """Rank rows by how near they are in this space: 1 + the number of others that are nearer.
+
+    Others are nearer where they are so by more than rounding: by more than one unit of squares.
 
     Args:
         index: for every row another one, such as its nearest neighbour in each of other spaces.
@@ -100,8 +103,8 @@ def _padded(e: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row width"
 def _nearest(e: Float[Array, "row width"], *, k: int) -> tuple[Array, Array]:
     def of_block(rows: Int[Array, " block"]) -> tuple[Array, Array]:
         squares, unit = _squares(e, rows)
-        index, steps = _smallest(squares, k)
-        return index, jnp.sqrt(steps.astype(e.dtype) * unit[:, None])
+        index, found = _smallest(squares, k)
+        return index, jnp.sqrt(found.astype(e.dtype) * unit[:, None])
 
     return _by_blocks(of_block, len(e))
 
@@ -110,7 +113,7 @@ def _nearest(e: Float[Array, "row width"], *, k: int) -> tuple[Array, Array]:
 def _ranks(e: Float[Array, "row width"], index: Int[Array, "row channel"]) -> Array:
     def of_block(rows: Int[Array, " block"]) -> Array:
         squares, _ = _squares(e, rows)
-        bounds = jnp.take_along_axis(squares, index[rows], axis=1)
+        bounds = jnp.take_along_axis(squares, index[rows], axis=1) - 1
         nearer = lambda row: (row[0][None] < row[1][:, None]).sum(1, dtype=jnp.int32)  # noqa: E731
         return 1 + lax.map(nearer, (squares, bounds), batch_size=default_batch_size())
 
@@ -131,8 +134,7 @@ def _by_blocks(of_block: Any, rows: int) -> Any:
     size = -(-rows // blocks)
     index = jnp.minimum(jnp.arange(blocks * size, dtype=jnp.int32), rows - 1)  # the last one again
     found = lax.map(of_block, index.reshape(blocks, size))
-    join = lambda a: a.reshape(-1, *a.shape[2:])[:rows]  # noqa: E731
-    return tuple(map(join, found)) if isinstance(found, tuple) else join(found)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:rows], found)
 
 
 def _squares(e: Float[Array, "row width"], rows: Int[Array, " block"]) -> tuple[Array, Array]:
@@ -143,30 +145,28 @@ def _squares(e: Float[Array, "row width"], rows: Int[Array, " block"]) -> tuple[
     norm = (e * e).sum(1)
     squares = norm[rows][:, None] + norm[None] - 2 * matmul(e[rows], e.T)
     mean = norm[rows] + norm.mean()  # of the squares from each row, since e is about its mean
-    unit = jnp.where(mean > 0, _rounding(e.dtype) * mean, 1)
-    steps = jnp.rint(jnp.maximum(squares, 0) / unit[:, None]).astype(jnp.float32)
+    # Far more than the rounding of sums, and far less than what tells rows apart (our choice).
+    unit = jnp.where(mean > 0, float(jnp.finfo(e.dtype).eps) ** (2 / 3) * mean, 1)
     own = rows[:, None] == jnp.arange(len(e), dtype=rows.dtype)[None]
-    return jnp.where(own, jnp.inf, steps), unit
-
-
-def _rounding(dtype: Any) -> float:
-    """Return the unit of squares: 4e-11 in float64, where sums of 1,000 columns err by 1e-13."""
-    return float(jnp.finfo(dtype).eps ** (2 / 3))
+    return jnp.where(own, jnp.inf, jnp.rint(jnp.maximum(squares, 0) / unit[:, None])), unit
 
 
 def _smallest(values: Float[Array, "block row"], k: int) -> tuple[Array, Array]:
     """Return the places of the k smallest values of each block's row, and the values, ascending.
 
-    Values are joined with their places to whole numbers that are all different. These are split
-    into groups, whose smallest are at hand: only the group that the smallest of all is taken from
-    is searched anew. It takes hardly longer than reading the values once.
+    The values are whole numbers. Each is joined with its place to one number, which is another's
+    nowhere. These are split into groups, whose smallest are at hand: only the group that the
+    smallest of all is taken from is searched anew, so that it takes hardly longer than reading the
+    values once. Values that leave no bits for places count as equal: with a million rows those from
+    300 times the mean square on, with fewer rows only larger ones.
     """
     count = values.shape[1]
     last = jnp.iinfo(jnp.int64).max
-    # The bits of floats that are not negative grow with them.
-    bits = lax.bitcast_convert_type(values, jnp.int32).astype(jnp.int64)
-    keys = (bits << 32) | jnp.arange(count, dtype=jnp.int64)[None]
-    size = max(int(count**0.5), 1)
+    bits = count.bit_length()
+    most = min(last >> bits, 2**53 - 1)  # which float64 holds exactly
+    whole = jnp.minimum(values.astype(jnp.float64), most).astype(jnp.int64)
+    keys = (whole << bits) | jnp.arange(count, dtype=jnp.int64)[None]
+    size = int(count**0.5)
     keys = jnp.pad(keys, ((0, 0), (0, -count % size)), constant_values=last)
     groups = keys.reshape(len(keys), -1, size)
 
@@ -179,5 +179,5 @@ def _smallest(values: Float[Array, "block row"], k: int) -> tuple[Array, Array]:
         return jnp.where(others, first, following[:, None]), found[:, 0]
 
     _, found = lax.scan(take, groups.min(2), None, length=k)
-    steps = lax.bitcast_convert_type((found >> 32).astype(jnp.int32), jnp.float32)
-    return (found & 0xFFFFFFFF).astype(jnp.int32).T, steps.T
+    place = found & (2**bits - 1)
+    return place.astype(jnp.int32).T, (found >> bits).T

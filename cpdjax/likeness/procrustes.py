@@ -35,8 +35,11 @@ def procrustes_row(
     """
     e = left.e[:, left.stack.columns(channel)]
     first = channel if right is left else 0
-    others = [right.e[:, right.stack.columns(b)] for b in range(first, right.stack.channels)]
-    norm = np.array([np.linalg.svd(e.T @ other, compute_uv=False).sum() for other in others])
+    columns = [right.stack.columns(b) for b in range(first, right.stack.channels)]
+    all_others = right.e[:, columns[0].start :]
+    cuts = [at.start - columns[0].start for at in columns[1:]]
+    crossed = np.split(e.T @ all_others, cuts, axis=1)
+    norm = np.array([np.linalg.svd(one, compute_uv=False).sum() for one in crossed])
     distance = _distance(norm, left.own.trace[channel] * right.own.trace[first:], first)
     if weights is None:
         return distance, None
@@ -44,7 +47,9 @@ def procrustes_row(
     def drawn(shares: list[Float[np.ndarray, " row"]]) -> Float[np.ndarray, "draw channel"]:
         return weights @ by_unit(np.stack(shares, 1), right.stack.unit)
 
-    norms = drawn([((e @ _rotation(e.T @ other)) * other).sum(1) for other in others])
+    others = np.split(all_others, cuts, axis=1)
+    pairs = zip(crossed, others, strict=True)
+    norms = drawn([((e @ _rotation(one)) * other).sum(1) for one, other in pairs])
     sizes = drawn([(e**2).sum(1)]) * drawn([(other**2).sum(1) for other in others])
     return distance, _distance(norms, sizes, first)
 
