@@ -1,8 +1,9 @@
 """Find what every molecule contributes to the sums of a row, and so how draws change them.
 
 A contribution is the derivative of a sum in the weight of a molecule, where all weights are one.
-The means that were taken move with the weights, but to first order that changes nothing, since the
-residuals' own mean is zero.
+The mean that was taken moves with the weights, but to first order that changes no product, since
+the residuals' own mean is zero. In squares of single rows the change is one part in the number of
+rows, and is left out.
 """
 
 from __future__ import annotations
@@ -67,10 +68,13 @@ def changes(
             einsum("bp,pn->bn", right.owner, error**2),
             einsum("bp,pn->bn", right.owner, about**2),
             2 * einsum("bp,pn->bn", right.owner, e * einsum("pw,wn->pn", seen.gram, fold.e)),
-            jnp.repeat(single, moves.shape[1] // single.shape[1], axis=1),
+            single,
             _canonical(seen.white, fold.white, e, blocks),
         )
-        return Changes(*(einsum("dn,bn->db", moves, rows) for rows in of_rows))
+        # All components of a vector have one weight.
+        every = [moves.shape[1] // rows.shape[1] for rows in of_rows]
+        pairs = zip(every, of_rows, strict=True)
+        return Changes(*(einsum("dn,bn->db", moves[:, ::step], rows) for step, rows in pairs))
 
     by_fold = jax.lax.map(of_fold, (seen.folds, jnp.arange(len(right.e))))
     of_folds = (jnp.moveaxis(change, 0, 1) for change in by_fold[:2])

@@ -105,8 +105,8 @@ def _of_row(
     turned = einsum("wv,kwn->kvn", one.whitening, e)
     seen = Pass(gram, white, Fold(e, whole, turned, coefficients, pairs))
     change = changes(seen, right, blocks, weights)
-    r2 = 1 - (errors + change.errors) / (right.spread + change.spread)
-    return row, LinearRow(r2, *(s + c for s, c in zip(row[1:], change[2:], strict=True)))
+    r2 = 1 - (errors[None] + change.errors) / (right.spread[None] + change.spread)
+    return row, LinearRow(r2, *(s[None] + c for s, c in zip(row[1:], change[2:], strict=True)))
 
 
 _row = compiled(_of_row)

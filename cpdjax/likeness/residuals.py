@@ -62,7 +62,7 @@ class Residuals:
             training.append(_Training.of(stack, train, x[train] - fit.q @ explained))
         shift = _mean(stack, e)
         e -= shift
-        scale = _scale(stack, e)
+        scale = _scale(stack, e, left)
         ridges = [
             np.stack([t.ridge(channel, scale[stack.columns(channel)], alpha) for t in training])
             for channel in range(stack.channels)
@@ -120,12 +120,16 @@ def _varying(
     return np.asarray(varies((left**2).mean(0), ((x - mean) ** 2).mean(0), mean))
 
 
-def _scale(stack: Stack, e: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " column"]:
+def _scale(
+    stack: Stack, e: Float[np.ndarray, "row column"], left: Float[np.ndarray, "row column"]
+) -> Float[np.ndarray, " column"]:
     """Return what to multiply columns by: 0 where nothing is left, else one number a channel.
 
     It is one number for all columns of a channel, so that a turned space stays a turned space.
+    Whether something is left is asked where the projection is fitted on all rows: held out, a
+    molecule with an element of its own is explained by nothing.
     """
-    scale = _varying(stack, stack.x, e).astype(float)
+    scale = _varying(stack, stack.x, left).astype(float)
     variance = (e**2).mean(0)
     for channel in range(stack.channels):
         own = stack.columns(channel)
