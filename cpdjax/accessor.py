@@ -19,30 +19,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["headline", "curves", "targets"]
+KindOfSpaces = Literal["matrix", "pairs", "dendrogram", "map"]
 
 
 @xr.register_dataset_accessor("cpd")
 class Accessor:
-    """Show results of `cpdjax.sweep`: `table.cpd`, for every `xarray.Dataset` that holds some."""
+    """Show results of `cpdjax.sweep` or `cpdjax.spaces`: `table.cpd` of an `xarray.Dataset`."""
 
     def __init__(self, table: xr.Dataset):
         self._table = table
 
     def plot(
-        self, kind: Kind | None = None, *, target: str | Sequence[str] | None = None
+        self,
+        kind: Kind | KindOfSpaces | None = None,
+        *,
+        target: str | Sequence[str] | None = None,
+        measure: str | None = None,
     ) -> Figure:
         """Return a figure with intervals, which a notebook shows.
 
         Args:
             kind: "headline": model by model, at the largest size; "curves": against the number of
                 molecules; "targets": target by target and channel by channel. By default the
-                headline of two models or more, curves of two sizes or more, or else targets.
-            target: one target, or several; by default all that a figure holds.
+                headline of two models or more, curves of two sizes or more, or else targets. A
+                comparison of spaces has "matrix", by default: all channels against each other;
+                "pairs": last layers; "dendrogram": families; "map": channels in a plane.
+            target: one target, or several; by default all that a figure of a sweep holds.
+            measure: a measure of likeness; by default the debiased CKA if results hold it.
 
         Raises:
-            UnknownNameError: there is no such kind, or no such target.
-            InputError: the dataset holds no results of a sweep.
+            UnknownNameError: there is no such kind, target or measure.
+            InputError: the dataset holds no results, or they do not hold what is asked for.
         """
+        if "channel_a" in self._table.dims:
+            return self._plot_spaces(kind or "matrix", target, measure)
+        if measure is not None:
+            raise InputError("results of a sweep have no measure of likeness: leave measure out")
         from cpdjax.reports import score_figures
         from cpdjax.sweeps.table import models_of
 
@@ -53,6 +65,20 @@ class Accessor:
         if kind not in get_args(Kind):
             raise UnknownNameError("kind of figure", kind, get_args(Kind))
         figure: Figure = getattr(score_figures, f"plot_{kind}")(table)
+        return figure
+
+    def _plot_spaces(
+        self, kind: str, target: str | Sequence[str] | None, measure: str | None
+    ) -> Figure:
+        """Return a figure of a comparison of spaces."""
+        from cpdjax.reports.spaces import figures
+
+        if target is not None:
+            raise InputError("a comparison of spaces has no targets: leave target out")
+        if kind not in get_args(KindOfSpaces):
+            raise UnknownNameError("kind of figure", kind, get_args(KindOfSpaces))
+        shown = figures.leading(self._table) if measure is None else measure
+        figure: Figure = getattr(figures, f"plot_{kind}")(self._table, shown)
         return figure
 
     def summary(self, *, target: str | Sequence[str] | None = None) -> pd.DataFrame:

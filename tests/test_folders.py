@@ -177,7 +177,7 @@ def test_no_module_at_the_root_has_the_name_of_a_public_function():
     at_root = {p.stem for p in (ROOT / "cpdjax").iterdir() if not p.stem.startswith("_")}
     functions = {n for n in cpdjax.__all__ if callable(getattr(cpdjax, n))}
     assert not at_root & functions
-    assert len(cpdjax.__all__) == 45
+    assert len(cpdjax.__all__) == 46
 
 
 @pytest.mark.parametrize("top", ["cpdjax", "models"])

@@ -14,7 +14,7 @@ import typer
 
 import cpdjax
 from cpdjax import compilation
-from cpdjax.cli import checks, messages, models, studies, sweeps
+from cpdjax.cli import checks, messages, models, spaces, studies, sweeps
 from cpdjax.cli.failures import INTERRUPTED, STATUSES, status_of
 from cpdjax.cli.runs import runs
 from cpdjax.cli.terminal import put, say, show_all_characters
@@ -96,6 +96,7 @@ def _explained(command: Callable[..., Any]) -> dict[str, Any]:
 
 _PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Scores": (sweeps.sweep, sweeps.merge, sweeps.report, sweeps.compare, sweeps.ladder),
+    "Likeness": (spaces.spaces,),
     "Findings": (checks.check, studies.reproduce, studies.recommend, studies.scatter),
     "Models and features": (models.extract, models.train),
     "Files": (verify,),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import cpdjax
-from cpdjax.cli import completion, options
+from cpdjax.cli import completion, options, spaces
 from cpdjax.cli.messages import show_progress
 from cpdjax.cli.terminal import command_line, folder_of, put_lines, show, takes_json, tell
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
@@ -95,13 +95,20 @@ def report(
     path: options.Results,
     out: Annotated[Path | None, typer.Option(help="Folder of the page and figures.")] = None,
 ) -> None:
-    """Print the table of saved results, and write their figures and their page anew."""
+    """Print the table of saved results, and write their figures and their page anew.
+
+    The results are those of a sweep, or of a comparison of spaces.
+    """
+    from cpdjax.representations import results as compared
     from cpdjax.sweeps import results
 
-    table = results.load(path)
-    _show(table)
+    if compared.holds(path):
+        table, shown, pictured = compared.load(path), spaces.show_spaces, spaces.pictured
+    else:
+        table, shown, pictured = results.load(path), _show, _pictured
+    shown(table)
     with stage("figures and page"):
-        saved = _pictured(table, out or folder_of(path))
+        saved = pictured(table, out or folder_of(path))
     show(saved=saved)
 
 

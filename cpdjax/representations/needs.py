@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cpdjax.errors import InputError
 from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
-from cpdjax.representations.rows import kind_of
+from cpdjax.representations.rows import exchangeable, folds_of, kind_of
 from cpdjax.representations.settings import OF_NEIGHBOURS, SpaceSettings
+from cpdjax.sweeps.rows import Rows
 
 
 def check_settings(settings: SpaceSettings) -> None:
@@ -21,11 +22,13 @@ def check_settings(settings: SpaceSettings) -> None:
         )
 
 
-def check_rows(rows: int, settings: SpaceSettings) -> None:
+def check_rows(known: Rows, settings: SpaceSettings) -> None:
     """Raise InputError where a measure needs more rows than there are; it says which and how many.
 
     Folds complain themselves where there are fewer molecules.
     """
+    folds_of(known, settings)
+    rows = len(known)
     least = {"cka_debiased": 4, "imbalance": 3, "intrinsic_dimension": 10}
     least["shared_neighbours"] = settings.neighbours + 1
     for name in settings.wanted:
@@ -37,3 +40,9 @@ def check_rows(rows: int, settings: SpaceSettings) -> None:
                 f"{name} ({label}) needs {needed} rows or more, got {rows}: take more molecules, "
                 f"or name other measures{fewer}"
             )
+    if settings.permutations and not exchangeable(known, settings):
+        shared = "an element in one molecule" if known.offsets is not None else "a formula"
+        raise InputError(
+            f"no two of {rows:,} rows share {shared}, so that permutations within change nothing: "
+            "take more molecules, or no permutations"
+        )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from cpdjax.likeness.dimension import two_nn
+from cpdjax.likeness.dimension import two_nn, with_twin
 from cpdjax.likeness.draws import mean_replicates
 from cpdjax.likeness.formulas import linear_measures, own_measures, stacked
 from cpdjax.likeness.linear import LinearRow, linear_row
@@ -22,6 +22,8 @@ from cpdjax.likeness.prepared import Prepared
 from cpdjax.likeness.procrustes import procrustes_row
 
 REPLICATE = "replicate_"
+TWINS = "twins"
+"""Name the number of rows that have another at distance 0, which TwoNN leaves out."""
 
 #: The parts of one channel by name, and the matrices of all channels by measure.
 Part = dict[str, Any]
@@ -122,6 +124,7 @@ def own_of(side: Side, weights: Weights) -> tuple[Matrices, Matrices]:
     found = dict(own_measures(prepared.own))
     drawn = {} if prepared.own_replicates is None else dict(own_measures(prepared.own_replicates))
     if side.near:
+        found[TWINS] = np.array([with_twin(near.distance).sum() for near in side.near])
         found["intrinsic_dimension"] = np.array([two_nn(near.distance) for near in side.near])
         if weights is not None:
             of_rows = weights[:, prepared.stack.unit]

@@ -15,7 +15,7 @@ from cpdjax.likeness.draws import interval
 from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
 from cpdjax.representations.groups import comparable
 from cpdjax.representations.observed import Measured
-from cpdjax.representations.parts import Matrices
+from cpdjax.representations.parts import TWINS, Matrices
 from cpdjax.representations.settings import SpaceSettings
 from cpdjax.sweeps import results
 from cpdjax.sweeps.channels import Channel
@@ -86,6 +86,9 @@ def assemble(
             scores = frame.spread(found, [_score(name, m.values) for m in found], pairs)
             tested = _tested(name, scores, frame.spread(found, chance, pairs))
             data |= {f"{name}_{what}": (axes, values) for what, values in tested.items()}
+    if "intrinsic_dimension" in settings.wanted:
+        twins = frame.spread(found, [m.values[TWINS] for m in found], pairs=False)
+        data[TWINS] = (("projection", "channel"), twins)
     table = xr.Dataset(data, _coordinates(channels, settings), attrs=results.attributes(facts))
     return _described(table)
 
@@ -137,7 +140,12 @@ def _described(table: xr.Dataset) -> xr.Dataset:
             if variable in table:
                 told = text.format(measure.label)
                 table[variable].attrs = {"description": told, "units": "1"}
-    table["n_features"].attrs = {"description": "columns of the channel", "units": "1"}
+    others = {
+        "n_features": "columns of the channel",
+        TWINS: "rows with another at distance 0, which TwoNN leaves out",
+    }
+    for name in others.keys() & set(table):
+        table[name].attrs = {"description": others[name], "units": "1"}
     return table
 
 

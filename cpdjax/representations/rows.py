@@ -153,3 +153,10 @@ def drawn(rows: Rows, settings: SpaceSettings) -> Int[np.ndarray, " row"]:
     """Return what the bootstrap draws every row with, as a number from 0."""
     labels = kind_of(settings).rows.drawn_together(rows, settings)
     return np.arange(len(rows)) if labels is None else np.unique(labels, return_inverse=True)[1]
+
+
+def exchangeable(rows: Rows, settings: SpaceSettings) -> int:
+    """Return how many rows can change places with another one."""
+    labels = kind_of(settings).rows.exchangeable(rows, settings)
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    return int(counts[counts > 1].sum())

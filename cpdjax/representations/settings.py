@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -27,10 +27,6 @@ Measures = Literal[
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SpaceSettings(Preparation):
     """Hold the scientific settings of a comparison: with the data, all that decides its numbers."""
-
-    #: Rows always change places within formulas, or within a molecule and element; see `KINDS`.
-    permute_within: ClassVar[str] = "formula"
-    within: ClassVar[bool] = False
 
     probe: Annotated[
         Kind,
@@ -80,6 +76,16 @@ class SpaceSettings(Preparation):
     bootstrap: Annotated[
         Count, "Replicates of the molecules behind every interval; 0: no intervals."
     ] = 0
+
+    @property
+    def permute_within(self) -> str:
+        """Return that molecules always change places within formulas."""
+        return "formula"
+
+    @property
+    def within(self) -> bool:
+        """Return that geometries of one molecule are not compared with each other alone."""
+        return False
 
     @property
     def of_tensors(self) -> bool:

@@ -32,7 +32,7 @@ from cpdjax.representations.groups import channels_of, groups_of
 from cpdjax.representations.needs import check_rows, check_settings
 from cpdjax.representations.observed import Work, measured, subtracted
 from cpdjax.representations.results import SPACES, assemble
-from cpdjax.representations.rows import drawn, kind_of, rows_of
+from cpdjax.representations.rows import drawn, exchangeable, kind_of, rows_of
 from cpdjax.representations.settings import OF_NEIGHBOURS, SpaceSettings
 from cpdjax.sweeps import inputs
 from cpdjax.sweeps.checkpoint import Checkpoint, check_before
@@ -127,6 +127,11 @@ def _expect(features: Any, controls: bool, settings: SpaceSettings) -> None:
     expect(2 + controls + models + 1 + near + 1 + bool(settings.permutations))
 
 
+def _permuted(rows: Rows, settings: SpaceSettings) -> dict[str, int]:
+    """Return how many rows permutations can move, where there are some."""
+    return {"exchangeable": exchangeable(rows, settings)} if settings.permutations else {}
+
+
 class _Prepared(NamedTuple):
     """Hold all that is known of a comparison before any model runs."""
 
@@ -158,7 +163,7 @@ def _prepared(
     with stage("data"):
         structures = _structures(sources, composition, dataset, n, chosen)
         rows = rows_of(composition, sources, structures, chosen)
-        check_rows(len(rows), chosen)
+        check_rows(rows, chosen)
     if features is None:
         sources = able(sources, structures, of_atoms=kind.rows.of_atoms)
     if controls:
@@ -209,5 +214,5 @@ def _compared(prepared: _Prepared, left_out: Omissions, folder: Path | None) -> 
     work, residuals = subtracted(work)
     pairs = measured(work, residuals)
     chance = nulls.drawn(work, pairs, rows)
-    facts["left_out"] = left_out
+    facts |= {"left_out": left_out} | _permuted(rows, chosen)
     return assemble(found, chosen, pairs, chance, facts)

@@ -55,7 +55,7 @@ def of_table(table: xr.Dataset, command: str = "") -> Imprint:
     if isinstance(known.get("features"), Mapping):
         short = {label: str(sha256)[:12] for label, sha256 in known["features"].items()}
         facts["SHA-256 of features"] = _said(short)
-    molecules = int(known.get("molecules", table["size"].values[-1]))
+    molecules = int(known["molecules"] if "molecules" in known else table["size"].values[-1])
     dataset = str(known.get("dataset", "results"))
     return of_run(dataset, molecules, command, facts, left_out.lines(table))
 

@@ -20,7 +20,7 @@ _ALIKE = LinearSegmentedColormap.from_list("alike", ["#FFFFFF", PALETTE[5], PALE
 _DARK = 0.45  # from this share of the darkest hue on, numbers are white
 _LUMINANCE = np.array([0.3, 0.6, 0.1])
 _NUMBERED = 0.3  # inches of a cell that has room for its number
-BLANK = "hatched: no comparison, since these irreps turn in different ways"
+BLANK = "hatched: no comparison (irreps that turn in other ways, or nothing is left of a channel)"
 
 
 def scale(measure: str) -> ScalarMappable:

@@ -56,7 +56,16 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     ]
     row, room = 0.13 if count > _MOST_LARGE else 0.165, 0.2 + _LETTER * max(map(len, names))
     sides = values.sides(table)
-    text = ("average linkage", values.molecules_text(table), values.controls_text(table), note)
+    every = [distances(table, measure, side) for side in sides]
+    is_alone = any(len(group) == 1 for far in every for group in comparable(far))
+    alone = "dots: compared with no other (nothing is left of it)" if is_alone else ""
+    text = (
+        "average linkage",
+        alone,
+        values.molecules_text(table),
+        values.controls_text(table),
+        note,
+    )
     figure, axes = panels(
         len(sides), across=2, size=(_WIDTH + room, row * count + 0.2), margin=(0.2, 0.6),
         title=f"Families by {OF_PAIRS[measure].label}", text=values.caption(*text),
@@ -64,7 +73,6 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     )  # fmt: skip
     hues = colours(values.models(table))
     models = [model for model, _, _ in values.channels(table)]
-    every = [distances(table, measure, side) for side in sides]
     reach = max(float(np.nanmax(far)) for far in every) or 1.0
     axes[0].set_xlim(1.05 * reach, -0.01 * reach)
     for panel, far, words in zip(axes, every, sides.values(), strict=True):

@@ -18,7 +18,7 @@ from cpdjax.reports.spaces.distances import distances
 from cpdjax.reports.style import colours, styled
 from cpdjax.reports.text import for_figure
 
-_CELL, _LAYER, _LETTER, _NAME = 0.42, 22, 0.062, 40
+_CELL, _LAYER, _LETTER, _NAME = 0.42, 22, 0.062, 26
 
 
 @styled
@@ -47,26 +47,30 @@ def plot_depths(
     rows, columns = (_path(table, model, irrep) for model in (model_a, model_b))
     layers = [for_figure(name, _LAYER) for name in values.layer_names(table)]
     sides, longest = values.sides(table), max(len(layers[i]) for i in (*rows, *columns))
-    room = 0.5 + _LETTER * longest
-    width = max(_CELL * len(columns), 1.6) + 0.25
+    room, width = 0.5 + _LETTER * longest, max(_CELL * len(columns), 2.0) + 0.25
     found = [values.matrix(table, measure, side)[np.ix_(rows, columns)] for side in sides]
-    arrow = "→" if OF_PAIRS[measure].directed else "and"
-    text = (values.molecules_text(table), BLANK if np.isnan(found).any() else "")
     figure, axes = panels(
         len(sides), across=2, size=(width, _CELL * len(rows) + 0.3), margin=(room, room + 0.75),
-        title=f"{OF_PAIRS[measure].label}: {model_a} {arrow} {model_b}",
-        text=values.caption(*text), ylabel=for_figure(values.named(model_a), _NAME), sharey=True,
+        title=f"By depth: {OF_PAIRS[measure].label}", sharey=True,
+        text=_caption(table, measure, is_blank=bool(np.isnan(found).any())),
     )  # fmt: skip
     hues = colours(values.models(table))
+    name_a, name_b = (for_figure(values.named(model), _NAME) for model in (model_a, model_b))
+    axes[0].set_ylabel(name_a, color=hues[model_a])
     for panel, cells, words in zip(axes, found, sides.values(), strict=True):
         draw(panel, cells, measure, _CELL)
         panel.set_xticks(range(len(columns)), [layers[i] for i in columns], rotation=90)
         panel.set_yticks(range(len(rows)), [layers[i] for i in rows])
-        panel.set_xlabel(for_figure(values.named(model_b), _NAME), color=hues[model_b])
-        panel.yaxis.label.set_color(hues[model_a])
+        panel.set_xlabel(name_b, color=hues[model_b])
         panel_title(panel, words, width)
     colour_bar(figure, axes, measure, np.stack(found))
     return figure
+
+
+def _caption(table: xr.Dataset, measure: str, *, is_blank: bool) -> str:
+    """Say of which molecules, in which direction, and what is missing."""
+    way = "from rows to columns" if OF_PAIRS[measure].directed else ""
+    return values.caption(values.molecules_text(table), way, BLANK if is_blank else "")
 
 
 def pairs(table: xr.Dataset, measure: str, most: int) -> list[tuple[str, str]]:

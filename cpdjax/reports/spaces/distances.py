@@ -41,12 +41,14 @@ def distance_text(measure: str) -> str:
 
 
 def comparable(far: Square) -> list[Int[np.ndarray, " channel"]]:
-    """Return the groups of channels between which there are distances, by number.
+    """Return the groups of channels between which there are distances, by number, largest first.
 
-    Vectors are compared with vectors, and with nothing else.
+    Vectors are compared with vectors, and with nothing else; a channel of which a projection leaves
+    nothing is alone.
     """
     count, group = connected_components(np.isfinite(far))
-    return [np.flatnonzero(group == k) for k in range(count)]
+    found = [np.flatnonzero(group == k) for k in range(count)]
+    return sorted(found, key=len, reverse=True)
 
 
 def within(far: Square, group: Int[np.ndarray, " member"]) -> Float[np.ndarray, "member member"]:

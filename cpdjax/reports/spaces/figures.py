@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from cpdjax.reports.figures import write
-from cpdjax.reports.spaces import depths, values
+from cpdjax.reports.spaces import values
 from cpdjax.reports.spaces.dendrogram import plot_dendrogram
-from cpdjax.reports.spaces.distances import comparable, distances
-from cpdjax.reports.spaces.map import LEAST, plot_map
+from cpdjax.reports.spaces.depths import pairs, plot_depths
+from cpdjax.reports.spaces.map import groups, plot_map
 from cpdjax.reports.spaces.matrix import plot_matrix
 from cpdjax.reports.spaces.pairs import last_pairs, plot_pairs
 
@@ -25,6 +24,11 @@ def leading(table: xr.Dataset) -> str:
     """Return the measure that figures show unless another one is asked for."""
     held = values.measures(table)
     return next((name for name in PREFERRED if name in held), PREFERRED[0])
+
+
+def depths_of(table: xr.Dataset, measure: str) -> dict[str, tuple[str, str]]:
+    """Return the pairs of models whose depths have a figure, by the name of its file."""
+    return {f"depths_{i}.png": own for i, own in enumerate(pairs(table, measure, MOST_PAIRS), 1)}
 
 
 def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
@@ -48,9 +52,8 @@ def save_figures(table: xr.Dataset, folder: str | Path) -> list[Path]:
         if "r2" in table and measure != "r2":
             figures["r2.png"] = plot_matrix(table, "r2")
         figures["dendrogram.png"] = plot_dendrogram(table, measure)
-    far = distances(table, measure, values.removed(table))
-    if max(map(np.size, comparable(far))) >= LEAST:
+    if groups(table, measure):
         figures["map.png"] = plot_map(table, measure)
-    for i, pair in enumerate(depths.pairs(table, measure, MOST_PAIRS), 1):
-        figures[f"depths_{i}.png"] = depths.plot_depths(table, *pair, measure)
+    for name, pair in depths_of(table, measure).items():
+        figures[name] = plot_depths(table, *pair, measure)
     return write(figures, folder)

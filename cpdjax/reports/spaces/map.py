@@ -47,9 +47,17 @@ def classical_scaling(far: Float[np.ndarray, "member member"]) -> Plane:
     eigenvalues, vectors = np.linalg.eigh(-0.5 * centre @ far**2 @ centre)
     largest = np.maximum(eigenvalues[:-3:-1], 0)
     total = np.abs(eigenvalues).sum() or 1.0
-    points = vectors[:, :-3:-1] * np.sqrt(largest)
+    points = np.zeros((len(far), 2))
+    points[:, : len(largest)] = vectors[:, :-3:-1] * np.sqrt(largest)
     negative = -eigenvalues[eigenvalues < 0].sum()
     return Plane(points, float(largest.sum() / total), float(negative / total))
+
+
+def groups(table: xr.Dataset, measure: str) -> list[list[int]]:
+    """Return the groups of channels that can be compared and make a plane, by number."""
+    raw = next(iter(values.sides(values.checked(table, measure))))
+    found = comparable(distances(table, measure, raw))
+    return [group.tolist() for group in found if len(group) >= LEAST]
 
 
 @styled
@@ -68,13 +76,8 @@ def plot_map(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
             three channels that can be compared.
         UnknownNameError: there is no such measure.
     """
-    sides = values.sides(values.checked(table, measure))
-    groups = [
-        group.tolist()
-        for group in comparable(distances(table, measure, values.removed(table)))
-        if len(group) >= LEAST
-    ]
-    if not groups:
+    found, sides = groups(table, measure), values.sides(table)
+    if not found:
         raise InputError(
             f"a map needs {LEAST} channels that can be compared with each other: add models, "
             "layers or irreps"
@@ -82,13 +85,13 @@ def plot_map(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     names = [for_figure(values.named(model), LABEL) for model in values.models(table)]
     width = 0.6 + _SIZE * len(sides)
     figure, axes = panels(
-        len(groups) * len(sides), across=len(sides), size=(_SIZE, _SIZE),
+        len(found) * len(sides), across=len(sides), size=(_SIZE, _SIZE),
         margin=(0.3, 0.3 + height_below(names, width)),
         title=f"Map of {OF_PAIRS[measure].label}", text=_caption(table, measure),
     )  # fmt: skip
-    for row, group in enumerate(groups):
+    for row, group in enumerate(found):
         own = axes[row * len(sides) : (row + 1) * len(sides)]
-        _plot_group(own, table, measure, group, is_told=len(groups) > 1)
+        _plot_group(own, table, measure, group, is_told=len(found) > 1)
     shared_legend(figure, axes[0])
     return figure
 
@@ -111,26 +114,43 @@ def _plot_group(
     axes: Sequence[Axes], table: xr.Dataset, measure: str, group: list[int], *, is_told: bool
 ) -> None:
     """Plot one group that can be compared, a panel for each projection, turned onto the first."""
-    planes, sides = [], values.sides(table)
-    for projection in sides:
-        far = within(distances(table, measure, projection), np.asarray(group))
+    sides, planes = values.sides(table), list[dict[int, Float[np.ndarray, "2"]]]()
+    for panel, (projection, words) in zip(axes, sides.items(), strict=True):
+        far = distances(table, measure, projection)[np.ix_(group, group)]
+        left = comparable(far)[0]  # of some channels, a projection leaves nothing
+        own = within(far, left)
         # A likeness is a cosine of what it compares, so that this is the distance of unit vectors.
-        plane = classical_scaling(np.sqrt(2 * far) if OF_PAIRS[measure].more_alike else far)
-        first = planes[0].points if planes else plane.points
-        turned = plane.points @ orthogonal_procrustes(plane.points, first)[0]
-        planes.append(plane._replace(points=turned))
-    reach = 1.15 * max(float(np.abs(plane.points).max()) for plane in planes) or 1.0
-    irreps = ", ".join(sorted({values.channels(table)[i][2] for i in group}))
-    for panel, plane, words in zip(axes, planes, sides.values(), strict=True):
-        panel_title(panel, f"{words}, {irreps}" if is_told else words, _SIZE)
-        _plot_points(panel, table, dict(zip(group, plane.points, strict=True)))
+        plane = classical_scaling(np.sqrt(2 * own) if OF_PAIRS[measure].more_alike else own)
+        points = dict(zip(np.take(group, left).tolist(), plane.points, strict=True))
+        planes.append(_turned(points, planes[0]) if planes else points)
+        irreps = ", ".join(sorted({values.channels(table)[i][2] for i in group}))
+        lost = (
+            f"nothing left of {len(group) - len(left)} channels" if len(left) < len(group) else ""
+        )
+        panel_title(panel, f"{words}, {irreps}" if is_told else words, _SIZE, lost)
+        panel.set_xlabel(_said(plane))
+    reach = 1.15 * max(np.abs(list(points.values())).max() for points in planes) or 1.0
+    for panel, points in zip(axes, planes, strict=True):
+        _plot_points(panel, table, points)
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
         panel.set_aspect("equal")
         panel.spines[:].set_visible(True)
-        said = f"{100 * plane.share:.0f} % of squared distance"
-        if round(100 * plane.negative) > 0:
-            said += f"; {100 * plane.negative:.0f} % in negative eigenvalues"
-        panel.set_xlabel(said)
+
+
+def _turned(
+    points: dict[int, Float[np.ndarray, "2"]], first: dict[int, Float[np.ndarray, "2"]]
+) -> dict[int, Float[np.ndarray, "2"]]:
+    """Return points turned or mirrored about the origin, so that they lie on others by number."""
+    a, b = (np.stack([own[i] for i in points]) for own in (points, first))
+    return dict(zip(points, a @ orthogonal_procrustes(a, b)[0], strict=True))
+
+
+def _said(plane: Plane) -> str:
+    """Say how much of the distances a plane shows."""
+    said = f"{100 * plane.share:.0f} % of squared distance"
+    if round(100 * plane.negative) > 0:
+        said += f"; {100 * plane.negative:.0f} % in negative eigenvalues"
+    return said
 
 
 def _plot_points(panel: Axes, table: xr.Dataset, points: dict[int, Float[np.ndarray, "2"]]) -> None:

@@ -114,14 +114,13 @@ def _label(panel: Axes, labels: Sequence[tuple[str, str, bool]], *, has_rows: bo
     panel.set_yticks(range(count), texts, fontsize=size)
     panel.tick_params(pad=7, labelleft=has_rows)
     panel.autoscale(False)
-    above, beside = panel.get_xaxis_transform(), panel.get_yaxis_transform()
+    above = offset_copy(panel.get_xaxis_transform(), panel.figure, 0, 4, "points")
+    beside = offset_copy(panel.get_yaxis_transform(), panel.figure, -4, 0, "points")
     starts = [i for i, (_, _, begins) in enumerate(labels) if begins]
     for first, last in pairwise([*starts, count]):
         run, looks = (first - 0.42, last - 0.58), {"color": labels[first][1], **_BAR}
-        panel.plot(run, (1, 1), transform=offset_copy(above, panel.figure, 0, 4, "points"), **looks)
-        panel.plot(
-            (0, 0), run, transform=offset_copy(beside, panel.figure, -4, 0, "points"), **looks
-        )
+        panel.plot(run, (1, 1), transform=above, **looks)
+        panel.plot((0, 0), run, transform=beside, **looks)
     for axis in (panel.get_xticklabels(), panel.get_yticklabels() if has_rows else []):
         for label, (_, hue, _) in zip(axis, labels, strict=False):
             label.set_color(hue)

@@ -32,21 +32,23 @@ class Pair(NamedTuple):
 
 
 def last_pairs(table: xr.Dataset, measure: str) -> list[Pair]:
-    """Return the pairs of last layers of different models, the most alike without composition first.
+    """Return the pairs of last layers of different models, those that stay most alike first.
 
-    A directed measure has every pair twice, once in each direction.
+    A directed measure has every pair twice, once in each direction. Pairs of which composition
+    leaves nothing come last.
     """
     own, last = values.channels(table), values.last_channels(table)
-    likeness = values.matrix(table, measure, values.removed(table))
+    raw, *less = (values.matrix(table, measure, side) for side in values.sides(table))
+    likeness = less[-1] if less else raw
     directed = OF_PAIRS[measure].directed
     found = [
         Pair(a, b)
         for i, a in enumerate(last)
         for j, b in enumerate(last)
-        if (i < j or directed) and own[a][0] != own[b][0] and np.isfinite(likeness[a, b])
+        if (i < j or directed) and own[a][0] != own[b][0] and np.isfinite(raw[a, b])
     ]
     sign = -1 if OF_PAIRS[measure].more_alike else 1
-    return sorted(found, key=lambda pair: sign * float(likeness[pair]))
+    return sorted(found, key=lambda pair: np.nan_to_num(sign * likeness[pair], nan=np.inf))
 
 
 @styled
