@@ -252,7 +252,7 @@ def peak() -> int:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     blas = Blas()
-    problem = Problem(widths=(32, 48, 64), layers=2, molecules=500) if options.fast else Problem()
+    problem = Problem(widths=(32, 48), layers=2, molecules=500) if options.fast else Problem()
     turns, each = (2, 2) if options.fast else (5, 4)
     record: dict[str, Any] = {"fast": options.fast, "environment": environment(blas)}
     record["problem"] = asdict(problem) | {"channels": problem.channels}
@@ -332,7 +332,7 @@ def show(record: dict[str, Any]) -> None:
     print(
         f"\nB. Memory: {cold['above'] / 2**20:,.0f} MiB on top of what is held before the call, "
         f"{cold['peak'] / 2**20:,.0f} MiB in all; the features take "
-        f"{cold['features'] / 2**20:,.0f} MiB"
+        f"{cold['features'] / 2**20:,.1f} MiB"
     )
 
 
