@@ -31,6 +31,8 @@ from timing import (
     SETTLE,
     Blas,
     Contender,
+    Disagreement,
+    Target,
     Timing,
     clock,
     environment,
@@ -55,29 +57,6 @@ LOOP = "the paper's procedure, as a loop"
 KERNEL = "  its compiled kernel alone"
 AS_FOUND = "cpdjax.cpd, BLAS threads as found"
 SINGLE = Sweep(widths=(256,))  # X of the single call, of the permutations and of memory
-
-
-class Disagreement(Exception):
-    """A contender's scores are not ours: its time means nothing."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A promise of the project and what was measured."""
-
-    name: str
-    value: float
-    bound: float
-    at_least: bool
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def row(self) -> tuple[str, ...]:
-        sign = "≥" if self.at_least else "≤"
-        verdict = "pass" if self.met else "MISS"
-        return self.name, f"{self.value:.4g}", f"{sign} {self.bound:,g}", verdict
 
 
 # ---------------------------------------------------------------- the full sweep

@@ -24,7 +24,10 @@ from threadpoolctl import ThreadpoolController
 
 from cpdjax.files import atomic
 
-PACKAGES = ("cpdjax", "jax", "jaxlib", "numpy", "scipy", "scikit-learn", "himalaya", "matscope")
+PACKAGES = (
+    *("cpdjax", "jax", "jaxlib", "numpy", "scipy", "scikit-learn", "himalaya", "matscope"),
+    "netrep",
+)
 # OpenBLAS workers spin for a while after their last call and disturb whoever runs next.
 SETTLE = 0.05
 
@@ -63,6 +66,29 @@ class Blas:
         keys = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
         kinds = [lib for lib in self._controller.info() if lib["user_api"] == "blas"]
         return [{k: lib.get(k) for k in keys} for lib in kinds]
+
+
+class Disagreement(Exception):
+    """A contender's scores are not ours: its time means nothing."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise of the project and what was measured."""
+
+    name: str
+    value: float
+    bound: float
+    at_least: bool
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def row(self) -> tuple[str, ...]:
+        sign = "≥" if self.at_least else "≤"
+        verdict = "pass" if self.met else "MISS"
+        return self.name, f"{self.value:.4g}", f"{sign} {self.bound:,g}", verdict
 
 
 @dataclass(frozen=True)
