@@ -56,10 +56,10 @@ def left_over(x, concepts, train, projection, elements):
 
 
 def residual(stack, channel, projection):
-    """Held-out residuals of a channel about their mean, in one unit."""
+    """Held-out residuals of a channel about their mean, in one unit; raw features as they are."""
     x = stack.x[:, stack.owner == channel]
-    e = np.zeros_like(x)
-    for k in range(stack.fold.max() + 1):
+    e = x.copy()
+    for k in range(stack.fold.max() + 1 if projection != "none" else 0):
         train = stack.fold != k
         left = left_over(x, stack.concepts, train, projection, stack.elements)
         e[~train] = left[~train]

@@ -24,8 +24,8 @@ class Columns(NamedTuple):
     """
 
     e: Float[Array, "fold column slot"]
-    #: What must be added to e for the residuals before their mean was taken.
-    shift: Float[Array, " column"]
+    #: What must be added to e for the held-out residuals of a fold.
+    shift: Float[Array, "fold column"]
     #: The mean of e over the rows of a fold; zero for tensors, whose mean is known to be zero.
     centre: Float[Array, "fold column"]
     #: x and e within the directions of a fold's rows that a projection can predict.
@@ -51,7 +51,7 @@ class Columns(NamedTuple):
     ) -> Columns:  # fmt: skip
         """Lay out what is left of the channels of a stack, with `single` from `spectrum.pairs`."""
         e = layout.by_fold(np.hstack([r.e for r in left]))
-        shift = np.append(np.concatenate([r.shift for r in left]), 0)
+        shift = np.pad(np.hstack([r.shift for r in left]), ((0, 0), (0, 1)))
         folds = range(len(e))
         present = layout.present.astype(float)
         rows = present.sum(1)[:, None]

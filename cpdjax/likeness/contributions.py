@@ -23,7 +23,7 @@ from cpdjax.likeness.columns import Columns
 class Fold(NamedTuple):
     """Hold what is known of channel a in the rows of one fold, or of all in front."""
 
-    #: e of a; the same with its mean added again; the same whitened.
+    #: e of a; the held-out residuals of the fold; e whitened.
     e: Float[Array, "*fold width slot"]
     whole: Float[Array, "*fold width slot"]
     white: Float[Array, "*fold direction slot"]
@@ -60,7 +60,7 @@ def changes(
         fold, k = place
         moves = (weights[:, right.unit[k]] - 1) * right.present[k][None]
         e = right.e[k]
-        error = e + right.shift[:, None] - einsum("pw,wn->pn", fold.coefficients, fold.whole)
+        error = e + right.shift[k][:, None] - einsum("pw,wn->pn", fold.coefficients, fold.whole)
         about = e - right.centre[k][:, None]
         # A row's product with itself has its weight twice.
         single = 2 * einsum("vi,vib->bv", fold.pairs, right.pairs[k])

@@ -80,13 +80,13 @@ def _of_row(
     one: _One, left: Columns, right: Columns, blocks: list[Block], weights: Array | None
 ) -> tuple[LinearRow, LinearRow | None]:
     e = left.e[:, one.column]
-    shift = left.shift[one.column]
-    whole = (e + shift[None, :, None]) * left.present[:, None]
+    shift = left.shift[:, one.column]
+    whole = (e + shift[:, :, None]) * left.present[:, None]
     products = einsum("kpn,kwn->kpw", right.e, e)
     coefficients = _coefficients(one, left, right, products)
     rows = right.present.sum(1)[:, None]
-    held_out = products + (rows * right.centre)[:, :, None] * shift[None, None]
-    held_out = held_out + right.shift[None, :, None] * whole.sum(2)[:, None]
+    held_out = products + (rows * right.centre)[:, :, None] * shift[:, None]
+    held_out = held_out + right.shift[:, :, None] * whole.sum(2)[:, None]
     own = einsum("kwn,kvn->kwv", whole, whole)
     # The error y − ŷ of ŷ = Σ x b has the square y² − Σ b (2 x y − Σ x x b).
     explained = coefficients * (2 * held_out - einsum("kpw,kwv->kpv", coefficients, own))

@@ -30,8 +30,8 @@ class Residuals(NamedTuple):
 
     #: Held-out residuals about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
-    #: That mean; zero for vectors and tensors, of which none is taken.
-    shift: Float[np.ndarray, " feature"]
+    #: What must be added to e for the held-out residuals of each fold.
+    shift: Float[np.ndarray, "fold feature"]
     #: What the projection leaves of every row when it is fitted on all of them.
     x: Float[np.ndarray, "row feature"]
     #: For every fold qᵀx over its training rows.
@@ -72,16 +72,20 @@ class Fits(NamedTuple):
         kept = self._varying(x, mean, left)
         if not kept.any():
             return None
-        e, fitted, ridges = np.empty_like(x), [], []
+        e, means, fitted, ridges = np.empty_like(x), [], [], []
         for held_out, (q, h) in self.folds:
             rows = x[~held_out]
             explained = q.T @ rows
             e[held_out] = x[held_out] - h @ explained
+            means.append(self._mean(e[held_out] - x[held_out]))
             fitted.append(q.T @ left[~held_out])
             training = rows - q @ explained
             ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
-        shift = self._mean(e)
-        e -= shift
+        # With nothing but a mean to take, that of all rows is taken: others compare raw features
+        # so, and the folds' own means matter for Ridge alone.
+        only_mean = self.whole.shape[1] <= 1
+        shift = np.stack(means) if only_mean else np.tile(self._mean(e), (len(means), 1))
+        e = x if only_mean else e - shift[0]
         scale = kept / np.sqrt((e[:, kept] ** 2).mean())
         unit = scale.max()
         return Residuals(

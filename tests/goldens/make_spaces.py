@@ -1,8 +1,9 @@
 """Golden of how alike spaces are, by other people's programs; environment_spaces.txt pins them.
 
 Three spaces of 120 rows share hidden factors. They are compared three times: as scalars of
-molecules less the mean of the training rows ("none"), less what linear regression on composition
-predicts ("ols"), and as vectors, rows being components of molecules, less nothing ("vectors").
+molecules less their mean ("none"; for the errors that of the training rows), less what linear
+regression on composition predicts ("ols"), and as vectors, rows being components of molecules, less
+nothing ("vectors").
 
 - scikit-matter: the global feature reconstruction error of each fold, a ridge from a to b. Its
   scaler gives the training rows a total variance of 1, and ours gives their columns a mean variance
@@ -17,7 +18,7 @@ predicts ("ols"), and as vectors, rows being components of molecules, less nothi
   99 % of the variance, as in SVCCA.
 - dadapy: information imbalance, the share of common neighbours, and the dimension by TwoNN.
 
-All but the first see the held-out residuals of all folds, centred.
+All but the first see all rows: the held-out residuals of all folds, or the features, centred.
 """
 
 import warnings
@@ -120,6 +121,8 @@ def overlap(x, y):
 def held_out(spaces, c, fold, model):
     """What is left of every row by the model that has not seen it, and the same of every fold."""
     left = [[residuals(model, c, x, fold != k) for x in spaces] for k in range(FOLDS)]
+    if isinstance(model, DummyRegressor):  # nothing but a mean is taken, which is that of all rows
+        return spaces, left
     rows = np.arange(ROWS)
     return [np.stack([r[a] for r in left])[fold, rows] for a in range(len(spaces))], left
 

@@ -21,9 +21,12 @@ FOLD = kfold(ROWS, 5)
 
 
 def residual(x, concepts=C):
-    """What least squares fitted on the training rows of each fold leaves of the others."""
-    left = np.empty_like(x)
-    for k in range(5):
+    """What least squares fitted on the training rows of each fold leaves of the others.
+
+    Without concepts it is all of x, about its mean.
+    """
+    left = x.copy()
+    for k in range(5 if concepts.shape[1] else 0):
         train, held_out = k != FOLD, k == FOLD
         full = np.column_stack([np.ones(ROWS), concepts])
         left[held_out] = x[held_out] - full[held_out] @ np.linalg.lstsq(full[train], x[train])[0]
