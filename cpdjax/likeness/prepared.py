@@ -30,9 +30,9 @@ class Prepared:
     """
 
     stack: Stack
-    alpha: float
-    #: Held-out residuals, every row's from the fold that holds it out, about their mean over all
-    #: rows (but for tensors), each channel in units of the root of its columns' mean variance.
+    #: Held-out residuals, every row's from the fold that holds it out; of raw features these
+    #: themselves. About their mean over all rows (but for tensors), each channel in units of the
+    #: root of its columns' mean variance.
     e: Float[np.ndarray, "row column"]
     own: Own
     own_replicates: Own | None
@@ -91,7 +91,7 @@ def prepare(
         layout = Layout.of(stack)
         whitening = [s.whitening for s in spectra]
         return Prepared(
-            stack, alpha, e, own, replicates, layout,
+            stack, e, own, replicates, layout,
             Columns.of(stack, layout, concepts, left, single),
             blocks(layout, whitening), whitening, [r.ridge for r in left],
         )  # fmt: skip

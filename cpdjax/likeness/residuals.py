@@ -28,7 +28,7 @@ class NothingLeftError(InputError):
 class Residuals(NamedTuple):
     """Hold what a projection leaves of a channel, in one unit."""
 
-    #: Held-out residuals about their mean over all rows.
+    #: Held-out residuals, or raw features, about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
     #: What must be added to e for the held-out residuals of each fold.
     shift: Float[np.ndarray, "fold feature"]
