@@ -18,8 +18,8 @@ from cpdjax.likeness.stack import Stack
 from cpdjax.machine.precision import precision
 from cpdjax.machine.threads import one_blas_thread
 
-#: Debiased measures divide by (rows − 3).
-_LEAST_ROWS = 4
+LEAST_ROWS = 4
+"""Rows that any measure needs: debiased ones divide by (rows − 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +72,9 @@ def prepare(
 
     Raises:
         NothingLeftError: when nothing but rounding is left of a channel.
+        ChannelError: when α is too small for a channel whose columns depend on each other.
         UnknownNameError: when channels cannot be compared under a projection of that name.
-        InputError: when there are too few rows, when α or the share are out of their range, or when
-            α is too small for a channel whose columns depend on each other.
+        InputError: when there are too few rows, or when α or the share are out of their range.
     """
     _check(stack, alpha, variance)
     concepts = Concepts.of(stack.concepts, stack.elements, projection)
@@ -98,8 +98,8 @@ def prepare(
 
 
 def _check(stack: Stack, alpha: float, variance: float | None) -> None:
-    if len(stack.x) < _LEAST_ROWS:
-        raise InputError(f"comparing channels needs {_LEAST_ROWS} rows or more, got {len(stack.x)}")
+    if len(stack.x) < LEAST_ROWS:
+        raise InputError(f"comparing channels needs {LEAST_ROWS} rows or more, got {len(stack.x)}")
     if not 0 < alpha < np.inf:
         raise InputError(f"alpha must be a positive number, such as 1, got {alpha!r}")
     if variance is not None and not 0 < variance <= 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
+from cpdjax.likeness.prepared import LEAST_ROWS
 from cpdjax.representations.rows import exchangeable, folds_of, kind_of
 from cpdjax.representations.settings import MEASURES, OF_NEIGHBOURS, SpaceSettings
 from cpdjax.sweeps.rows import Rows
@@ -32,10 +33,9 @@ def check_rows(known: Rows, settings: SpaceSettings) -> None:
     """
     folds_of(known, settings)
     rows = len(known)
-    least = {"cka_debiased": 4, "imbalance": 3, "intrinsic_dimension": 10}
-    least["shared_neighbours"] = settings.neighbours + 1
+    least = {"intrinsic_dimension": 10, "shared_neighbours": settings.neighbours + 1}
     for name in settings.wanted:
-        needed = least.get(name, 2)
+        needed = max(least.get(name, 0), LEAST_ROWS)
         if rows < needed:
             label = (OF_PAIRS | OF_CHANNELS)[name].label
             fewer = ", or count fewer neighbours" if name == "shared_neighbours" else ""

@@ -51,7 +51,7 @@ class SpaceSettings(Preparation):
         "Ridge penalty α of R², and of CCA, for channels whose columns have mean variance 1.",
     ] = 1.0
     variance: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | None,
+        Annotated[float, Field(gt=0, le=1), no_flag] | None,
         "SVCCA: the share of variance whose principal components CCA takes, such as 0.99; by "
         "default CCA takes all columns, regularised by α.",
     ] = None

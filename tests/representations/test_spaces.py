@@ -227,6 +227,12 @@ IDS = np.array([f"m{i}" for i in range(80)])
             ["shared_neighbours", "11 rows", "got 9"],
         ),
         ({"a": A[:4], "b": A[:4]}, C[:4], {}, ["folds", "4"]),
+        ({"a": A[:3], "b": A[:3]}, C[:3], {"folds": 3, "measures": "cka"}, ["cka", "4", "got 3"]),
+        ({"a": A, "b": A}, C, {"variance": True}, ["variance"]),
+        (
+            {"a": A, "b": np.hstack([A, A])}, C, {"alpha": 1e-300, "measures": "cka"},
+            ["channel 'b / features / 0e' has columns that depend", "alpha=1e-300 is too small"],
+        ),
         (
             {"a": A[:50], "b": A[:50]}, np.arange(50.0)[:, None], {"permutations": 3},
             ["no two of 50 rows share a formula"],
