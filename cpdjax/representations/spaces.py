@@ -59,7 +59,8 @@ def spaces(
     A channel is one layer of one model (`irreps=["all"]`, by default), or one irrep of it. Its
     columns are what a projection leaves of the features: fitted on the training rows of each fold,
     subtracted from those that the fold holds out. Beside that everything is measured of the raw
-    features, less their mean. Columns keep their relative sizes, and each channel has one unit.
+    features, less their mean over all rows (R²: over the training rows of each fold). Columns keep
+    their relative sizes, and each channel has one unit.
 
     Args:
         features: what `features.sources.open_sources` takes: models by name, arrays, tables, files.

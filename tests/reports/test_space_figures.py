@@ -485,6 +485,20 @@ def test_figures_and_page_are_written(tmp_path):
     assert f"{float(alike):.2f} (" in "".join(first)
 
 
+@pytest.mark.parametrize(
+    ("projection", "words"),
+    [("none", ""), ("ols", "composition"), ("formula", "means of formulas")],
+)
+def test_a_page_speaks_of_what_was_removed_and_of_nothing_else(projection, words):
+    sides = tuple(dict.fromkeys((projection, "none")))
+    table = comparison({"a": ("x", "y"), "b": ("x",)}, projections=sides)
+    found = page.sections(table, ["pairs.png", "matrix.png", "map.png"])
+    told = [section.text + section.alt for section in found]
+    assert any("removed" in text for text in told) == bool(words)
+    assert any("composition" in text for text in told) == (words == "composition")
+    assert not words or f"what {words} can tell of both" in told[1]
+
+
 def test_tables_have_both_directions_and_say_what_does_not_exist():
     table = lost(comparison(), "embedding")
     made = tables.of_pairs(table, [(0, 5)])
