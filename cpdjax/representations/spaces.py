@@ -29,7 +29,7 @@ from cpdjax.omissions import Omissions, noted
 from cpdjax.progress import expect, shown, stage
 from cpdjax.representations import nulls
 from cpdjax.representations.groups import channels_of, groups_of
-from cpdjax.representations.needs import check_rows, check_settings
+from cpdjax.representations.needs import check_rows, check_settings, warn_of_wide
 from cpdjax.representations.observed import Work, measured, subtracted
 from cpdjax.representations.results import SPACES, assemble
 from cpdjax.representations.rows import drawn, exchangeable, kind_of, rows_of
@@ -94,6 +94,7 @@ def spaces(
 
     Warns:
         LeftOutWarning: models, channels or rows are left out.
+        UserWarning: channels have so many columns that CCA finds them alike by chance.
 
     Raises:
         InputError: data or settings cannot be used: other molecules, another order, too few rows or
@@ -207,6 +208,7 @@ def _compared(prepared: _Prepared, left_out: Omissions, folder: Path | None) -> 
     )
     found = channels_of([paired(f, rows) for f in collected], rows, chosen)
     check_names("channel", (channel.label for channel in found))
+    warn_of_wide(found, chosen)
     # The order decides which channel's row holds what is symmetric.
     facts = provenance(facts, found, left_out) | {"channels": [c.label for c in found]}
     units = int(drawn(rows, chosen).max()) + 1

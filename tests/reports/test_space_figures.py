@@ -253,6 +253,17 @@ def test_what_nothing_is_left_of_is_a_dot_beside_the_tree():
     assert "dots" in caption(figure)
 
 
+def test_pairs_that_cannot_be_compared_are_told_inside_a_family():
+    table = comparison()
+    for plot in (plot_dendrogram, plot_map):
+        assert "count as the farthest" not in caption(plot(table))
+    a, b = (str(c) for c in table.channel.values[[0, 5]])
+    for ends in ((a, b), (b, a)):
+        table.cka_debiased.loc[dict(zip(("channel_a", "channel_b"), ends, strict=True))] = np.nan
+    for plot in (plot_dendrogram, plot_map):
+        assert "cannot be compared count as the farthest" in caption(plot(table))
+
+
 # Depths
 
 

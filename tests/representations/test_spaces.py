@@ -261,6 +261,15 @@ def test_what_cannot_be_compared_is_refused_in_one_line(features, c, settings, s
     one_line(caught, *said)
 
 
+def test_cca_of_nearly_as_many_columns_as_rows_is_warned_of():
+    wide = {name: np.random.default_rng(i).normal(size=(80, 70)) for i, name in enumerate("ab")}
+    settings = {"projection": "none", "measures": "cca"}
+    with pytest.warns(UserWarning, match=r"2 of 2 channels .* 0.88 with 'a / features / 0e'"):
+        table = cpdjax.spaces(wide, C, **settings)
+    assert pair(table, "cca", "a", "b", "none") == pytest.approx(70 / 80, abs=0.05)
+    cpdjax.spaces({name: x[:, :39] for name, x in wide.items()}, C, **settings)  # says nothing
+
+
 def test_formulas_that_features_know_stand_for_composition():
     formulas = np.array(["CH4", "C2H6", "H2O", "CO2"] * 20)
     a, b = (known(80, formulas=formulas, model=name) for name in "ab")

@@ -19,6 +19,7 @@ from cpdjax.reports.spaces.distances import (
     distance_text,
     distances,
     tree,
+    undefined_text,
     within,
 )
 from cpdjax.reports.style import INK, SMALL, TINY, colours, styled
@@ -57,6 +58,7 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     text = (
         "average linkage",
         alone,
+        undefined_text(every),
         values.molecules_text(table),
         values.controls_text(table),
         note,
