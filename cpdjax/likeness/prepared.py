@@ -39,7 +39,8 @@ class Prepared:
     layout: Layout
     columns: Columns
     blocks: list[Block]
-    #: For each channel its map to whitened columns, and `residuals.Residuals.ridge`.
+    #: For each channel its map to whitened columns, e (eᵀe + α I)^(−½) in its principal directions
+    #: or those kept, and `residuals.Residuals.ridge`.
     whitening: list[Float[np.ndarray, "feature direction"]]
     ridges: list[Float[np.ndarray, "fold feature feature"]]
 
@@ -47,10 +48,6 @@ class Prepared:
     def rows(self) -> float:
         """Return the number of rows about whose mean e is; infinite where no mean was taken."""
         return float("inf") if self.stack.concepts is None else float(len(self.stack.x))
-
-    def white(self, channel: int) -> Float[np.ndarray, "row direction"]:
-        """Return e (eᵀe + α I)^(−½) of a channel, in its principal directions; or those kept."""
-        return self.e[:, self.stack.columns(channel)] @ self.whitening[channel]
 
 
 def prepare(

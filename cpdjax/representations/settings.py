@@ -44,7 +44,7 @@ class SpaceSettings(Preparation):
     group_by: Annotated[
         Literal["formula", "molecule"] | None,
         "What folds and the bootstrap keep whole: formula, or molecule (all geometries of one); by "
-        "default nothing.",
+        "default nothing, and of atoms their molecule.",
     ] = None
     alpha: Annotated[
         Annotated[float, Field(gt=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag],

@@ -23,6 +23,7 @@ from cpdjax.reports.spaces.distances import clustered, comparable, distances
 from cpdjax.reports.spaces.map import classical_scaling, plot_map
 from cpdjax.reports.spaces.matrix import plot_matrix
 from cpdjax.reports.spaces.pairs import last_pairs, plot_pairs
+from cpdjax.reports.spaces.sheets import sheets
 from cpdjax.reports.style import colours
 
 LAYERS = ("embedding", "interaction_0", "interaction_1", "readout")
@@ -221,6 +222,20 @@ def test_controls_and_chance_are_marked():
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "."]
     assert len(dots) == np.count_nonzero(cells(figure.axes[0]) <= 0.5)
     assert "control" not in caption(plot_matrix(comparison({"a": LAYERS})))
+
+
+def test_few_permutations_make_no_dots_and_are_told():
+    table = with_chance(comparison())
+    for count, words in ((18, "no p can reach 0.05 here: it takes 19 permutations"), (19, "")):
+        table.attrs["settings"] = json.dumps({"probe": "molecule", "permutations": count})
+        figure = plot_matrix(table)
+        dots = [line for line in figure.axes[0].lines if line.get_marker() == "."]
+        assert bool(dots) != bool(words)
+        assert ("no p can reach" in caption(figure)) == bool(words)
+        notes = [note for sheet in sheets(table) for note in sheet.notes]
+        [chance] = [s for s in page.sections(table, []) if s.title == "Against chance"]
+        assert any("No p can reach" in note for note in notes) == bool(words)
+        assert words in chance.text
 
 
 # Trees

@@ -181,4 +181,6 @@ def _chance(table: xr.Dataset, pairs: Sequence[tuple[int, int]]) -> list[Section
         f"p-values of permutations, in which {values.moved_text(table)}, adjusted for all pairs by "
         f"max-T: how often chance makes any pair as alike.{_further(made, len(pairs))}"
     )
+    few = values.too_few(table)
+    text += f" But {few}." if few else ""
     return [Section("Against chance", text, made.heads, made.rows)]
