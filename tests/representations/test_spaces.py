@@ -14,6 +14,7 @@ from spaces_data import FOLD, SPACES, A, C, cka, residual
 
 import cpdjax
 from cpdjax.errors import LeftOutWarning
+from cpdjax.likeness.measures import OF_PAIRS
 from cpdjax.representations import results
 from cpdjax.representations.settings import MEASURES
 from cpdjax.sweeps.checkpoint import Checkpoint
@@ -91,7 +92,7 @@ def test_what_is_nothing_but_composition_is_compared_raw_alone(table):
 
 
 def test_noise_is_at_its_null_and_a_rotation_is_not(table):
-    for measure in ("r2", "cka", "cka_debiased", "cca", "procrustes", "shared_neighbours"):
+    for measure in OF_PAIRS:
         assert pair(table, f"{measure}_p", "a", "turned") == pytest.approx(1 / 20)
         assert pair(table, f"{measure}_p_adjusted", "a", "turned") == pytest.approx(1 / 20)
         assert pair(table, f"{measure}_p_adjusted", "a", "noise") > 1 / 20
