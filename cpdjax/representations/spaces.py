@@ -157,11 +157,12 @@ def _prepared(
     kind = kind_of(chosen)
     layers = chosen.layers or ((LAST,) if features is None else None)
     named = DEFAULT_FEATURES if features is None else features
+    if features is None and dataset is None:
+        dataset = DEFAULT_DATASET
+    inputs.check_drawn(dataset, n)
     sources = open_sources(
         named, pool=kind.rows.pool(chosen), layers=layers, invariants=kind.invariants(chosen)
     )
-    if features is None and dataset is None:
-        dataset = DEFAULT_DATASET
     with stage("data"):
         structures = _structures(sources, composition, dataset, n, chosen)
         rows = rows_of(composition, sources, structures, chosen)

@@ -214,6 +214,7 @@ IDS = np.array([f"m{i}" for i in range(80)])
         ({"a": A, "b": A}, C, {"alpha": 0}, ["alpha", "greater than 0"]),
         ({"a": A, "b": A}, C, {"probe": "atom"}, ["probe 'atom' needs structures"]),
         ({"a": A, "b": A}, C, {"dataset": "qm9"}, ["C goes with arrays alone"]),
+        (["no-file.npz"], None, {"dataset": "qm9", "n": 10**6}, ["of qm9", "1,000,000"]),
         ({"a": A, "b": A}, C, {"probe": "equivariant"}, ["no layer has vectors or tensors"]),
         (
             {"a": A, "b": A}, C, {"probe": "equivariant", "measures": ["imbalance"]},
