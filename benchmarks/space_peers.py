@@ -45,8 +45,11 @@ class Space:
 
     @cached_property
     def held_out(self) -> np.ndarray:
-        """What is left of every row by those folds that train without it, centred."""
-        left = np.stack(self.residuals)[self.fold, np.arange(len(self.x))]
+        """What is left of every row by those folds that train without it, centred; or all of x."""
+        if self.c is None:
+            left = self.x.copy()
+        else:
+            left = np.stack(self.residuals)[self.fold, np.arange(len(self.x))]
         left -= left.mean(0)
         return left / np.sqrt(left.var(0).mean())
 

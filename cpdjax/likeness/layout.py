@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cpdjax.likeness.stack import Stack
+from cpdjax.machine.programs import padded_width
 
 
 class Layout(NamedTuple):
@@ -30,7 +31,7 @@ class Layout(NamedTuple):
         column = []
         for channel in range(stack.channels):
             own = np.flatnonzero(stack.owner == channel)
-            more = width(len(own)) - len(own)
+            more = padded_width(len(own)) - len(own)
             column.append(np.pad(own, (0, more), constant_values=-1))
         return cls(row, column)
 
@@ -46,13 +47,6 @@ class Layout(NamedTuple):
             own = rows[rows >= 0]
             found[k, :-1, : len(own)] = a[own].T
         return found
-
-
-def width(columns: int) -> int:
-    """Return the number of columns after padding: 16, 24, 32, 48, 64, 96, 128 and so on."""
-    columns = max(columns, 16)
-    step = 2 ** (columns.bit_length() - 2)
-    return -(-columns // step) * step
 
 
 def padded(a: Float[np.ndarray, "*batch n n"], size: int) -> Float[np.ndarray, "*batch size size"]:

@@ -27,7 +27,11 @@ OF_PAIRS = {
     ),
     "cka": Measure("CKA", "linear centred kernel alignment, biased"),
     "cka_debiased": Measure("CKA debiased", "linear centred kernel alignment, debiased"),
-    "cca": Measure("CCA", "mean squared canonical correlation"),
+    "cca": Measure(
+        "CCA",
+        "mean squared canonical correlation, each direction damped by λ/(λ + alpha) with its sum "
+        "of squares λ; or, where a share of variance is set, of principal components (SVCCA)",
+    ),
     "procrustes": Measure(
         "Procrustes", "distance of the best rotation, both of unit size", more_alike=False
     ),

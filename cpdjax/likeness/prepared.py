@@ -18,8 +18,8 @@ from cpdjax.likeness.stack import Stack
 from cpdjax.machine.precision import precision
 from cpdjax.machine.threads import one_blas_thread
 
-#: Debiased measures divide by (rows − 3).
-_LEAST_ROWS = 4
+LEAST_ROWS = 4
+"""Rows that any measure needs: debiased ones divide by (rows − 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +30,17 @@ class Prepared:
     """
 
     stack: Stack
-    alpha: float
-    #: Held-out residuals, every row's from the fold that holds it out, about their mean over all
-    #: rows (but for tensors), each channel in units of the root of its columns' mean variance.
+    #: Held-out residuals, every row's from the fold that holds it out; of raw features these
+    #: themselves. About their mean over all rows (but for tensors), each channel in units of the
+    #: root of its columns' mean variance.
     e: Float[np.ndarray, "row column"]
     own: Own
     own_replicates: Own | None
     layout: Layout
     columns: Columns
     blocks: list[Block]
-    #: For each channel its map to whitened columns, and `residuals.Residuals.ridge`.
+    #: For each channel its map to whitened columns, e (eᵀe + α I)^(−½) in its principal directions
+    #: or those kept, and `residuals.Residuals.ridge`.
     whitening: list[Float[np.ndarray, "feature direction"]]
     ridges: list[Float[np.ndarray, "fold feature feature"]]
 
@@ -47,10 +48,6 @@ class Prepared:
     def rows(self) -> float:
         """Return the number of rows about whose mean e is; infinite where no mean was taken."""
         return float("inf") if self.stack.concepts is None else float(len(self.stack.x))
-
-    def white(self, channel: int) -> Float[np.ndarray, "row direction"]:
-        """Return e (eᵀe + α I)^(−½) of a channel, in its principal directions; or those kept."""
-        return self.e[:, self.stack.columns(channel)] @ self.whitening[channel]
 
 
 def prepare(
@@ -72,9 +69,9 @@ def prepare(
 
     Raises:
         NothingLeftError: when nothing but rounding is left of a channel.
+        ChannelError: when α is too small for a channel whose columns depend on each other.
         UnknownNameError: when channels cannot be compared under a projection of that name.
-        InputError: when there are too few rows, when α or the share are out of their range, or when
-            α is too small for a channel whose columns depend on each other.
+        InputError: when there are too few rows, or when α or the share are out of their range.
     """
     _check(stack, alpha, variance)
     concepts = Concepts.of(stack.concepts, stack.elements, projection)
@@ -91,15 +88,15 @@ def prepare(
         layout = Layout.of(stack)
         whitening = [s.whitening for s in spectra]
         return Prepared(
-            stack, alpha, e, own, replicates, layout,
+            stack, e, own, replicates, layout,
             Columns.of(stack, layout, concepts, left, single),
             blocks(layout, whitening), whitening, [r.ridge for r in left],
         )  # fmt: skip
 
 
 def _check(stack: Stack, alpha: float, variance: float | None) -> None:
-    if len(stack.x) < _LEAST_ROWS:
-        raise InputError(f"comparing channels needs {_LEAST_ROWS} rows or more, got {len(stack.x)}")
+    if len(stack.x) < LEAST_ROWS:
+        raise InputError(f"comparing channels needs {LEAST_ROWS} rows or more, got {len(stack.x)}")
     if not 0 < alpha < np.inf:
         raise InputError(f"alpha must be a positive number, such as 1, got {alpha!r}")
     if variance is not None and not 0 < variance <= 1:

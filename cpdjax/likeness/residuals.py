@@ -14,21 +14,29 @@ from cpdjax.likeness.projectors import Concepts, Projector
 from cpdjax.likeness.stack import Stack
 
 
-class NothingLeftError(InputError):
-    """Say that a projection leaves nothing of a channel, whose number is `channel`."""
+class ChannelError(InputError):
+    """Say that a channel, whose number is `channel`, cannot be compared, and why."""
+
+    def __init__(self, channel: int, reason: str):
+        super().__init__(f"channel {channel} {reason}")
+        self.channel, self.reason = channel, reason
+
+
+class NothingLeftError(ChannelError):
+    """Say that a projection leaves nothing of a channel."""
 
     def __init__(self, channel: int):
         super().__init__(
-            f"channel {channel} has nothing left that could be compared: its columns are constant, "
-            "or the projection explains all of them; leave it out or take another projection"
+            channel,
+            "has nothing left that could be compared: its columns are constant, or the projection "
+            "explains all of them; leave it out or take another projection",
         )
-        self.channel = channel
 
 
 class Residuals(NamedTuple):
     """Hold what a projection leaves of a channel, in one unit."""
 
-    #: Held-out residuals about their mean over all rows.
+    #: Held-out residuals, or raw features, about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
     #: What must be added to e for the held-out residuals of each fold.
     shift: Float[np.ndarray, "fold feature"]
@@ -111,7 +119,7 @@ def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]
 
     Raises:
         NothingLeftError: when nothing but rounding is left of a channel.
-        InputError: when α is too small for Ridge from a channel whose columns are dependent.
+        ChannelError: when α is too small for Ridge from a channel whose columns are dependent.
     """
     fits = Fits.of(stack, concepts)
     found = []
@@ -119,9 +127,10 @@ def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]
         try:
             left = fits.residuals(stack.x[:, stack.columns(channel)], alpha)
         except linalg.LinAlgError:
-            raise InputError(
-                f"alpha={alpha:g} is too small for channel {channel}, whose columns depend on each "
-                "other: take a larger one, such as 1"
+            raise ChannelError(
+                channel,
+                f"has columns that depend on each other, for which alpha={alpha:g} is too small: "
+                "take a larger one, such as 1",
             ) from None
         if left is None:
             raise NothingLeftError(channel)

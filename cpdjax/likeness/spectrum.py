@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy import sparse
+from jaxtyping import Float
 
+from cpdjax.likeness.draws import by_unit
 from cpdjax.likeness.stack import Stack
 
 
@@ -100,14 +100,15 @@ class Own(NamedTuple):
         A molecule that is drawn twice is not given as two rows, since these would be each other's
         nearest neighbours, and their kernel with each other would count as that of two molecules.
         """
-        moves, of_unit = weights - 1, indicator(stack.unit)
+        moves = weights - 1
         raised = []  # by how much eigenvalues rise
         for channel, spectrum in enumerate(spectra):
             turned = e[:, stack.columns(channel)] @ spectrum.vectors
-            raised.append(moves @ (of_unit @ turned**2))
+            raised.append(moves @ by_unit(turned**2, stack.unit))
         both = list(zip(spectra, raised, strict=True))
         # A row's product with itself has its weight twice, as products of different rows have both.
-        diagonal = moves @ (of_unit[:, :: stack.components] @ (2 * (single**2).sum(1)))
+        of_vectors = 2 * (single**2).sum(1)
+        diagonal = moves @ by_unit(of_vectors, stack.unit[:: stack.components])
         return Own(
             self.trace + np.stack([r.sum(1) for r in raised], 1),
             self.overlap + np.stack([2 * r @ s.eigenvalues for s, r in both], 1),
@@ -132,11 +133,6 @@ def pairs(
         products = np.einsum("vic,vjc->vij", vectors, vectors, optimize=True)
         found.append(products.reshape(len(vectors), -1))
     return np.stack(found, -1)
-
-
-def indicator(unit: Int[np.ndarray, " row"]) -> sparse.csr_array:
-    """Return the matrix (unit × row) that sums over the rows of each unit."""
-    return sparse.csr_array((np.ones(len(unit)), (unit, np.arange(len(unit)))))
 
 
 def _side_by_side(parts: list[Float[np.ndarray, "*draw direction"]]) -> np.ndarray:

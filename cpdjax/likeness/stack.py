@@ -37,11 +37,6 @@ class Stack:
         """Return the number of channels."""
         return int(self.owner[-1]) + 1
 
-    @property
-    def units(self) -> int:
-        """Return the number of molecules."""
-        return int(self.unit.max()) + 1
-
     def columns(self, channel: int) -> slice:
         """Return where the columns of a channel lie."""
         first, last = np.searchsorted(self.owner, [channel, channel + 1])

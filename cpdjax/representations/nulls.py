@@ -4,6 +4,9 @@ Molecules change places within formulas, atoms within their molecule and element
 what it was, and everything after it, projection, folds and neighbours, is done anew. Vectors and
 tensors of one frame are first turned together at random, because the frames in which molecules are
 stored would otherwise be what channels have in common.
+
+The p-value of one pair is exact where the features of rows that change places are exchangeable. All
+pairs share their permutations, so that max-T sees how pairs with a channel in common move together.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cpdjax.errors import InputError
 from cpdjax.likeness.neighbours import Nearest
 from cpdjax.likeness.prepared import Prepared, prepare
-from cpdjax.likeness.residuals import NothingLeftError
+from cpdjax.likeness.residuals import ChannelError, NothingLeftError
 from cpdjax.likeness.stack import Stack
 from cpdjax.omissions import say_left_out
 from cpdjax.representations.groups import Group
@@ -58,11 +58,20 @@ class Work(NamedTuple):
     checkpoint: Checkpoint
 
     def prepared(self, group: Group, stack: Stack, weights: Weights = None) -> Prepared:
-        """Return what the projection of a group leaves of a stack."""
-        chosen = self.settings
-        return prepare(
-            stack, group.projection, alpha=chosen.alpha, variance=chosen.variance, weights=weights
-        )
+        """Return what the projection of a group leaves of a stack.
+
+        Raises:
+            NothingLeftError: it leaves nothing of a channel.
+            InputError: a channel cannot be compared with these settings.
+        """
+        alpha, variance = self.settings.alpha, self.settings.variance
+        try:
+            return prepare(stack, group.projection, alpha=alpha, variance=variance, weights=weights)
+        except NothingLeftError:
+            raise
+        except ChannelError as error:
+            label = group.channels[error.channel].label
+            raise InputError(f"channel {label!r} {error.reason}") from None
 
     def kept(self, name: str, compute: Callable[[], Part]) -> Part:
         """Return what was kept under a name, or else compute it and keep it."""
@@ -76,7 +85,7 @@ def subtracted(work: Work) -> tuple[Work, list[Prepared]]:
     """Return what projections leave of all groups, less the channels of which nothing is left.
 
     Raises:
-        InputError: a projection leaves nothing of any channel.
+        InputError: a projection leaves nothing of any channel, or alpha is too small for one.
 
     Warns:
         LeftOutWarning: it leaves nothing of some.

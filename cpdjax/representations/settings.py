@@ -44,14 +44,14 @@ class SpaceSettings(Preparation):
     group_by: Annotated[
         Literal["formula", "molecule"] | None,
         "What folds and the bootstrap keep whole: formula, or molecule (all geometries of one); by "
-        "default nothing.",
+        "default nothing, and of atoms their molecule.",
     ] = None
     alpha: Annotated[
         Annotated[float, Field(gt=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag],
         "Ridge penalty α of R², and of CCA, for channels whose columns have mean variance 1.",
     ] = 1.0
     variance: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | None,
+        Annotated[float, Field(gt=0, le=1), no_flag] | None,
         "SVCCA: the share of variance whose principal components CCA takes, such as 0.99; by "
         "default CCA takes all columns, regularised by α.",
     ] = None

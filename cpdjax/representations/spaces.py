@@ -29,7 +29,7 @@ from cpdjax.omissions import Omissions, noted
 from cpdjax.progress import expect, shown, stage
 from cpdjax.representations import nulls
 from cpdjax.representations.groups import channels_of, groups_of
-from cpdjax.representations.needs import check_rows, check_settings
+from cpdjax.representations.needs import check_rows, check_settings, warn_of_wide
 from cpdjax.representations.observed import Work, measured, subtracted
 from cpdjax.representations.results import SPACES, assemble
 from cpdjax.representations.rows import drawn, exchangeable, kind_of, rows_of
@@ -59,7 +59,8 @@ def spaces(
     A channel is one layer of one model (`irreps=["all"]`, by default), or one irrep of it. Its
     columns are what a projection leaves of the features: fitted on the training rows of each fold,
     subtracted from those that the fold holds out. Beside that everything is measured of the raw
-    features, less their mean. Columns keep their relative sizes, and each channel has one unit.
+    features, less their mean over all rows (R²: over the training rows of each fold). Columns keep
+    their relative sizes, and each channel has one unit.
 
     Args:
         features: what `features.sources.open_sources` takes: models by name, arrays, tables, files.
@@ -93,6 +94,7 @@ def spaces(
 
     Warns:
         LeftOutWarning: models, channels or rows are left out.
+        UserWarning: channels have so many columns that CCA finds them alike by chance.
 
     Raises:
         InputError: data or settings cannot be used: other molecules, another order, too few rows or
@@ -155,11 +157,12 @@ def _prepared(
     kind = kind_of(chosen)
     layers = chosen.layers or ((LAST,) if features is None else None)
     named = DEFAULT_FEATURES if features is None else features
+    if features is None and dataset is None:
+        dataset = DEFAULT_DATASET
+    inputs.check_drawn(dataset, n)
     sources = open_sources(
         named, pool=kind.rows.pool(chosen), layers=layers, invariants=kind.invariants(chosen)
     )
-    if features is None and dataset is None:
-        dataset = DEFAULT_DATASET
     with stage("data"):
         structures = _structures(sources, composition, dataset, n, chosen)
         rows = rows_of(composition, sources, structures, chosen)
@@ -206,6 +209,7 @@ def _compared(prepared: _Prepared, left_out: Omissions, folder: Path | None) -> 
     )
     found = channels_of([paired(f, rows) for f in collected], rows, chosen)
     check_names("channel", (channel.label for channel in found))
+    warn_of_wide(found, chosen)
     # The order decides which channel's row holds what is symmetric.
     facts = provenance(facts, found, left_out) | {"channels": [c.label for c in found]}
     units = int(drawn(rows, chosen).max()) + 1

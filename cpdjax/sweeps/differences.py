@@ -69,10 +69,10 @@ def differences(
     channels = _channels(table, layer)
     models = of_runs(channels) if runs else {model: [model] for model in channels}
     if reference is not None and reference not in models:
-        known = {run: name for name, own in models.items() for run in own}
-        if reference not in known:
+        model_of = {run: name for name, own in models.items() for run in own}
+        if reference not in model_of:
             raise UnknownNameError("model", reference, channels)
-        reference = known[reference]
+        reference = model_of[reference]
     if len(models) < 2:
         raise InputError(
             f"a comparison needs two models with layer {layer!r}, the results have "
@@ -116,18 +116,18 @@ def _row(
 ) -> dict[str, object]:
     """Return the difference of two models, each with its training runs."""
     (a, ours), (b, theirs) = pair.items()
-    scores = [
+    first, second = (
         np.stack([scores_of(table, m, *channels[m], target) for m in own]) for own in pair.values()
-    ]
-    found = hierarchical_difference(*scores, overlap=overlap(table))
+    )
+    found = hierarchical_difference(first, second, overlap=overlap(table))
     row: dict[str, object] = {"target": target, "model": a, "layer": channels[ours[0]][0]}
     row |= {"reference": b, "reference_layer": channels[theirs[0]][0]}
     row |= {"runs": len(ours), "reference_runs": len(theirs)} if runs else {}
     row |= {"difference": found.value, "low": found.low, "high": found.high}
     row["p_value"] = found.p_value
     if "replicate_r2_geom" in table and not runs:
-        first, second = (_replicates(table, m, *channels[m], target) for m in pair)
-        interval = first.difference(second)
+        drawn, beside = (_replicates(table, m, *channels[m], target) for m in pair)
+        interval = drawn.difference(beside)
         row |= {"bootstrap_low": interval.low.item(), "bootstrap_high": interval.high.item()}
     return row
 

@@ -115,7 +115,7 @@ def test_whitened_columns_have_shares_of_directions_as_squares():
     stack = stack_of(x, c)
     prepared = prepare(stack, "ols", alpha=2.0)
     for channel in range(3):
-        white = prepared.white(channel)
+        white = prepared.e[:, stack.columns(channel)] @ prepared.whitening[channel]
         values = np.linalg.svd(residual(stack, channel, "ols"), compute_uv=False) ** 2
         np.testing.assert_allclose(white.T @ white, np.diag(values / (values + 2)), atol=1e-9)
 

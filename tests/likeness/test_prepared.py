@@ -57,4 +57,4 @@ def test_an_unknown_projection_is_refused():
 def test_dependent_columns_need_a_penalty_that_tells_them_apart():
     with pytest.raises(InputError) as caught:
         prepare(stack_of([np.hstack([X, X])], C), "ols", alpha=1e-300)
-    one_line(caught, "alpha", "channel 0")
+    one_line(caught, "channel 0", "alpha=1e-300")

@@ -66,7 +66,7 @@ def test_replicates_are_the_derivative_in_the_weight_of_one_molecule(kind):
         spaces(rows), None if vectors else c, unit=unit, components=3 if vectors else 1
     )
     molecules = [0, 3, 7]
-    steps = np.ones((6, stack.units))
+    steps = np.ones((6, stack.unit.max() + 1))
     for i, molecule in enumerate(molecules):
         steps[2 * i : 2 * i + 2, molecule] += [STEP, -STEP]
     _, replicates = measures(stack, alpha=alpha, variance=variance, weights=steps)

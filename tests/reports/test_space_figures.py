@@ -23,6 +23,7 @@ from cpdjax.reports.spaces.distances import clustered, comparable, distances
 from cpdjax.reports.spaces.map import classical_scaling, plot_map
 from cpdjax.reports.spaces.matrix import plot_matrix
 from cpdjax.reports.spaces.pairs import last_pairs, plot_pairs
+from cpdjax.reports.spaces.sheets import sheets
 from cpdjax.reports.style import colours
 
 LAYERS = ("embedding", "interaction_0", "interaction_1", "readout")
@@ -223,6 +224,20 @@ def test_controls_and_chance_are_marked():
     assert "control" not in caption(plot_matrix(comparison({"a": LAYERS})))
 
 
+def test_few_permutations_make_no_dots_and_are_told():
+    table = with_chance(comparison())
+    for count, words in ((18, "no p can reach 0.05 here: it takes 19 permutations"), (19, "")):
+        table.attrs["settings"] = json.dumps({"probe": "molecule", "permutations": count})
+        figure = plot_matrix(table)
+        dots = [line for line in figure.axes[0].lines if line.get_marker() == "."]
+        assert bool(dots) != bool(words)
+        assert ("no p can reach" in caption(figure)) == bool(words)
+        notes = [note for sheet in sheets(table) for note in sheet.notes]
+        [chance] = [s for s in page.sections(table, []) if s.title == "Against chance"]
+        assert any("No p can reach" in note for note in notes) == bool(words)
+        assert words in chance.text
+
+
 # Trees
 
 
@@ -251,6 +266,17 @@ def test_what_nothing_is_left_of_is_a_dot_beside_the_tree():
         "painn-qm9-gap embedding", "so3lr embedding",
     ]  # fmt: skip
     assert "dots" in caption(figure)
+
+
+def test_pairs_that_cannot_be_compared_are_told_inside_a_family():
+    table = comparison()
+    for plot in (plot_dendrogram, plot_map):
+        assert "count as the farthest" not in caption(plot(table))
+    a, b = (str(c) for c in table.channel.values[[0, 5]])
+    for ends in ((a, b), (b, a)):
+        table.cka_debiased.loc[dict(zip(("channel_a", "channel_b"), ends, strict=True))] = np.nan
+    for plot in (plot_dendrogram, plot_map):
+        assert "cannot be compared count as the farthest" in caption(plot(table))
 
 
 # Depths
@@ -483,6 +509,20 @@ def test_figures_and_page_are_written(tmp_path):
     off = table.cka_debiased.sel(projection="ols").to_numpy()[~np.eye(6, dtype=bool)]
     assert float(alike) == np.nanmax(off)
     assert f"{float(alike):.2f} (" in "".join(first)
+
+
+@pytest.mark.parametrize(
+    ("projection", "words"),
+    [("none", ""), ("ols", "composition"), ("formula", "means of formulas")],
+)
+def test_a_page_speaks_of_what_was_removed_and_of_nothing_else(projection, words):
+    sides = tuple(dict.fromkeys((projection, "none")))
+    table = comparison({"a": ("x", "y"), "b": ("x",)}, projections=sides)
+    found = page.sections(table, ["pairs.png", "matrix.png", "map.png"])
+    told = [section.text + section.alt for section in found]
+    assert any("removed" in text for text in told) == bool(words)
+    assert any("composition" in text for text in told) == (words == "composition")
+    assert not words or f"what {words} can tell of both" in told[1]
 
 
 def test_tables_have_both_directions_and_say_what_does_not_exist():

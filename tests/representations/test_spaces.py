@@ -14,6 +14,7 @@ from spaces_data import FOLD, SPACES, A, C, cka, residual
 
 import cpdjax
 from cpdjax.errors import LeftOutWarning
+from cpdjax.likeness.measures import OF_PAIRS
 from cpdjax.representations import results
 from cpdjax.representations.settings import MEASURES
 from cpdjax.sweeps.checkpoint import Checkpoint
@@ -91,7 +92,7 @@ def test_what_is_nothing_but_composition_is_compared_raw_alone(table):
 
 
 def test_noise_is_at_its_null_and_a_rotation_is_not(table):
-    for measure in ("r2", "cka", "cka_debiased", "cca", "procrustes", "shared_neighbours"):
+    for measure in OF_PAIRS:
         assert pair(table, f"{measure}_p", "a", "turned") == pytest.approx(1 / 20)
         assert pair(table, f"{measure}_p_adjusted", "a", "turned") == pytest.approx(1 / 20)
         assert pair(table, f"{measure}_p_adjusted", "a", "noise") > 1 / 20
@@ -213,6 +214,7 @@ IDS = np.array([f"m{i}" for i in range(80)])
         ({"a": A, "b": A}, C, {"alpha": 0}, ["alpha", "greater than 0"]),
         ({"a": A, "b": A}, C, {"probe": "atom"}, ["probe 'atom' needs structures"]),
         ({"a": A, "b": A}, C, {"dataset": "qm9"}, ["C goes with arrays alone"]),
+        (["no-file.npz"], None, {"dataset": "qm9", "n": 10**6}, ["of qm9", "1,000,000"]),
         ({"a": A, "b": A}, C, {"probe": "equivariant"}, ["no layer has vectors or tensors"]),
         (
             {"a": A, "b": A}, C, {"probe": "equivariant", "measures": ["imbalance"]},
@@ -227,6 +229,12 @@ IDS = np.array([f"m{i}" for i in range(80)])
             ["shared_neighbours", "11 rows", "got 9"],
         ),
         ({"a": A[:4], "b": A[:4]}, C[:4], {}, ["folds", "4"]),
+        ({"a": A[:3], "b": A[:3]}, C[:3], {"folds": 3, "measures": "cka"}, ["cka", "4", "got 3"]),
+        ({"a": A, "b": A}, C, {"variance": True}, ["variance"]),
+        (
+            {"a": A, "b": np.hstack([A, A])}, C, {"alpha": 1e-300, "measures": "cka"},
+            ["channel 'b / features / 0e' has columns that depend", "alpha=1e-300 is too small"],
+        ),
         (
             {"a": A[:50], "b": A[:50]}, np.arange(50.0)[:, None], {"permutations": 3},
             ["no two of 50 rows share a formula"],
@@ -253,6 +261,15 @@ def test_what_cannot_be_compared_is_refused_in_one_line(features, c, settings, s
     with pytest.raises(cpdjax.InputError) as caught:
         cpdjax.spaces(features, c, **settings)
     one_line(caught, *said)
+
+
+def test_cca_of_nearly_as_many_columns_as_rows_is_warned_of():
+    wide = {name: np.random.default_rng(i).normal(size=(80, 70)) for i, name in enumerate("ab")}
+    settings = {"projection": "none", "measures": "cca"}
+    with pytest.warns(UserWarning, match=r"2 of 2 channels .* 0.88 with 'a / features / 0e'"):
+        table = cpdjax.spaces(wide, C, **settings)
+    assert pair(table, "cca", "a", "b", "none") == pytest.approx(70 / 80, abs=0.05)
+    cpdjax.spaces({name: x[:, :39] for name, x in wide.items()}, C, **settings)  # says nothing
 
 
 def test_formulas_that_features_know_stand_for_composition():

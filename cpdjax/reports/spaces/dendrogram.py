@@ -19,12 +19,13 @@ from cpdjax.reports.spaces.distances import (
     distance_text,
     distances,
     tree,
+    undefined_text,
     within,
 )
+from cpdjax.reports.spaces.matrix import MOST_CHANNELS, MOST_LARGE
 from cpdjax.reports.style import INK, SMALL, TINY, colours, styled
 from cpdjax.reports.text import for_figure
 
-MOST_CHANNELS, _MOST_LARGE = 90, 45
 _NAME, _LETTER, _WIDTH = 44, 0.056, 2.6  # characters of a label, inches of one, and of a tree
 _PLACE = 10.0  # between two leaves in scipy's trees
 
@@ -49,7 +50,7 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     if count < 2:
         raise InputError("a tree needs two channels, and the results hold one: compare more layers")
     names = _names(table)
-    row, room = 0.13 if count > _MOST_LARGE else 0.165, 0.2 + _LETTER * max(map(len, names))
+    row, room = 0.13 if count > MOST_LARGE else 0.165, 0.2 + _LETTER * max(map(len, names))
     sides = values.sides(table)
     every = [distances(table, measure, side) for side in sides]
     is_alone = any(len(group) == 1 for far in every for group in comparable(far))
@@ -57,6 +58,7 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     text = (
         "average linkage",
         alone,
+        undefined_text(every),
         values.molecules_text(table),
         values.controls_text(table),
         note,
@@ -73,7 +75,7 @@ def plot_dendrogram(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
     for panel, far, words in zip(axes, every, sides.values(), strict=True):
         panel.set_title(words, x=0, ha="left")
         order = _draw_trees(panel, far)
-        size = TINY if count > _MOST_LARGE else SMALL
+        size = TINY if count > MOST_LARGE else SMALL
         panel.set_yticks(range(count), [names[i] for i in order], fontsize=size)
         panel.tick_params(axis="y", length=0, left=False, labelleft=False, labelright=True)
         for label, i in zip(panel.get_yticklabels(), order, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
@@ -55,6 +57,12 @@ def within(far: Square, group: Int[np.ndarray, " member"]) -> Float[np.ndarray, 
     """Return the distances of a group; one that is undefined counts as the largest."""
     own = far[np.ix_(group, group)]
     return np.where(np.isfinite(own), own, np.nanmax(own))
+
+
+def undefined_text(every: Sequence[Square]) -> str:
+    """Return what a caption says of pairs without a distance inside a group, if there are some."""
+    found = any(np.isnan(far[np.ix_(own, own)]).any() for far in every for own in comparable(far))
+    return "pairs that cannot be compared count as the farthest" if found else ""
 
 
 def tree(far: Float[np.ndarray, "member member"]) -> Float[np.ndarray, "link four"]:

@@ -16,7 +16,7 @@ from cpdjax.errors import InputError
 from cpdjax.likeness.measures import OF_PAIRS
 from cpdjax.reports.figures import height_below, panel_title, panels, shared_legend
 from cpdjax.reports.spaces import values
-from cpdjax.reports.spaces.distances import comparable, distances, within
+from cpdjax.reports.spaces.distances import comparable, distances, undefined_text, within
 from cpdjax.reports.style import LABEL, colours, markers, styled
 from cpdjax.reports.text import for_figure
 
@@ -99,11 +99,13 @@ def plot_map(table: xr.Dataset, measure: str = "cka_debiased") -> Figure:
 def _caption(table: xr.Dataset, measure: str) -> str:
     """Say what distances are, what marks mean, and of which molecules."""
     known = OF_PAIRS[measure]
+    every = [distances(table, measure, side) for side in values.sides(table)]
     squared = f"2 (1 − {known.label.removesuffix(' a → b')})" if known.more_alike else known.label
     return values.caption(
         values.molecules_text(table),
         f"squared distance: {squared}" if known.more_alike else f"distance: {squared}",
         "mean of both directions" if known.directed else "",
+        undefined_text(every),
         "lines: layers along the depth, the last one largest",
         "hollow: control (no coordinate, or random weights)" if values.controls_text(table) else "",
         "axes have no meaning of their own",

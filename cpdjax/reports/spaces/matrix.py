@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
@@ -17,9 +17,10 @@ from cpdjax.likeness.measures import OF_PAIRS
 from cpdjax.reports.figures import panels
 from cpdjax.reports.spaces import values
 from cpdjax.reports.spaces.cells import BLANK, colour_bar, cover_diagonal, draw
-from cpdjax.reports.spaces.distances import clustered, distance_text, distances
+from cpdjax.reports.spaces.distances import Square, clustered, distance_text, distances
 from cpdjax.reports.style import SMALL, TINY, colours, styled
 from cpdjax.reports.text import for_figure
+from cpdjax.uncertainty.multiplicity import LEVEL
 
 #: What the figure holds at most; inches that the cells of a side take, and a cell.
 MOST_CHANNELS, _SIDE, _CELL = 90, (2.6, 7.5), (0.115, 0.42)
@@ -27,10 +28,6 @@ MOST_LARGE = 45
 """Rows with labels of usual size."""
 _MODEL, _LAYER, _LETTER = 30, 22, 0.058  # characters of a name, and inches of one
 _BAR: Any = {"linewidth": 4, "solid_capstyle": "butt", "clip_on": False}
-CHANCE = 0.05
-"""An adjusted p-value above it is no likeness."""
-
-Square = Float[np.ndarray, "channel channel"]
 
 
 @styled
@@ -84,7 +81,9 @@ def _parts(table: xr.Dataset, measure: str, order: Sequence[int]) -> list[_Part]
     for projection, words in values.sides(table).items():
         cells = values.matrix(table, measure, projection)[places]
         np.fill_diagonal(cells, np.nan)
-        chance = values.matrix(table, measure, projection, "_p_adjusted")[places] > CHANCE
+        p = values.matrix(table, measure, projection, "_p_adjusted")[places]
+        # With few permutations no p-value is small: then a large one says nothing.
+        chance = (p > LEVEL) & (not values.too_few(table))
         found.append(_Part(cells, chance, "", words))
     if OF_PAIRS[measure].directed or len(found) == 1:
         return found
@@ -138,7 +137,7 @@ def _caption(table: xr.Dataset, measure: str, parts: Sequence[_Part], note: str)
         "from rows to columns" if OF_PAIRS[measure].directed else both,
         f"ordered by clustering of {distance_text(measure)}, {what}",
         BLANK if blank else "",
-        f"dots: permuted molecules are as alike (adjusted p > {CHANCE})"
+        f"dots: permuted molecules are as alike (adjusted p > {LEVEL:g})"
         if any(part.chance.any() for part in parts) else "",
-        values.controls_text(table), note,
+        values.too_few(table), values.controls_text(table), note,
     )  # fmt: skip

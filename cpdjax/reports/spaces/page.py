@@ -21,12 +21,14 @@ from cpdjax.reports.text import left_out_text, score_text
 #: What the table of a page holds; the results hold every pair.
 MOST_ROWS = 1000
 
-_READ = (
-    "Two spaces are alike where they tell the same molecules apart in the same way. Raw spaces are "
-    "alike already if both know which elements a molecule is made of. With composition removed, "
-    "least squares on composition has been taken out of both, fitted in the training rows of each "
-    "fold, and what is alike then is more than composition. A channel is one irrep of one layer of "
-    "one model, or all of a layer's scalars together."
+_ALIKE = (
+    "Two spaces are alike where they tell the same molecules apart in the same way. A channel is "
+    "one irrep of one layer of one model, or all of a layer's scalars together."
+)
+_BEYOND = (
+    " Raw spaces are alike already if both know which elements a molecule is made of. So what {0} "
+    "can tell of both, fitted on the training rows of each fold, was subtracted from the rows that "
+    "the fold holds out; with {0} removed, what is alike is more than that."
 )
 _CITE = (
     "Please cite the sources of the measures above, the paper whose projection is used here, J. "
@@ -37,21 +39,21 @@ _CITE = (
 
 #: Title, text and alternative text of every figure, by its file's name, in the page's order.
 _FIGURES = {
-    "pairs.png": ("", "", "Likeness of the last layers of pairs of models, raw and beyond."),
+    "pairs.png": ("", "", "Likeness of the last layers of pairs of models."),
     "matrix.png": (
         "All channels",
-        "Dark blocks are families. The order is that of the tree below, composition removed.",
-        "Matrix of likeness of all channels, raw above and composition removed below the diagonal.",
+        "Dark blocks are families. The order is that of the tree below, {}.",
+        "Matrix of likeness of all channels, in the order of their families.",
     ),
     "r2.png": (
         "What one channel tells of another",
         "R² of Ridge from the rows to the columns, held out. A channel whose row is darker than "
         "its column tells more of the others than they tell of it.",
-        "Two matrices of R² from rows to columns.",
+        "Matrices of R² from rows to columns.",
     ),
     "dendrogram.png": (
         "Families", "What joins near zero is alike.",
-        "Trees of all channels, raw and with composition removed.",
+        "Trees of all channels.",
     ),
     "map.png": (
         "Map", "Points are near where channels are alike, as far as a plane can show it.",
@@ -79,10 +81,11 @@ def sections(table: xr.Dataset, figures: Sequence[str]) -> list[Section]:
     known = [name for name in _FIGURES if name in figures]
     known += [name for name in figures if name not in _FIGURES]
     depths = _depths(table, measure)
-    top, *others = [depths.get(name, _figure(name)) for name in known] or [Section("", "")]
+    made = [depths.get(name, _figure(table, name)) for name in known]
+    top, *others = made or [Section("", "")]
     return [
         top._replace(title=_title(table), text=_lead(table, measure)),
-        Section("How to read the numbers", _READ, points=_measures(table)),
+        Section("How to read the numbers", _read(table), points=_measures(table)),
         *others,
         _pairs(table, pairs),
         _channels(table),
@@ -94,7 +97,7 @@ def sections(table: xr.Dataset, figures: Sequence[str]) -> list[Section]:
 def _title(table: xr.Dataset) -> str:
     models = values.models(table)
     what = f"{len(models)} models" if len(models) > 1 else f"the layers of {models[0]}"
-    beyond = values.sides(table)[values.removed(table)].removesuffix(" removed")
+    beyond = _removed(table).removesuffix(" removed")
     return f"How alike {what} are" + ("" if beyond == "raw" else f" beyond {beyond}")
 
 
@@ -116,9 +119,20 @@ def _lead(table: xr.Dataset, measure: str) -> str:
     return f"{said} Median {label} of last layers of two models: {', '.join(middle)}."
 
 
-def _figure(name: str) -> Section:
+def _read(table: xr.Dataset) -> str:
+    """Say what likeness is, and what is removed where something is."""
+    words = _removed(table)
+    return _ALIKE + ("" if words == "raw" else _BEYOND.format(words.removesuffix(" removed")))
+
+
+def _removed(table: xr.Dataset) -> str:
+    """Return in words what is removed on the side where most is; raw where nothing is."""
+    return values.sides(table)[values.removed(table)]
+
+
+def _figure(table: xr.Dataset, name: str) -> Section:
     title, text, alt = _FIGURES.get(name, (Path(name).stem.replace("_", " "), "", ""))
-    return Section(title, text, figure=name, alt=alt)
+    return Section(title, text.format(_removed(table)), figure=name, alt=alt)
 
 
 def _depths(table: xr.Dataset, measure: str) -> dict[str, Section]:
@@ -167,4 +181,6 @@ def _chance(table: xr.Dataset, pairs: Sequence[tuple[int, int]]) -> list[Section
         f"p-values of permutations, in which {values.moved_text(table)}, adjusted for all pairs by "
         f"max-T: how often chance makes any pair as alike.{_further(made, len(pairs))}"
     )
+    few = values.too_few(table)
+    text += f" But {few}." if few else ""
     return [Section("Against chance", text, made.heads, made.rows)]

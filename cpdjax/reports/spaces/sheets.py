@@ -14,6 +14,7 @@ from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
 from cpdjax.reports.sheet import Column, Sheet
 from cpdjax.reports.spaces import values
 from cpdjax.reports.spaces.figures import leading
+from cpdjax.reports.spaces.tables import NONE
 from cpdjax.reports.text import left_out_text, p_text, score_text
 from cpdjax.representations.parts import TWINS
 from cpdjax.sweeps.table import OWN
@@ -21,7 +22,7 @@ from cpdjax.sweeps.table import OWN
 #: Channels of which every pair and measure is shown; of more, each with its nearest.
 FEW = 3
 MOST_CHANNELS = 16
-_NONE, _NAMED = "–", 4
+_NAMED = 4
 _ENDS = ("low", "high", "null", "p", "p_adjusted")
 
 
@@ -63,7 +64,7 @@ def _of_channels(table: xr.Dataset) -> Sheet:
     rows, records = [], []
     for i, layer, side, words in _rows(table, kept):
         own = {name: float(table[name].sel(projection=side)[i]) for name in held}
-        cells = [f"{value:.1f}" if np.isfinite(value) else _NONE for value in own.values()]
+        cells = [f"{value:.1f}" if np.isfinite(value) else NONE for value in own.values()]
         rows.append([values.channels(table)[i][0], layer, words, *cells])
         records.append(_named(table, i) | {"projection": side} | own)
     heads = [Column(OF_CHANNELS[name].label) for name in held]
@@ -84,7 +85,7 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
         near = (1 if measure.more_alike else -1) * np.where(other[i], numbers["value"][i], np.nan)
         near[i] = np.nan
         if np.isnan(near).all():
-            rows.append([own[i][0], layer, words, _NONE, _NONE])
+            rows.append([own[i][0], layer, words, NONE, NONE])
             continue
         b = int(np.nanargmax(near))
         told = {key: float(n[i, b]) for key, n in numbers.items()}
@@ -92,7 +93,7 @@ def _of_nearest(table: xr.Dataset) -> Sheet:
         nearest = _named(table, b, "_nearest")
         records.append(_named(table, i) | {"projection": side} | nearest | told)
         used |= told.keys()
-    rows = [[*row, *[_NONE] * (max(map(len, rows)) - len(row))] for row in rows]
+    rows = [[*row, *[NONE] * (max(map(len, rows)) - len(row))] for row in rows]
     heads = [Column("nearest", "name"), Column(measure.label), *_uncertain(used)]
     whose = "of another model" if len(models) > 1 else "of its own"
     title = f"The nearest channel {whose}, by {measure.label}"
@@ -161,15 +162,15 @@ def _channel(table: xr.Dataset, i: int) -> str:
 
 def _cells(told: dict[str, float]) -> list[str]:
     """Return a measure, and its interval and p-value where they are known, as texts."""
-    cells = [score_text(told["value"]) if np.isfinite(told["value"]) else _NONE]
+    cells = [score_text(told["value"]) if np.isfinite(told["value"]) else NONE]
     if "low" in told:
         ends = (told["low"], told["high"])
         known = all(map(np.isfinite, ends))
-        cells.append(" to ".join(map(score_text, ends)) if known else _NONE)
+        cells.append(" to ".join(map(score_text, ends)) if known else NONE)
     if "null" in told:
-        cells.append(score_text(told["null"]) if np.isfinite(told["null"]) else _NONE)
+        cells.append(score_text(told["null"]) if np.isfinite(told["null"]) else NONE)
         p = told["p_adjusted"]
-        cells.append(p_text(p) if np.isfinite(p) else _NONE)
+        cells.append(p_text(p) if np.isfinite(p) else NONE)
     return cells
 
 
@@ -198,4 +199,6 @@ def _about(table: xr.Dataset) -> list[str]:
         notes.append(f"{' and '.join(far)}: less is more alike.")
     if any(f"{name}_null" in table for name in held):
         notes.append(f"Chance: {values.moved_text(table)}; p adjusted by max-T over all pairs.")
+        few = values.too_few(table)
+        notes += [f"{few[0].upper()}{few[1:]}."] if few else []
     return notes

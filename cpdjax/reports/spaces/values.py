@@ -12,6 +12,7 @@ from cpdjax.likeness.measures import OF_PAIRS
 from cpdjax.reports.objectives import CONTROLS, objective_of
 from cpdjax.reports.text import left_out_text
 from cpdjax.sweeps.table import setting
+from cpdjax.uncertainty.multiplicity import LEVEL, needed, smallest
 
 RAW = "none"
 """The projection that takes nothing but means."""
@@ -190,6 +191,14 @@ def moved_text(table: xr.Dataset) -> str:
     moved = table.attrs.get("exchangeable")
     share = "" if moved is None else f" ({int(moved):,} of {int(table.attrs['rows']):,} can)"
     return f"{what} change places{share}"
+
+
+def too_few(table: xr.Dataset) -> str:
+    """Return that permutations are too few for any p-value to be small; nothing if they are not."""
+    count = setting(table, "permutations")
+    if not count or smallest("max-t", 1, int(count)) <= LEVEL:
+        return ""
+    return f"no p can reach {LEVEL:g} here: it takes {needed('max-t', 1)} permutations"
 
 
 def caption(*parts: str) -> str:
