@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -253,6 +254,22 @@ def test_what_cannot_be_compared_is_refused_in_one_line(features, c, settings, s
     with pytest.raises(cpdjax.InputError) as caught:
         cpdjax.spaces(features, c, **settings)
     one_line(caught, *said)
+
+
+def test_models_without_a_vector_are_named_where_too_few_are_left():
+    features = {"vectors": {"l": IrrepsArray("1o", A[:, :3])}, "scalars": A}
+    with pytest.raises(cpdjax.InputError) as caught, pytest.warns(LeftOutWarning, match="scalars"):
+        cpdjax.spaces(features, C, probe="equivariant", projection="none")
+    one_line(caught, "only 'vectors / l / 1o'", "no channel in the layers given: scalars")
+
+
+@pytest.mark.parametrize("compute", [cpdjax.spaces, cpdjax.sweep])
+def test_without_rdkit_projections_that_need_it_are_refused_before_models_are_opened(
+    monkeypatch, compute
+):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(cpdjax.InputError, match="needs RDKit"):
+        compute(["no-such-model"], projection="groups")
 
 
 def test_formulas_that_features_know_stand_for_composition():
