@@ -92,7 +92,12 @@ def merge(
 
 @takes_json
 def report(
-    path: options.Results,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of a sweep or of a comparison of spaces, a .zarr or a .nc."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the page and figures.")] = None,
 ) -> None:
     """Print the table of saved results, and write their figures and their page anew.

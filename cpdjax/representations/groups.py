@@ -76,7 +76,10 @@ def channels_of(features: Sequence[Features], rows: Rows, settings: SpaceSetting
     kept = [c for c in found if c.x.shape[1]]
     if len(kept) < 2:
         named = f"only {kept[0].label!r}" if kept else "none"
+        have = {c.model for c in found}
+        bare = [f.model for f in features if f.model not in have]
         why = f" (constant: {', '.join(constant)})" if constant else ""
+        why += f" (no channel in the layers given: {', '.join(bare)})" if bare else ""
         raise InputError(
             f"two channels or more are compared, got {named}{why}: name a further model or layer"
         )

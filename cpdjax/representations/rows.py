@@ -111,7 +111,8 @@ def _counts(
         return np.zeros((rows, 0)), ()
     raise InputError(
         "what composition explains is subtracted, and within formulas molecules are permuted: give "
-        "C (row, element), or a dataset; raw features need neither (projection='none')"
+        "C (row, element), or a dataset of structures, or tables with a column 'formula'; raw "
+        "features need none of these (projection 'none')"
     )
 
 

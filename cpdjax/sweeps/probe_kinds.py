@@ -15,6 +15,7 @@ import numpy as np
 from cpdjax.data.datasets import SCALAR_TARGETS
 from cpdjax.data.structures import Structures
 from cpdjax.data.tensor_targets import IRREPS, atom_tensors, molecule_tensors
+from cpdjax.data.texts import rdkit
 from cpdjax.errors import InputError
 from cpdjax.features.features import Features
 from cpdjax.kernel.equivariant_probe import equivariant_probe
@@ -136,6 +137,8 @@ class ProbeKind(ABC):
                 f"projection {settings.projection!r} counts what molecules have, and probe "
                 f"{self.name!r} has a row an atom: probe molecules, or project on the element (ols)"
             )
+        if settings.projection in OF_GIVEN_CONCEPTS:
+            rdkit()  # for its complaint, before models are opened
         merged = settings.projection == "formula" and settings.composition == "fractions"
         if merged and not self.rows.of_atoms:
             raise InputError(

@@ -141,3 +141,16 @@ def test_directions_without_correlation_add_nothing_to_replicates():
     sums = weights @ x**2
     nu = sums[:, 2] / np.sqrt(sums[:, :3].sum(1) * sums[:, 2:].sum(1))
     np.testing.assert_allclose(replicates, np.sqrt(2 - 2 * nu), rtol=1e-10)
+
+
+def test_more_columns_than_rows_change_no_distance():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(2, 9, 40))
+    weights = rng.multinomial(9, np.full(9, 1 / 9), size=3)
+    narrow = [np.linalg.svd(x)[0] * np.linalg.svd(x)[1] for x in (a, b)]
+    wide, same = Spaces.of(a, b), Spaces.of(*narrow)
+    found, drawn = procrustes_row(wide, wide, 0, weights)
+    assert found[1] == pytest.approx(by_rotation(a, b))
+    again, drawn_again = procrustes_row(same, same, 0, weights)
+    np.testing.assert_allclose(found[1], again[1])
+    np.testing.assert_allclose(drawn[:, 1], drawn_again[:, 1])

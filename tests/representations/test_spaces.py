@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -270,6 +271,22 @@ def test_cca_of_nearly_as_many_columns_as_rows_is_warned_of():
         table = cpdjax.spaces(wide, C, **settings)
     assert pair(table, "cca", "a", "b", "none") == pytest.approx(70 / 80, abs=0.05)
     cpdjax.spaces({name: x[:, :39] for name, x in wide.items()}, C, **settings)  # says nothing
+
+
+def test_models_without_a_vector_are_named_where_too_few_are_left():
+    features = {"vectors": {"l": IrrepsArray("1o", A[:, :3])}, "scalars": A}
+    with pytest.raises(cpdjax.InputError) as caught, pytest.warns(LeftOutWarning, match="scalars"):
+        cpdjax.spaces(features, C, probe="equivariant", projection="none")
+    one_line(caught, "only 'vectors / l / 1o'", "no channel in the layers given: scalars")
+
+
+@pytest.mark.parametrize("compute", [cpdjax.spaces, cpdjax.sweep])
+def test_without_rdkit_projections_that_need_it_are_refused_before_models_are_opened(
+    monkeypatch, compute
+):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(cpdjax.InputError, match="needs RDKit"):
+        compute(["no-such-model"], projection="groups")
 
 
 def test_formulas_that_features_know_stand_for_composition():

@@ -126,9 +126,8 @@ def _plot_group(
         points = dict(zip(np.take(group, left).tolist(), plane.points, strict=True))
         planes.append(_turned(points, planes[0]) if planes else points)
         irreps = ", ".join(sorted({values.channels(table)[i][2] for i in group}))
-        lost = (
-            f"nothing left of {len(group) - len(left)} channels" if len(left) < len(group) else ""
-        )
+        gone = len(group) - len(left)
+        lost = f"nothing left of {gone} channel{'s' if gone > 1 else ''}" if gone else ""
         panel_title(panel, f"{words}, {irreps}" if is_told else words, _SIZE, lost)
         panel.set_xlabel(_said(plane))
     reach = 1.15 * max(np.abs(list(points.values())).max() for points in planes) or 1.0
