@@ -111,8 +111,10 @@ def clean(folder: Path) -> None:
                 for old in (room / _OLD).glob("*"):
                     if not (folder / old.name).exists():
                         os.rename(old, folder / old.name)
+                # Under the lock: whoever is about to take it would write here.
+                shutil.rmtree(room, ignore_errors=True)
                 locks.release(room / _LOCK)
-                shutil.rmtree(room)
+                shutil.rmtree(room, ignore_errors=True)  # Windows removes no file that is open
 
 
 def abandon() -> None:

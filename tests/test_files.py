@@ -1,5 +1,6 @@
 """Writers and locks: whole or not at all, by one process at a time, and nothing left behind."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -85,6 +86,26 @@ def test_a_kill_between_two_renames_loses_nothing(tmp_path):
     clean(tmp_path)
     assert (tmp_path / "f" / "note").read_text() == "old"
     assert names(tmp_path) == ["f"]
+
+
+def test_nobody_takes_a_room_while_it_is_being_removed(tmp_path, monkeypatch):
+    """As a thread might that has just made its folder and not locked it yet."""
+    room = tmp_path / f"{PREFIX}new"
+    room.mkdir()
+    lock = room / files._LOCK
+    lock.touch()
+    taken = []
+
+    def release(path):
+        real(path)
+        with contextlib.suppress(FileNotFoundError):
+            taken.append(locks.take(path))
+
+    real = locks.release
+    monkeypatch.setattr(locks, "release", release)
+    clean(tmp_path)
+    assert taken == []
+    assert not room.exists()
 
 
 def test_temporary_folders_of_the_living_and_of_others_are_left_alone(tmp_path):
