@@ -154,6 +154,7 @@ np.savez(sys.argv[2], **{
 """
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_same_features(structures, tmp_path):
     """Eight virtual devices, in a process of its own."""
     structures = structures.select(ORGANIC)

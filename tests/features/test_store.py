@@ -225,6 +225,7 @@ def test_damage_to_any_file_of_a_store_is_told(tmp_path, structures, pool):
             shutil.rmtree(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["mean", "atom"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_while_interrupted_is_mended(tmp_path, structures, monkeypatch, pool, damage):

@@ -133,6 +133,7 @@ def scores(X, C, Y, ids, alphas, **options):
     return probe(*arrays, sizes=layout.sizes, bounds=layout.bounds, options=chosen).r2_geom[0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 30], ids=["by weights", "by rows"])
 def test_refinement_is_what_makes_alike_features_accurate(copies):
     """Two features alike to 1e-6, and held-out rows that differ in what the features differ in."""

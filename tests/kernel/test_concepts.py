@@ -65,6 +65,7 @@ def test_scores_equal_scikit_learn(data, projection):
     assert cpdjax.cpd(X, C, Y, folds=IDS, alphas=1.0).r2_concepts is None
 
 
+@pytest.mark.slow
 def test_leave_one_out_and_curves_equal_scikit_learn(data):
     X, C, Y, bonds = data
     found = cpdjax.cpd(X, C, Y, folds=IDS, alphas="loo", concepts=bonds)

@@ -350,6 +350,7 @@ def test_gradient_is_that_of_finite_differences(data, projection):
 # Refusals
 
 
+@pytest.mark.slow
 def test_traced_composition(data):
     shapes = [jax.ShapeDtypeStruct(a.shape, jnp.float64) for a in data]
     run = lambda name: jax.eval_shape(lambda *a: cpdjax.cpd(*a, projection=name), *shapes)  # noqa: E731

@@ -312,6 +312,7 @@ def test_projection_is_the_minimum_norm_solution(seed, rank, absent, rescaled):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 9])
 @settings(max_examples=10, deadline=None)
 @given(SEEDS)

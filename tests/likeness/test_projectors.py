@@ -46,6 +46,7 @@ def data(seed, rare=True):
     return c, rng.normal(size=(ROWS, 6)) + c @ rng.normal(size=(6, 6)) + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", PROJECTIONS)
 @pytest.mark.parametrize("rare", [False, True])
 def test_held_out_rows_keep_what_they_keep_in_the_kernel(projection, rare):

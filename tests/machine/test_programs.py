@@ -57,6 +57,7 @@ def live():
     return len(jax.local_devices()[0].client.live_executables())
 
 
+@pytest.mark.slow
 def test_ten_widths_and_seven_sizes_share_six_programs(traced):
     before = live()
     sweep()

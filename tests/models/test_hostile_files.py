@@ -96,6 +96,7 @@ PICKLES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICKLES)
 def test_pickles_that_claim_much_are_refused_at_once(name, tmp_path):
     path = torch_file(tmp_path / "m.pth", PICKLES[name], {"0": bytes(24)})

@@ -194,6 +194,7 @@ def test_the_embedding_alone_costs_little(name):
     assert 0 < flops("embedding") < share * flops(*encoder.irreps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ports())
 def test_padding_changes_nothing_and_a_small_cell_equals_its_supercell(name):
     """More room for atoms and images moves no feature beyond rounding; with one compilation.

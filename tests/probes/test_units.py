@@ -56,6 +56,7 @@ def test_units_change_no_bit(exponents):
     np.testing.assert_array_equal(np.ldexp(found.prediction, -exponents["y"]), expected.prediction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -85,6 +86,7 @@ def test_units_of_float32_arrays_change_no_bit(exponents):
         assert_same(found, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None)
 @given(units())
 def test_units_change_nothing_in_the_relatives_of_cpd(exponents):
@@ -110,6 +112,7 @@ def test_units_change_nothing_in_the_relatives_of_cpd(exponents):
     assert_same(found, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(WIDE, exponents(T), st.sampled_from([1.0, "loo"]))
 def test_units_change_nothing_of_vectors(x, y, alphas):

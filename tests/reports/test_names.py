@@ -170,6 +170,7 @@ def test_stand_ins_are_ascii(text):
     assert printable(text).isprintable()
 
 
+@pytest.mark.slow
 def test_a_sweep_of_strange_names_comes_back_whole(tmp_path):
     rng = np.random.default_rng(0)
     strange = [n for n in NAMES if n and "x" * 9 not in n][:12]

@@ -224,6 +224,7 @@ def test_controls_and_chance_are_marked():
     assert "control" not in caption(plot_matrix(comparison({"a": LAYERS})))
 
 
+@pytest.mark.slow
 def test_few_permutations_make_no_dots_and_are_told():
     table = with_chance(comparison())
     for count, words in ((18, "no p can reach 0.05 here: it takes 19 permutations"), (19, "")):
@@ -539,6 +540,7 @@ def test_tables_have_both_directions_and_say_what_does_not_exist():
     assert own.rows[0][own.heads.index("TwoNN, composition removed")] == "–"
 
 
+@pytest.mark.slow
 def test_few_channels_have_the_figures_that_say_something(monkeypatch):
     monkeypatch.setattr(figures, "write", lambda made, _: list(made))
     every = ["pairs.png", "matrix.png", "r2.png", "dendrogram.png"]

@@ -264,6 +264,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(features, c, settings, s
     one_line(caught, *said)
 
 
+@pytest.mark.slow
 def test_cca_of_nearly_as_many_columns_as_rows_is_warned_of():
     wide = {name: np.random.default_rng(i).normal(size=(80, 70)) for i, name in enumerate("ab")}
     settings = {"projection": "none", "measures": "cca"}

@@ -147,6 +147,7 @@ def test_a_model_of_scalars_alone_is_left_out_where_vectors_are_compared():
     assert table.model.values.tolist() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_permutations_of_vectors_turn_molecules_that_share_their_frame():
     """Molecules stored in one frame have it in common by chance alone."""
     polar = np.zeros((60, 1, 3)) + np.array([0, 0, 1.0])

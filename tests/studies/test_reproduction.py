@@ -85,12 +85,14 @@ def test_alignment_is_held_against_half_of_the_papers_difference(gap, energy, ve
     assert line.estimate.value == pytest.approx(gap - energy, abs=0.02)
 
 
+@pytest.mark.slow
 def test_one_architecture_that_differs_decides_the_range():
     assert found(measured(ten(0.5)), "alignment-range").verdict == "holds"
     lower = ten(0.5) | {"schnet-qm9-gap": 0.2}
     assert found(measured(lower), "alignment-range").verdict == "does not hold"
 
 
+@pytest.mark.slow
 def test_runs_that_scatter_leave_undecided_what_one_run_would_decide():
     gaps = ten(0.3, 0.2)
     assert found(measured(gaps), "alignment-schnet").verdict == "does not hold"  # below 0.125
@@ -166,6 +168,7 @@ def curve(gaps, sizes=(50, 500, 2000)):
     return table.assign_attrs(settings='{"test": 2000}', molecules=10_000)
 
 
+@pytest.mark.slow
 def test_a_ranking_is_kept_where_its_correlation_is_certain():
     spread = dict(zip(TEN, np.linspace(0.05, 0.95, 10), strict=True))
     of = measured(spread, test=curve(spread))
@@ -189,6 +192,7 @@ def test_the_interval_of_a_ranking_counts_the_molecules_that_draws_share():
     assert (line.low, line.high) == (pytest.approx(low), pytest.approx(high))
 
 
+@pytest.mark.slow
 def test_a_ranking_by_other_columns_is_compared_fold_by_fold():
     """Repeats share all molecules, so that their folds need the corrected interval."""
     spread = dict(zip(TEN, np.linspace(0.05, 0.95, 10), strict=True))
@@ -204,6 +208,7 @@ def test_a_ranking_by_other_columns_is_compared_fold_by_fold():
     assert (line.estimate.low, line.estimate.high) == (expected.low, expected.high)
 
 
+@pytest.mark.slow
 def test_draws_are_held_against_one_training_run():
     """Runs that differ widen the interval of the model, and say nothing of molecules."""
     plain = found(measured(ten()), "sampling-draws").ours
@@ -211,12 +216,14 @@ def test_draws_are_held_against_one_training_run():
     assert found(measured(ten() | runs), "sampling-draws").ours == plain
 
 
+@pytest.mark.slow
 def test_advice_on_data_is_not_given_without_pretrained_models():
     assert found(measured(ten()), "advice-data-mu").verdict == "not run"
     of = measured(ten() | {"so3lr": 0.9})
     assert found(of, "advice-data-mu").verdict == "holds"
 
 
+@pytest.mark.slow
 def test_an_undecided_linear_probe_leaves_the_line_on_trees_undecided():
     of = dataclasses.replace(measured(ten()), frames=frames())
     assert found(of, "trees-mislead").verdict == "holds"
@@ -234,6 +241,7 @@ def test_megnet_is_asked_by_what_its_networks_were_trained_on():
     assert line.estimate.value == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.slow
 def test_painn_at_50_is_asked_by_name():
     of = measured(ten(), test=curve(ten() | {"painn-qm9-gap": 0.9, "schnet-qm9-gap": 0.1}))
     assert found(of, "painn-at-50").verdict == "holds"

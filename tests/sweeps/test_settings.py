@@ -121,6 +121,7 @@ def toml(value):
     return "''" if value is None else str(value)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
