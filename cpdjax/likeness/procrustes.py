@@ -54,7 +54,7 @@ def procrustes_row(
 
 def _narrow(e: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row direction"]:
     """Return a rotation of a space that has at most as many columns as rows; all else stays."""
-    return e if e.shape[1] <= len(e) else np.linalg.qr(e.T, mode="r").T
+    return e if e.shape[1] <= len(e) else np.linalg.qr(e.T).R.T
 
 
 def _distance(
