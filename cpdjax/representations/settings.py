@@ -19,6 +19,12 @@ OF_NEIGHBOURS = ("imbalance", "shared_neighbours", "intrinsic_dimension")
 
 Kind = Literal["molecule", "atom", "equivariant", "atom-equivariant"]
 
+# A name, since Sphinx reads no f-string inside an annotation.
+_MEASURES = (
+    f"Measures: {', '.join(MEASURES)}; by default all (of vectors and tensors all but those "
+    "by neighbours)."
+)
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SpaceSettings(Preparation):
@@ -61,8 +67,7 @@ class SpaceSettings(Preparation):
     ] = 10
     measures: Annotated[
         Several[str] | None,
-        f"Measures: {', '.join(MEASURES)}; by default all (of vectors and tensors all but those "
-        "by neighbours).",
+        _MEASURES,
     ] = None
     permutations: Annotated[
         Count,
