@@ -80,20 +80,22 @@ class Fits(NamedTuple):
         kept = self._varying(x, mean, left)
         if not kept.any():
             return None
-        e, means, fitted, ridges = np.empty_like(x), [], [], []
+        e, fitted, ridges = np.empty_like(x), [], []
         for held_out, (q, h) in self.folds:
             rows = x[~held_out]
             explained = q.T @ rows
             e[held_out] = x[held_out] - h @ explained
-            means.append(self._mean(e[held_out] - x[held_out]))
             fitted.append(q.T @ left[~held_out])
             training = rows - q @ explained
             ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
         # With nothing but a mean to take, that of all rows is taken: others compare raw features
         # so, and the folds' own means matter for Ridge alone.
         only_mean = self.whole.shape[1] <= 1
-        shift = np.stack(means) if only_mean else np.tile(self._mean(e), (len(means), 1))
-        e = x if only_mean else e - shift[0]
+        if only_mean:
+            shift, e = np.stack([self._mean((e - x)[h]) for h, _ in self.folds]), x
+        else:
+            shift = np.tile(self._mean(e), (len(self.folds), 1))
+            e = e - shift[0]
         scale = kept / np.sqrt((e[:, kept] ** 2).mean())
         unit = scale.max()
         return Residuals(

@@ -10,7 +10,17 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from cpdjax.likeness.measures import OF_CHANNELS, OF_PAIRS
-from cpdjax.sweeps.settings import ALL, MOST_ALPHA, Count, Molecules, Preparation, Several, no_flag
+from cpdjax.sweeps.settings import (
+    ALL,
+    MOST_ALPHA,
+    Count,
+    Drawn,
+    Format,
+    Named,
+    Preparation,
+    Several,
+    no_flag,
+)
 
 MEASURES = (*OF_PAIRS, *OF_CHANNELS)
 """Name all measures, of pairs of channels and of single ones."""
@@ -134,11 +144,7 @@ class SpaceSettings(Preparation):
 class SpaceConfig(SpaceSettings):
     """Hold a comparison from the shell: its settings, where the data are, where results go."""
 
-    features: Annotated[
-        Several[str] | None,
-        "A model's name, or a file of features; may be given several times. By default the models "
-        "that come with cpdjax and two descriptors.",
-    ] = None
+    features: Named = None
     controls: Annotated[
         bool,
         "Compare controls as well: composition alone, the bond graph without a coordinate (from "
@@ -150,8 +156,6 @@ class SpaceConfig(SpaceSettings):
         "of such), or a file that ASE reads; by default qm9 where a model is named, qm9-probe "
         "where nothing is, and none where files of features say what their molecules are.",
     ] = None
-    n: Annotated[
-        Molecules | None, "Molecules drawn from QM9; by default 2,000, and 300 for conformers."
-    ] = None
+    n: Drawn = None
     out: Annotated[Path, "Folder of the results."] = Path("cpdjax-spaces")
-    format: Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."] = "zarr"
+    format: Format = "zarr"

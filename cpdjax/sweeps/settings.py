@@ -80,6 +80,16 @@ Several = Annotated[
 Count = Annotated[int, Field(ge=0, le=MOST_COPIES), no_flag]
 Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), no_flag]
 Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag]
+#: Options of the shell that commands share, each with its help text.
+Named = Annotated[
+    Several[str] | None,
+    "A model's name, or a file of features; may be given several times. By default the models "
+    "that come with cpdjax and two descriptors.",
+]
+Drawn = Annotated[
+    Molecules | None, "Molecules drawn from QM9; by default 2,000, and 300 for conformers."
+]
+Format = Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -254,11 +264,7 @@ class Settings(Preparation, Choices):
 class Config(Settings):
     """Hold a sweep from the shell: its settings, where the data are, where the results go."""
 
-    features: Annotated[
-        Several[str] | None,
-        "A model's name, or a file of features; may be given several times. By default the models "
-        "that come with cpdjax and two descriptors.",
-    ] = None
+    features: Named = None
     controls: Annotated[
         bool,
         "Probe controls as well: composition alone, the bond graph without a coordinate (from "
@@ -275,8 +281,6 @@ class Config(Settings):
         "Names of targets, separated by commas, or a CSV or Parquet file; by default all scalars "
         "that composition does not explain.",
     ] = None
-    n: Annotated[
-        Molecules | None, "Molecules drawn from QM9; by default 2,000, and 300 for conformers."
-    ] = None
+    n: Drawn = None
     out: Annotated[Path, "Folder of the results."] = Path("cpdjax-results")
-    format: Annotated[Literal["zarr", "netcdf"], "Format of the results: zarr or netcdf."] = "zarr"
+    format: Format = "zarr"
