@@ -23,7 +23,10 @@ def main() -> None:
     end_on_signals()
     from cpdjax.cli.app import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        _hear_no_more()
 
 
 def end_on_signals() -> None:
@@ -44,6 +47,16 @@ def end_on_signals() -> None:
 
 def _leave_it_to_the_thread(*_: object) -> None:
     """Do nothing, in place of KeyboardInterrupt."""
+
+
+def _hear_no_more() -> None:
+    """Ignore signals from here on: the command has ended, and its status stands.
+
+    Python gives signals back their own meaning while it clears up, so that one that comes then
+    would kill the process without a line after all was done.
+    """
+    for number in _LINES:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _wait(ours: socket.socket, _theirs: socket.socket) -> None:
