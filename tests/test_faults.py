@@ -13,5 +13,5 @@ def test_nothing_is_lost_to_any_kind_of_fault():
     command = [sys.executable, ROOT / "tests" / "faults.py", "--rounds", "1", "--fast"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, "\n".join(
-        [line for line in done.stdout.splitlines() if ": " in line][:10] + [done.stderr[-1000:]]
+        [*[line for line in done.stdout.splitlines() if ": " in line][:10], done.stderr[-1000:]]
     )
