@@ -87,10 +87,12 @@ def _of_row(
     rows = right.present.sum(1)[:, None]
     held_out = products + (rows * right.centre)[:, :, None] * shift[:, None]
     held_out = held_out + right.shift[:, :, None] * whole.sum(2)[:, None]
-    own = einsum("kwn,kvn->kwv", whole, whole)
-    # The error y − ŷ of ŷ = Σ x b has the square y² − Σ b (2 x y − Σ x x b).
-    explained = coefficients * (2 * held_out - einsum("kpw,kwv->kpv", coefficients, own))
-    errors = right.squares - einsum("kp,bp->kb", explained.sum(2), right.owner)
+    # The error y − ŷ has the square y² − 2 y ŷ + ŷ². Not by products of x with itself, which would
+    # cost less: two chained products of 256 columns come out wrong from XLA's CPU compiler of
+    # jaxlib 0.10.2 (a test compares widths with what is not compiled).
+    predicted = einsum("kpw,kwn->kpn", coefficients, whole)
+    explained = 2 * einsum("kpw,kpw->kp", coefficients, held_out) - (predicted**2).sum(2)
+    errors = right.squares - einsum("kp,bp->kb", explained, right.owner)
     gram = products.sum(0)
     white = einsum("pw,wv->pv", gram, one.whitening)
     sums: tuple[Any, ...] = (

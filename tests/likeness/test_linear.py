@@ -43,6 +43,17 @@ def test_measures_are_those_of_plain_numpy_and_scikit_learn(projection):
         assert found["effective_rank"][a] == at(oracle.effective_rank(e[a]))
 
 
+def test_wide_channels_equal_scikit_learn():
+    """256 columns, padding included, once came out of the compiler with R² above 1."""
+    rng = np.random.default_rng(3)
+    hidden, c = rng.normal(size=(300, 40)), rng.integers(1, 4, (300, 3)).astype(float)
+    x = [np.tanh(hidden @ rng.normal(size=(40, width)) / 5) for width in (64, 200)]
+    stack = stack_of(x, c)
+    found = measures(stack, "ols", alpha=1.0)["r2"]
+    for a, b in ((0, 1), (1, 0), (1, 1)):
+        assert found[a, b] == pytest.approx(oracle.r2(stack, a, b, "ols", 1.0), abs=1e-9)
+
+
 def test_leading_components_alone_are_compared_where_a_share_of_variance_is_asked_for():
     x, c = spaces()
     stack = stack_of(x, c)
