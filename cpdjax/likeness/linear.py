@@ -3,7 +3,7 @@
 The products of one channel's columns with all columns are formed once, fold by fold. All else is
 made of them at the price of a channel's width: training moments are sums of other folds' products,
 less what the projection explains (see `prepared.Columns`), and errors on held-out rows follow from
-the products of the fold itself.
+the products of the fold itself and from what is predicted for its rows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _of_row(
     held_out = held_out + right.shift[:, :, None] * whole.sum(2)[:, None]
     # The error y − ŷ has the square y² − 2 y ŷ + ŷ². Not by products of x with itself, which would
     # cost less: two chained products of 256 columns come out wrong from XLA's CPU compiler of
-    # jaxlib 0.10.2 (a test compares widths with what is not compiled).
+    # jaxlib 0.10.2 (a test holds that width to scikit-learn).
     predicted = einsum("kpw,kwn->kpn", coefficients, whole)
     explained = 2 * einsum("kpw,kpw->kp", coefficients, held_out) - (predicted**2).sum(2)
     errors = right.squares - einsum("kp,bp->kb", explained, right.owner)
