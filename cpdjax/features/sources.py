@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
+from cpdjax.features.labels import label_names
 from cpdjax.features.layer_names import LAST, chosen
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
@@ -72,7 +74,8 @@ def open_sources(
 
     A source is a model (by name or itself), `Features`, an array (molecule, feature), a mapping
     of layer to array, a pandas or xarray object, or a path: `.npy`, `.npz` (layer by layer),
-    `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled.
+    `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled. What stands
+    beside features under the name `id`, `ids` or `formula` says who their molecules are.
 
     Args:
         layers: names of layers, or "last" for the last interaction layer of each; by default all.
@@ -248,12 +251,29 @@ def _before(invariants: str | None) -> str | None:
 
 
 def named_sources(sources: Any) -> list[tuple[str, Any]]:
-    """Return every source that `open_sources` takes, with the name that results have for it."""
+    """Return every source that `open_sources` takes, with the name that results have for it.
+
+    Raises:
+        InputError: a column of ids or formulas stands where sources are named.
+    """
     if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
+        for name in label_names(sources):
+            if _is_column(sources.get(name)):
+                raise InputError(
+                    f"{name!r} is no source of features, but names the molecules of one: give it "
+                    f"beside its arrays, as {{'mine': {{'features': x, {name!r}: ...}}}}"
+                )
         return [(str(name), source) for name, source in sources.items()]
     if isinstance(sources, list | tuple):
         return [(_name(source, i), source) for i, source in enumerate(sources)]
     return [(_name(sources), sources)]
+
+
+def _is_column(source: Any) -> bool:
+    """Return whether a source is one column, or a list of texts or numbers."""
+    if isinstance(source, list | tuple):
+        return not source or isinstance(source[0], str | Number)
+    return len(getattr(source, "shape", ())) == 1
 
 
 def _imported(sources: Any) -> Any:
