@@ -121,7 +121,13 @@ def conformers(
     """
     if n is not None and molecules is not None:
         raise InputError("n draws molecules from QM9: select among your own molecules instead")
-    recipe = Recipe(per, tuple(map(float, temperatures)), seed)
+    try:
+        kelvin = tuple(map(float, temperatures))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"temperatures (K) must be numbers, such as [300, 600], got {temperatures!r}"
+        ) from None
+    recipe = Recipe(per, kelvin, seed)
     with shown(progress):
         if molecules is None:
             rows = drawn(CONFORMER_MOLECULES if n is None else n, HELD_OUT, seed)

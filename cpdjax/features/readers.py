@@ -14,6 +14,7 @@ import xarray as xr
 from e3nn_jax import IrrepsArray
 
 from cpdjax import models
+from cpdjax.configuration import names_in
 from cpdjax.data.composition import formulas
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
@@ -58,6 +59,12 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     """
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not located(path)[0].exists():
+        several = names_in(str(path))
+        if len(several) > 1:
+            raise InputError(
+                f"unknown model or file {str(path)!r}; give several as a list, {several}, in the "
+                "shell by --models with commas or by several --features"
+            )
         if path.suffix.lower() in _READERS or is_table(path):
             beside = (str(other) for other in path.parent.glob(f"*{path.suffix}"))
             raise UnknownNameError("file", str(path), beside)

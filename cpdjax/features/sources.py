@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from cpdjax import models
+from cpdjax.configuration import names_in
 from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
@@ -78,8 +79,8 @@ def open_sources(
     beside features under the name `id`, `ids` or `formula` says who their molecules are.
 
     Args:
-        layers: names of layers, or "last" for the last interaction layer of each; by default all.
-            Sources without any of them are left out.
+        layers: names of layers, in a list or separated by commas, or "last" for the last
+            interaction layer of each; by default all. Sources without any of them are left out.
 
     Raises:
         UnknownNameError: if a name is neither a model nor a file, or no source has a layer.
@@ -90,6 +91,7 @@ def open_sources(
         LeftOutWarning: sources are left out, or parts of files.
     """
     named = named_sources(_imported(sources))
+    layers = None if layers is None else names_in(layers)
     if not named:
         raise InputError("no features to probe: name a model, a file or an array")
     opened = []
