@@ -116,7 +116,7 @@ class Features(Mapping[str, IrrepsArray]):
             for name, x in layers.items()
         }
         origins = {name: blocks(x.irreps, invariants) for name, x in layers.items() if invariants}
-        own = cls(made, model, pool, "", origins, parity, invariants or "", **labels)
+        own = cls(made, model, pool, "", origins, parity, invariants or "", *labels)
         own._check_labels(len(starts) - 1)
         return own if known is None else own._of(known)
 
@@ -154,7 +154,7 @@ class Features(Mapping[str, IrrepsArray]):
             raise UnknownNameError("pooling", pool, (*POOLS[:2], "none"))
         labels, arrays = _apart(model, arrays)
         layers = layers_of(f"features {model!r}", arrays, irreps)
-        own = cls(layers, model, pool, "", parity=parity, **labels)
+        own = cls(layers, model, pool, "", {}, parity, "", *labels)
         return own if structures is None else own._of(structures)
 
     def _of(self, structures: Structures) -> Features:
@@ -282,7 +282,7 @@ def _apart(model: str, arrays: Any) -> tuple[Labels, Any]:
     """Return the ids and formulas in a mapping of arrays, and the arrays without them."""
     if isinstance(arrays, Mapping):
         return apart(f"features {model!r}", arrays)
-    return {}, arrays
+    return Labels(), arrays
 
 
 def as_means(features: Features, structures: Structures) -> Features:

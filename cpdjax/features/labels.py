@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,17 @@ import pandas as pd
 from cpdjax.data.composition import from_formulas, hill
 from cpdjax.data.tables.columns import texts_of
 from cpdjax.data.tables.identity import roles
+from cpdjax.data.tables.table import check_one_index
 from cpdjax.errors import InputError
 
-Labels = dict[str, np.ndarray | None]
-"""Hold the fields `ids` and `formulas` of `Features`."""
 _KNOWN = ("id", "formula")
+
+
+class Labels(NamedTuple):
+    """Hold who molecules are, as the fields of `Features` of the same names."""
+
+    ids: np.ndarray | None = None
+    formulas: np.ndarray | None = None
 
 
 def label_names(names: Iterable[Any]) -> list[str]:
@@ -34,10 +40,7 @@ def labels_of(texts: Mapping[str, np.ndarray]) -> Labels:
         InputError: if a formula is none.
     """
     formulas = texts.get("formula")
-    return {
-        "ids": texts.get("id"),
-        "formulas": None if formulas is None else hill(*from_formulas(formulas)),
-    }
+    return Labels(texts.get("id"), None if formulas is None else hill(*from_formulas(formulas)))
 
 
 def apart(where: str, arrays: Mapping[Any, Any]) -> tuple[Labels, dict[Any, Any]]:
@@ -48,12 +51,15 @@ def apart(where: str, arrays: Mapping[Any, Any]) -> tuple[Labels, dict[Any, Any]
         arrays: the arrays by name; those of labels are (molecule,) of texts or numbers.
 
     Raises:
-        InputError: if two arrays hold ids, one is not of one axis, or `texts_of` refuses it.
+        InputError: if two arrays hold ids, one is not of one axis, or `texts_of` refuses it; or if
+            objects of pandas among them label their rows in different ways.
 
     >>> apart("x", {"f": [[1.0], [2.0]], "ids": ["a", "b"]})
-    ({'ids': array(['a', 'b'], dtype='<U1'), 'formulas': None}, {'f': [[1.0], [2.0]]})
+    (Labels(ids=array(['a', 'b'], dtype='<U1'), formulas=None), {'f': [[1.0], [2.0]]})
     """
     names = roles(map(str, arrays), _KNOWN)
+    if names:
+        check_one_index([(str(key), values) for key, values in arrays.items()])
     texts = {
         role: texts_of(f"{where}, {name!r}", _column(f"{where}, {name!r}", value))
         for role, name in names.items()

@@ -23,7 +23,7 @@ from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
-from cpdjax.features.labels import apart, label_names, labels_of
+from cpdjax.features.labels import Labels, apart, label_names, labels_of
 from cpdjax.features.tagged import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
 from cpdjax.omissions import say_left_out
@@ -90,7 +90,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
         )
     layers = _with_irreps(name, found)
     say_left_out("layers", f"features {name!r}", left_out)
-    return Features(layers, model=name, pool="none", structures_hash="", **labels)
+    return _pooled(name, layers, labels)
 
 
 def _with_irreps(name: str, found: Mapping[Any, Any]) -> dict[str, IrrepsArray]:
@@ -152,12 +152,14 @@ def _table_features(name: str, source: Source) -> Features:
             f"numbers: {[*table.texts, *table.left_out]}"
         )
     say_left_out("channels", f"features {name!r}", table.left_out)
+    whole = layer(name, np.column_stack(list(table.numbers.values())))
+    return _pooled(name, {MATRIX: whole}, labels_of(table.texts))
+
+
+def _pooled(name: str, layers: dict[str, IrrepsArray], labels: Labels) -> Features:
+    """Return layers of molecules as features of which no structures are known."""
     return Features(
-        {MATRIX: layer(name, np.column_stack(list(table.numbers.values())))},
-        model=name,
-        pool="none",
-        structures_hash="",
-        **labels_of(table.texts),
+        layers, name, "none", structures_hash="", ids=labels.ids, formulas=labels.formulas
     )
 
 

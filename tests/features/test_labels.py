@@ -112,6 +112,14 @@ def test_what_is_no_text_is_refused(tmp_path):
     one_line(caught, "no formula")
 
 
+def test_ids_whose_rows_have_other_labels_are_refused():
+    frame, ids = pd.DataFrame(X), pd.Series(IDS)
+    assert read({"features": frame, "ids": ids}).ids.tolist() == [*IDS]
+    with pytest.raises(InputError) as caught:
+        read({"features": frame, "ids": ids[::-1]})
+    one_line(caught, "'features' and 'ids' have different labels")
+
+
 def test_two_arrays_of_ids_are_refused_and_of_two_names_the_first_counts():
     with pytest.raises(InputError) as caught:
         read({"features": X, "id": IDS, "ID": IDS})

@@ -177,7 +177,7 @@ def _columns_of(source: Source) -> list[tuple[str, Any]]:
         columns += [(key, source.iloc[:, i]) for i, key in enumerate(keys)]
     elif isinstance(source, Mapping):
         columns = [(str(key), _as_column(str(key), values)) for key, values in source.items()]
-        _check_one_index(columns)
+        check_one_index(columns)
     else:
         raise InputError(
             f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}"
@@ -212,9 +212,10 @@ def _as_column(name: str, values: Any) -> Any:
     return np.asarray(real_array(f"column {name!r}", values))
 
 
-def _check_one_index(columns: Sequence[tuple[str, Any]]) -> None:
+def check_one_index(columns: Sequence[tuple[str, Any]]) -> None:
     """Refuse columns of pandas whose rows have other labels, because rows go by order."""
-    labels = [(key, column.index) for key, column in columns if isinstance(column, pd.Series)]
+    framed = pd.Series | pd.DataFrame
+    labels = [(key, column.index) for key, column in columns if isinstance(column, framed)]
     for key, index in labels[1:]:
         if len(index) == len(labels[0][1]) and not index.equals(labels[0][1]):
             raise InputError(
