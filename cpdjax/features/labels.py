@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +68,17 @@ def apart(where: str, arrays: Mapping[Any, Any]) -> tuple[Labels, dict[Any, Any]
         if str(key) == name
     }
     return labels_of(texts), {k: v for k, v in arrays.items() if str(k) not in names.values()}
+
+
+def is_column(values: Any) -> bool:
+    """Return whether something is one column: an array with one axis, or a list of scalars.
+
+    >>> is_column(["a", "b"]), is_column(np.ones(2)), is_column([[1.0], [2.0]])
+    (True, True, False)
+    """
+    if isinstance(values, list | tuple):
+        return all(isinstance(value, str | Number) for value in values)
+    return len(getattr(values, "shape", ())) == 1
 
 
 def check_label(where: str, shape: tuple[int, ...], dtype: Any) -> None:

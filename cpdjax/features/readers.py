@@ -23,7 +23,7 @@ from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
-from cpdjax.features.labels import Labels, apart, label_names, labels_of
+from cpdjax.features.labels import Labels, apart, is_column, label_names, labels_of
 from cpdjax.features.tagged import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
 from cpdjax.omissions import say_left_out
@@ -81,7 +81,7 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
         return _table_features(name, source)
     found, left_out = _arrays_of(source) if path is None else _file_layers(path)
     labels, found = apart(f"features {name!r}", found)
-    _part_numbering(found, left_out)
+    _part_columns(found, left_out)
     _check_masks(name, found, left_out)
     if not found:
         listed = ", ".join(f"{key!r} is {why}" for key, why in list(left_out.items())[:20])
@@ -110,12 +110,18 @@ def _with_irreps(name: str, found: Mapping[Any, Any]) -> dict[str, IrrepsArray]:
     return made
 
 
-def _part_numbering(layers: dict[Any, Any], left_out: dict[str, str]) -> None:
-    """Leave out columns that number or name the rows, as in tables; this changes the arguments."""
-    for key in [key for key, values in layers.items() if labels_rows(str(key))]:
-        if not isinstance(layers[key], Mapping) and np.ndim(layers[key]) == 1:
+def _part_columns(layers: dict[Any, Any], left_out: dict[str, str]) -> None:
+    """Leave out columns of text and of row numbers, as tables do; this changes the arguments."""
+    for key, values in list(layers.items()):
+        if not is_column(values):
+            continue
+        if labels_rows(str(key)):
             left_out[str(key)] = "it numbers or names the rows"
-            del layers[key]
+        elif len(values) and all(isinstance(value, str) for value in values):
+            left_out[str(key)] = "text"
+        else:
+            continue
+        del layers[key]
 
 
 def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
-from cpdjax.features.labels import label_names
+from cpdjax.features.labels import is_column, label_names
 from cpdjax.features.layer_names import LAST, chosen
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
@@ -260,7 +259,7 @@ def named_sources(sources: Any) -> list[tuple[str, Any]]:
     """
     if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
         for name in label_names(sources):
-            if _is_column(sources.get(name)):
+            if is_column(sources.get(name)):
                 raise InputError(
                     f"{name!r} is no source of features, but names the molecules of one: give it "
                     f"beside its arrays, as {{'mine': {{'features': x, {name!r}: ...}}}}"
@@ -269,13 +268,6 @@ def named_sources(sources: Any) -> list[tuple[str, Any]]:
     if isinstance(sources, list | tuple):
         return [(_name(source, i), source) for i, source in enumerate(sources)]
     return [(_name(sources), sources)]
-
-
-def _is_column(source: Any) -> bool:
-    """Return whether a source is one column, or a list of texts or numbers."""
-    if isinstance(source, list | tuple):
-        return not source or isinstance(source[0], str | Number)
-    return len(getattr(source, "shape", ())) == 1
 
 
 def _imported(sources: Any) -> Any:

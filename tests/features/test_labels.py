@@ -129,9 +129,16 @@ def test_two_arrays_of_ids_are_refused_and_of_two_names_the_first_counts():
     assert roles(["ids", "mol_id"]) == {}  # which of them names the molecules, nobody knows
 
 
-def test_columns_that_number_rows_are_no_features():
+def test_columns_that_are_no_features_are_left_out_by_name():
     with pytest.warns(LeftOutWarning, match="'idx' .it numbers or names the rows"):
         assert list(read({"features": X, "idx": np.arange(N)})) == ["features"]
+    for texts in (FORMULAS, FORMULAS.tolist(), pd.Series(FORMULAS)):
+        with pytest.warns(LeftOutWarning, match="'smiles' .text"):
+            assert list(read({"features": X, "smiles": texts})) == ["features"]
+    assert list(read({"features": X, "size": X[:, 0]})) == ["features", "size"]
+    with pytest.raises(InputError) as caught:
+        read({"features": [[1.0, 2.0], [3.0]]})
+    one_line(caught, "rows of different lengths")
 
 
 def test_ids_where_sources_are_named_are_refused():
