@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import xarray as xr
 
+from cpdjax.configuration import names_in
 from cpdjax.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Accessor:
                 headline of two models or more, curves of two sizes or more, or else targets. A
                 comparison of spaces has "matrix", by default: all channels against each other;
                 "pairs": last layers; "dendrogram": families; "map": channels in a plane.
-            target: one target, or several; by default all that a figure of a sweep holds.
+            target: one target, or several, in a list or separated by commas; by default all that a
+                figure of a sweep holds.
             measure: a measure of likeness; by default the debiased CKA if results hold it.
 
         Raises:
@@ -101,8 +103,8 @@ class Accessor:
             )
         if target is None:
             return self._table
-        wanted = [target] if isinstance(target, str) else list(target)
         known = [str(name) for name in self._table.target.values]
+        wanted = names_in(target, known)
         for name in wanted:
             if name not in known:
                 raise UnknownNameError("target", name, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
@@ -47,6 +47,21 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
         said = [e["msg"] for e in (first, *others) if e["loc"][0] == where]
         complaint = " or ".join(dict.fromkeys(said))  # one complaint for each kind that would fit
         raise InputError(f"{where}: {complaint}, got {_shown(first['input'])}") from None
+
+
+def names_in(names: str | Iterable[str], known: Collection[str] = ()) -> list[str]:
+    """Return names as a list, also those in a text that separates them by commas.
+
+    A text that is one of the `known` names stands for itself, whatever is in it.
+
+    >>> names_in("gap, E.gap"), names_in(["gap, mu"]), names_in("gap, mu", {"gap, mu"})
+    (['gap', 'E.gap'], ['gap, mu'], ['gap, mu'])
+    """
+    if not isinstance(names, str):
+        return list(names)
+    if names in known:
+        return [names]
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def fields_of(model: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _items(path: Path) -> Iterator[Item]:
 def _store(path: Path, hashes: checksums.Hashes | None) -> Item:
     """Read a Zarr store, which is one item."""
     if hashes is None:
-        return Item(path, "unknown", "it has no checksums")
+        return Item(path, "unknown", "no checksums")
     return _verdict(path, checksums.damaged(path) or [])
 
 
@@ -95,7 +95,7 @@ def _file(path: Path) -> Item:
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         return Item(path, "damaged", f"it cannot be read: {reason}")
-    return Item(path, "unknown", "it has no checksum")
+    return Item(path, "unknown", "no checksum")
 
 
 def _verdict(path: Path, different: list[str]) -> Item:

@@ -60,6 +60,7 @@ def test_the_summary_has_a_row_for_every_score_best_first(table):
             ],
         )
     assert set(table.cpd.summary(target="mu").target) == {"mu"}
+    assert set(table.cpd.summary(target="mu,gap").target) == {"mu", "gap"}
 
 
 @pytest.mark.slow

@@ -72,6 +72,14 @@ def test_a_stage_says_compiling_until_the_first_item_has_come_back(done, stages,
     assert "compiling" not in drawn(stages)
 
 
+def test_a_line_parts_compiling_from_what_is_done_and_counts_follow_at_once(stages, clock):
+    stages.begin(Stage("permutations", clock=clock))
+    drawing = stages.begin(Stage("drawing permutations", 9, clock=clock))
+    assert line(stages).endswith("permutations: drawing permutations: compiling")
+    drawing.advance()
+    assert line(stages).endswith("permutations: drawing permutations 1/9")
+
+
 def test_items_that_wait_for_no_program_are_counted_from_the_first_on(stages, clock):
     stages.begin(Stage("making conformers", 20, clock=clock, compiled=False))
     assert "0/20" in drawn(stages)
@@ -149,7 +157,7 @@ def test_a_log_has_a_line_at_every_stage_and_one_every_30_seconds(lines, clock):
     display, written = lines
     with progress.stage("probing", 40) as probing:
         probing._clock = clock
-        assert written == ["stage 1 of 6: probing compiling"]
+        assert written == ["stage 1 of 6: probing: compiling"]
         for _ in range(29):
             clock.now += 1
             display.look()
@@ -200,7 +208,7 @@ def test_lines_go_to_standard_error_and_are_lines(capsys):
     printed, errors = capsys.readouterr()
     assert printed == ""
     first, second = errors.splitlines()
-    assert first == r"cpdjax: stage 1 of 2: features of a\nb\x1b[2J compiling"
+    assert first == r"cpdjax: stage 1 of 2: features of a\nb\x1b[2J: compiling"
     assert second == "cpdjax: stage 2 of 2: figures"
 
 
@@ -336,7 +344,7 @@ def test_a_notebook_has_one_line_that_is_written_anew(monkeypatch):
             showing._now[1].changed()
     assert [content["text/plain"] for content in shown] == [
         "starting",
-        "stage 1 of 2: features of <mine> compiling",
+        "stage 1 of 2: features of <mine>: compiling",
         "stage 1 of 2: features of <mine> 2/4",
         "ended after 0 s",
     ]

@@ -1,5 +1,6 @@
 """Checksums: any damage to anything is told, and what is whole is called whole."""
 
+import json
 import random
 import shutil
 
@@ -92,3 +93,36 @@ def test_the_record_is_one_that_sha256sum_reads(folder):
     if shutil.which("sha256sum") is None:
         pytest.skip("sha256sum is not installed")
     run(["sha256sum", "--strict", "-c", checksums.RECORD], cwd=folder, check=True)
+
+
+def test_what_is_damaged_has_a_line_and_the_rest_is_counted(tmp_path):
+    units = tmp_path / "run" / "units"
+    units.mkdir(parents=True)
+    for i in range(300):
+        (units / f"{i}.npz").write_bytes(b"")
+        (units / f"{i}.bin").write_bytes(bytes([i % 7]))
+    checksums.add(units, sorted(units.glob("*.npz")))
+    (tmp_path / "run" / "note.txt").write_text("note")
+    shown = call("verify", tmp_path)[1].splitlines()
+    assert sorted(shown) == [
+        f"ok       {units}/*.npz: 300 files",
+        f"unknown  {tmp_path / 'run' / 'note.txt'}: no checksum",
+        f"unknown  {units}/*.bin: 300 files, no checksum",
+    ]
+    (units / "7.npz").write_bytes(b"0")
+    (units / "9.npz").unlink()
+    status, printed, _ = call("verify", tmp_path)
+    first, second, *rest = printed.splitlines()
+    assert status == 2
+    assert first.startswith(f"damaged  {units / '7.npz'}: ")
+    assert second.startswith(f"damaged  {units / '9.npz'}: ")
+    assert f"ok       {units}/*.npz: 298 files" in rest
+    assert len(rest) == 3
+    everything = call("verify", tmp_path, "-v")[1].splitlines()
+    assert len(everything) == 601
+    assert f"ok       {units / '8.npz'}" in everything
+    status, printed, _ = call("verify", tmp_path, "--json")
+    files = json.loads(printed)["files"]
+    assert status == 2
+    assert len(files) == 601
+    assert {"path": str(units / "8.npz"), "verdict": "ok", "reason": ""} in files

@@ -84,6 +84,11 @@ def show_progress() -> bool:
     return sys.stderr is not None and _log.isEnabledFor(logging.WARNING)
 
 
+def says_more() -> bool:
+    """Return whether somebody said `-v`."""
+    return _log.isEnabledFor(logging.INFO)
+
+
 def takes_messages(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with `-q` and `-v`, which may stand before the command as well."""
     added = [

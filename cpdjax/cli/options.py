@@ -18,11 +18,10 @@ from cpdjax.cli import completion
 from cpdjax.cli.ending import end
 from cpdjax.cli.messages import show_progress
 from cpdjax.cli.signatures import parameters_of, signed
-from cpdjax.configuration import fields_of, help_texts, in_order
+from cpdjax.configuration import fields_of, help_texts, in_order, names_in
 from cpdjax.errors import InputError
 from cpdjax.processes import ALONE, Team, meet
 from cpdjax.progress import shown
-from cpdjax.sweeps import target_names
 from cpdjax.sweeps.settings import DEFAULT_MOLECULES, MOST_ALPHA, Settings
 
 DATA, PREPARATION, PROBE = "Data", "Preparation of features", "Probe"
@@ -182,7 +181,7 @@ _PROCESSES: dict[str, tuple[Any, Any, str, dict[str, Any]]] = {
 
 def listed(text: str | None) -> list[str] | None:
     """Return the names in a text that separates them by commas; None stays None."""
-    return None if text is None else target_names.listed(text)
+    return None if text is None else names_in(text)
 
 
 def penalty(text: str) -> Any:
@@ -208,7 +207,7 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
     """Decorate a command that takes the fields of a settings class as `**given`.
 
     Every field becomes an option with the field's help text and default. The command gets those
-    that were given, lists as lists.
+    that were given.
     """
     texts, known = help_texts(model), fields_of(model)
     added = [_option(name, known[name], texts[name]) for name in in_order(model)]
@@ -218,8 +217,7 @@ def takes_settings(model: type) -> Callable[[Callable[..., Any]], Callable[..., 
 
         @wraps(command)
         def run(*arguments: Any, **named: Any) -> Any:
-            given = {k: v for k, v in named.items() if v is not None}
-            return command(*arguments, **{k: _parsed(model, k, v) for k, v in given.items()})
+            return command(*arguments, **{k: v for k, v in named.items() if v is not None})
 
         parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *added)]
         parameters.sort(key=lambda p: _HEADINGS.index(_panel(p)))
@@ -300,16 +298,6 @@ def _as_text(default: Any) -> str | None:
     return str(default) if isinstance(default, str | int | float | Path) else None
 
 
-def _parsed(model: type, name: str, value: Any) -> Any:
-    """Return a text as the list that its field holds."""
-    field = fields_of(model).get(name)
-    if field is None or not isinstance(value, str) or value in _literals(field.annotation):
-        return value
-    if name == "targets":  # names, or a table: `target_names` tells
-        return value
-    return listed(value) if _holds_tuple(field.annotation) else value
-
-
 def _kinds(annotation: Any) -> tuple[Any, ...]:
     """Return the types that a single value may have."""
     if get_origin(annotation) is Annotated:
@@ -317,10 +305,6 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, UnionType):
         return tuple(kind for part in get_args(annotation) for kind in _kinds(part))
     return (annotation,)
-
-
-def _holds_tuple(annotation: Any) -> bool:
-    return get_origin(annotation) is tuple or any(map(_holds_tuple, get_args(annotation)))
 
 
 def _literals(annotation: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from cpdjax.cli import completion, options, spaces
 from cpdjax.cli.messages import show_progress
 from cpdjax.cli.terminal import command_line, folder_of, put_lines, show, takes_json, tell
 from cpdjax.configuration import as_toml, checked, read_toml, schema_of
-from cpdjax.errors import LeftOutWarning
+from cpdjax.errors import FileError, LeftOutWarning
 from cpdjax.processes import ALONE, Team
 from cpdjax.progress import expect, stage
 from cpdjax.sweeps.settings import ALL, DEFAULT_MOLECULES, LAST, Config
@@ -140,11 +141,10 @@ def compare(
     Where the results hold several training runs of a model, a second table takes these together.
     """
     from cpdjax.reports import figures, significance, significance_figures
-    from cpdjax.sweeps import results
     from cpdjax.sweeps.table import of_runs
 
     with stage("comparing models"):
-        table = results.load(path)
+        table = _of_sweep(path)
         how: dict[str, Any] = {"reference": reference, "layer": layer}
         found = [cpdjax.differences(table, options.listed(target), **how)]
         known = of_runs([*found[0].model, *found[0].reference])
@@ -154,6 +154,19 @@ def compare(
         plotted = {"differences.png": significance_figures.plot_differences(found[0], table)}
         saved = figures.write(plotted, out or folder_of(path))
     show(*(significance.differences_table(one, table) for one in found), saved=saved)
+
+
+def _of_sweep(path: Path) -> xr.Dataset:
+    """Return the results of a sweep, or say what shows those of a comparison of spaces."""
+    from cpdjax.representations import results as compared
+    from cpdjax.sweeps import results
+
+    if compared.holds(path) and not results.holds(path):
+        raise FileError(
+            f"{path} holds a comparison of spaces, and no scores of a sweep to compare: "
+            f"`cpdjax report {shlex.quote(str(path))}` shows how alike its models are"
+        )
+    return results.load(path)
 
 
 @takes_json

@@ -135,6 +135,18 @@ def tell(name: str, told: Any, sentences: Iterable[str]) -> None:
         put_all(sentences)
 
 
+def list_lines(name: str, told: Any, lines: Iterable[str]) -> None:
+    """Print lines as they are, such as paths, which nothing may break.
+
+    With `--json` what they tell is part of the object, under a name.
+    """
+    found = _shown.get()
+    if found is not None:
+        found[name] = told
+    else:
+        put_all(lines)
+
+
 def _broken(text: str, width: int) -> list[str]:
     """Return the lines of a sentence; all but the first are inset."""
     return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)

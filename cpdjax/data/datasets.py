@@ -18,7 +18,7 @@ import pandas as pd
 from cpdjax.data.cache import load, save
 from cpdjax.data.conformers.making import Recipe, make
 from cpdjax.data.frames import located, read_frames
-from cpdjax.data.qm9 import MOLECULES, SCALAR_TARGETS, TARGETS
+from cpdjax.data.qm9 import HELD_OUT, MOLECULES, SCALAR_TARGETS, TARGETS
 from cpdjax.data.qm9_files import fingerprint, parse_qm9, wheel_folder
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.cells import read_cells
@@ -34,7 +34,6 @@ _log = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache file: raise it whenever `cache.save` or the parse changes
 CONFORMER_MOLECULES = 300
 """The number of molecules whose conformers are made by default."""
-_HELD_OUT = 10_000  # molecules of QM9's draw with seed 0, which the zoo's models have not seen
 
 
 def qm9(
@@ -122,11 +121,17 @@ def conformers(
     """
     if n is not None and molecules is not None:
         raise InputError("n draws molecules from QM9: select among your own molecules instead")
-    recipe = Recipe(per, tuple(map(float, temperatures)), seed)
+    try:
+        kelvin = tuple(map(float, temperatures))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"temperatures (K) must be numbers, such as [300, 600], got {temperatures!r}"
+        ) from None
+    recipe = Recipe(per, kelvin, seed)
     with shown(progress):
         if molecules is None:
-            rows = drawn(CONFORMER_MOLECULES if n is None else n, _HELD_OUT, seed)
-            molecules = qm9(_HELD_OUT, 0, cache).select(rows)
+            rows = drawn(CONFORMER_MOLECULES if n is None else n, HELD_OUT, seed)
+            molecules = qm9(HELD_OUT, 0, cache).select(rows)
         return make(molecules, recipe, cache_folder(cache))
 
 

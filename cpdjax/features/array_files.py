@@ -12,6 +12,7 @@ import numpy as np
 
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
+from cpdjax.features.labels import check_label, label_names
 from cpdjax.features.tagged import BAR
 from cpdjax.real_arrays import is_real
 
@@ -39,20 +40,25 @@ def why_no_layer(name: str, shape: tuple[int, ...], dtype: Any, tagged: bool = F
 
 
 def with_molecules(variables: Mapping[str, Any]) -> Layers:
-    """Return the variables of xarray that are layers, and why others are left out.
+    """Return the variables of xarray that are layers or labels, and why others are left out.
 
     Where some variables have an axis `molecule`, others belong to something else.
     """
+    labels = {name: variables[name] for name in label_names(variables)}
+    rest = {k: v for k, v in variables.items() if k not in labels}
     reasons = {
-        k: why_no_layer(k, v.shape, v.dtype, "irreps" in v.attrs) for k, v in variables.items()
+        k: "it labels an axis"
+        if v.dims == (k,)
+        else why_no_layer(k, v.shape, v.dtype, "irreps" in v.attrs)
+        for k, v in rest.items()
     }
     left_out = {k: why for k, why in reasons.items() if why}
-    layers = {k: v for k, v in variables.items() if k not in left_out}
+    layers = {k: v for k, v in rest.items() if k not in left_out}
     if any("molecule" in v.dims for v in layers.values()):
         others = {k: f"of axes {v.dims}" for k, v in layers.items() if "molecule" not in v.dims}
         layers = {k: v for k, v in layers.items() if k not in others}
         left_out |= others
-    return layers, left_out
+    return layers | labels, left_out
 
 
 def read_npy(path: Path) -> Layers:
@@ -72,10 +78,11 @@ def read_npy(path: Path) -> Layers:
 
 
 def read_npz(path: Path) -> Layers:
-    """Return the arrays in an .npz file that are layers, and why others are left out.
+    """Return the arrays in an .npz file that are layers or labels, and why others are left out.
 
     Raises:
         FileError: if the file claims more than `bounds` allows, or the arrays less than they are.
+        InputError: if ids or formulas are Python objects, or have another shape than (molecule,).
     """
     layers, left_out = {}, {}
     with zipfile.ZipFile(path) as archive:
@@ -83,6 +90,7 @@ def read_npz(path: Path) -> Layers:
         if len(entries) < len(archive.infolist()):
             raise FileError(f"{path} holds two arrays of one name: write it anew")
         check_size(path, sum(entry.file_size for entry in entries.values()))
+        labels = label_names(entries)
         for name, entry in entries.items():
             with archive.open(entry) as file:
                 try:
@@ -90,8 +98,9 @@ def read_npz(path: Path) -> Layers:
                 except ValueError:
                     left_out[name] = "no array of NumPy"
                     continue
-                reason = why_no_layer(name, shape, dtype)
-                if reason:
+                if name in labels:
+                    check_label(f"{path}, {name!r}", shape, dtype)
+                elif reason := why_no_layer(name, shape, dtype):
                     left_out[name] = reason
                     continue
                 if math.prod(shape) * dtype.itemsize > entry.file_size:

@@ -18,6 +18,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from jax.sharding import Mesh
 from jaxtyping import Int
 
+from cpdjax.configuration import names_in
 from cpdjax.data.composition import formulas
 from cpdjax.data.neighbours import most_neighbours
 from cpdjax.data.padding import MAX_BUCKETS, bucket_sizes
@@ -326,7 +327,9 @@ def known_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     if layers is None:
         return tuple(model.irreps)
     if isinstance(layers, str):
-        raise InputError(f"layers must be a list of names, got the string {layers!r}")
+        raise InputError(
+            f"layers must be a list of names, such as {names_in(layers)}, got the string {layers!r}"
+        )
     if not len(layers):
         raise InputError(f"layers is empty; {model.name} has {', '.join(model.irreps)}")
     named = tuple(called(layer, list(model.irreps)) for layer in layers)

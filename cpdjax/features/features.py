@@ -15,6 +15,7 @@ from cpdjax.data.composition import formulas
 from cpdjax.data.structures import Structures
 from cpdjax.displays import Shown
 from cpdjax.errors import InputError, UnknownNameError
+from cpdjax.features.labels import Labels, apart
 from cpdjax.features.tagged import layers_of, of_atoms
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import INVARIANTS, POOLS, Blocks, blocks, invariants
@@ -57,11 +58,19 @@ class Features(Mapping[str, IrrepsArray]):
 
     def __post_init__(self) -> None:
         rows = {layer: array.shape[0] for layer, array in self.layers.items()}
-        if self.pool != "atom":
-            known = {"ids": self.ids, "formulas": self.formulas}
-            rows |= {name: len(labels) for name, labels in known.items() if labels is not None}
         if len(set(rows.values())) > 1:
             raise InputError(f"layers of {self.model!r} disagree in their molecules: {rows}")
+        if self.pool != "atom" and rows:
+            self._check_labels(next(iter(rows.values())))
+
+    def _check_labels(self, molecules: int) -> None:
+        """Refuse ids and formulas of another number of molecules."""
+        for name, labels in (("ids", self.ids), ("formulas", self.formulas)):
+            if labels is not None and len(labels) != molecules:
+                raise InputError(
+                    f"layers and {name} of {self.model!r} disagree in their molecules: {molecules} "
+                    f"and {len(labels)}"
+                )
 
     @classmethod
     def from_atoms(
@@ -80,6 +89,7 @@ class Features(Mapping[str, IrrepsArray]):
         Args:
             arrays: one array, or a mapping of layer to array: (atom, irreps.dim), or (atom,
                 channel, 2l+1) of one irrep. In place of an array, a mapping of irrep to array.
+                Entries `ids` and `formulas` say who the molecules are, as columns of tables do.
             offsets: where the atoms of each molecule start, (molecule + 1,), or the structures,
                 which the features then remember.
             irreps: the irreps of every layer, or a mapping of layer to irreps. Tagged names
@@ -99,13 +109,15 @@ class Features(Mapping[str, IrrepsArray]):
         """
         known = offsets if isinstance(offsets, Structures) else None
         starts = np.asarray(offsets if known is None else known.offsets)
+        labels, arrays = _apart(model, arrays)
         layers = layers_of(f"features {model!r}", arrays, irreps)
         made = {
             name: of_atoms(f"features {model!r}, layer {name!r}", x, starts, pool, invariants)
             for name, x in layers.items()
         }
         origins = {name: blocks(x.irreps, invariants) for name, x in layers.items() if invariants}
-        own = cls(made, model, pool, "", origins, parity, invariants or "")
+        own = cls(made, model, pool, "", origins, parity, invariants or "", *labels)
+        own._check_labels(len(starts) - 1)
         return own if known is None else own._of(known)
 
     @classmethod
@@ -124,6 +136,7 @@ class Features(Mapping[str, IrrepsArray]):
         Args:
             arrays: one array, or a mapping of layer to array: (molecule, irreps.dim), or (molecule,
                 channel, 2l+1) of one irrep. In place of an array, a mapping of irrep to array.
+                Entries `ids` and `formulas` say who the molecules are, as columns of tables do.
             irreps: as in `from_atoms`.
             pool: how the rows were pooled, "mean" or "sum"; "none" where they were not.
             structures: what the features were computed from, if they shall remember it.
@@ -139,8 +152,9 @@ class Features(Mapping[str, IrrepsArray]):
         """
         if pool not in (*POOLS[:2], "none"):
             raise UnknownNameError("pooling", pool, (*POOLS[:2], "none"))
+        labels, arrays = _apart(model, arrays)
         layers = layers_of(f"features {model!r}", arrays, irreps)
-        own = cls(layers, model, pool, "", parity=parity)
+        own = cls(layers, model, pool, "", {}, parity, "", *labels)
         return own if structures is None else own._of(structures)
 
     def _of(self, structures: Structures) -> Features:
@@ -152,6 +166,11 @@ class Features(Mapping[str, IrrepsArray]):
                     f"features {self.model!r}, layer {layer!r}, have {array.shape[0]} rows, but "
                     f"the structures have {rows}: give a row for each, in their order"
                 )
+        if self.ids is not None and not np.array_equal(self.ids, structures.ids):
+            raise InputError(
+                f"features {self.model!r} have other ids than the structures: bring both into one "
+                "order, or leave the ids out"
+            )
         return replace(
             self,
             structures_hash=structures.geometry_hash,
@@ -257,6 +276,13 @@ class Features(Mapping[str, IrrepsArray]):
         facts = (self.model, self.pool, self.structures_hash, sorted(self.origins.items()))
         layers = ((f"{layer}: {self[layer].irreps}", self[layer].array) for layer in sorted(self))
         return hash_arrays(layers, facts=repr(facts))
+
+
+def _apart(model: str, arrays: Any) -> tuple[Labels, Any]:
+    """Return the ids and formulas in a mapping of arrays, and the arrays without them."""
+    if isinstance(arrays, Mapping):
+        return apart(f"features {model!r}", arrays)
+    return Labels(), arrays
 
 
 def as_means(features: Features, structures: Structures) -> Features:

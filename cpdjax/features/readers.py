@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import xarray as xr
 from e3nn_jax import IrrepsArray
 
 from cpdjax import models
-from cpdjax.data.composition import from_formulas, hill
+from cpdjax.configuration import names_in
+from cpdjax.data.composition import formulas
 from cpdjax.data.datasets import read
 from cpdjax.data.frames import located
 from cpdjax.data.tables.files import is_table
@@ -21,20 +23,21 @@ from cpdjax.data.tables.table import Source, read_table
 from cpdjax.errors import FileError, InputError, UnknownNameError
 from cpdjax.features.array_files import Layers, read_npy, read_npz, with_molecules
 from cpdjax.features.features import Features
+from cpdjax.features.labels import Labels, apart, is_column, label_names, labels_of
 from cpdjax.features.tagged import MATRIX, layer, untagged, warn_of_vectors
 from cpdjax.features.zarr_files import read_zarr
 from cpdjax.omissions import say_left_out
+from cpdjax.real_arrays import labels_rows
 
 # Per-atom columns of a structure file that are physical quantities and no features.
 _PHYSICS = frozenset({"forces", "force", "momenta", "velocities", "magmoms", "initial_magmoms"})
-#: Arrays that stand beside features everywhere, and whose leaving out is no news.
-_QUIET = frozenset(
-    {"id", "ids", "smiles", "formula", "formulas", "name", "names", "molecule", "molecules"}
-)
 
 
 def read_layers(name: str, source: Any, pool: str, before: str | None = None) -> Features:
     """Return the arrays of a source as `Features` of the model `name`.
+
+    Arrays that are named as tables name their columns of ids and formulas (`id`, `ids`, `mol_id`,
+    `formula`, ...) say who the molecules are.
 
     Args:
         name: what the features are called.
@@ -46,8 +49,9 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     Raises:
         UnknownNameError: if a path does not exist.
         FileError: if a file cannot be read, or claims more than `bounds` allows.
-        InputError: if there is no array of real numbers with these axes; or if norms before pooling
-            are asked of rows that are molecules already.
+        InputError: if there is no array of real numbers with these axes; if ids or formulas are
+            missing, or are not one text a molecule; or if norms before pooling are asked of rows
+            that are molecules already.
 
     Warns:
         LeftOutWarning: if columns or arrays are left out.
@@ -55,6 +59,12 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     """
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not located(path)[0].exists():
+        several = names_in(str(path))
+        if len(several) > 1:
+            raise InputError(
+                f"unknown model or file {str(path)!r}; give several as a list, {several}, in the "
+                "shell by --models with commas or by several --features"
+            )
         if path.suffix.lower() in _READERS or is_table(path):
             beside = (str(other) for other in path.parent.glob(f"*{path.suffix}"))
             raise UnknownNameError("file", str(path), beside)
@@ -70,16 +80,17 @@ def read_layers(name: str, source: Any, pool: str, before: str | None = None) ->
     if isinstance(source, pd.DataFrame) or (path and is_table(path)):
         return _table_features(name, source)
     found, left_out = _arrays_of(source) if path is None else _file_layers(path)
+    labels, found = apart(f"features {name!r}", found)
+    _part_columns(found, left_out)
     _check_masks(name, found, left_out)
-    told = {key: why for key, why in left_out.items() if key.lower() not in _QUIET}
     if not found:
         listed = ", ".join(f"{key!r} is {why}" for key, why in list(left_out.items())[:20])
         raise InputError(
             f"{name!r} holds no array with axes (molecule, feature){listed and ': ' + listed}"
         )
     layers = _with_irreps(name, found)
-    say_left_out("layers", f"features {name!r}", told)
-    return Features(layers, model=name, pool="none", structures_hash="")
+    say_left_out("layers", f"features {name!r}", left_out)
+    return _pooled(name, layers, labels)
 
 
 def _with_irreps(name: str, found: Mapping[Any, Any]) -> dict[str, IrrepsArray]:
@@ -99,6 +110,20 @@ def _with_irreps(name: str, found: Mapping[Any, Any]) -> dict[str, IrrepsArray]:
     return made
 
 
+def _part_columns(layers: dict[Any, Any], left_out: dict[str, str]) -> None:
+    """Leave out columns of text and of row numbers, as tables do; this changes the arguments."""
+    for key, values in list(layers.items()):
+        if not is_column(values):
+            continue
+        if labels_rows(str(key)):
+            left_out[str(key)] = "it numbers or names the rows"
+        elif len(values) and all(isinstance(value, str) for value in values):
+            left_out[str(key)] = "text"
+        else:
+            continue
+        del layers[key]
+
+
 def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) -> None:
     """Leave out masks that mask nothing, and refuse those that do; both change the arguments."""
     for key in [key for key in layers if key.lower().endswith("mask")]:
@@ -115,7 +140,10 @@ def _check_masks(name: str, layers: dict[str, Any], left_out: dict[str, str]) ->
 def _arrays_of(source: Any) -> Layers:
     """Return the arrays of an object by layer, and why others are left out."""
     if isinstance(source, xr.Dataset):
-        return with_molecules({str(key): variable for key, variable in source.items()})
+        return with_molecules({str(key): values for key, values in source.variables.items()})
+    if isinstance(source, xr.DataArray):
+        beside = {str(key): values for key, values in source.coords.items()}
+        return {MATRIX: source} | {name: beside[name] for name in label_names(beside)}, {}
     if isinstance(source, Mapping):
         return dict(source), {}
     return {MATRIX: source}, {}
@@ -130,14 +158,14 @@ def _table_features(name: str, source: Source) -> Features:
             f"numbers: {[*table.texts, *table.left_out]}"
         )
     say_left_out("channels", f"features {name!r}", table.left_out)
-    formulas = table.texts.get("formula")
+    whole = layer(name, np.column_stack(list(table.numbers.values())))
+    return _pooled(name, {MATRIX: whole}, labels_of(table.texts))
+
+
+def _pooled(name: str, layers: dict[str, IrrepsArray], labels: Labels) -> Features:
+    """Return layers of molecules as features of which no structures are known."""
     return Features(
-        {MATRIX: layer(name, np.column_stack(list(table.numbers.values())))},
-        model=name,
-        pool="none",
-        structures_hash="",
-        ids=table.texts.get("id"),
-        formulas=None if formulas is None else hill(*from_formulas(formulas)),
+        layers, name, "none", structures_hash="", ids=labels.ids, formulas=labels.formulas
     )
 
 
@@ -171,7 +199,11 @@ def _of_atoms(name: str, path: Path, pool: str, before: str | None) -> Features:
             f"{list(structures.atom_targets)}"
         )
     layers = _with_irreps(name, columns)
-    return Features.from_atoms(layers, structures.offsets, pool=pool, invariants=before, model=name)
+    found = Features.from_atoms(
+        layers, structures.offsets, pool=pool, invariants=before, model=name
+    )
+    ids = structures.ids if structures.has_names else None
+    return replace(found, ids=ids, formulas=formulas(structures))
 
 
 _READERS: dict[str, Any] = {

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from cpdjax import models
+from cpdjax.configuration import names_in
 from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.features.extraction import Extraction
 from cpdjax.features.features import Features
+from cpdjax.features.labels import is_column, label_names
 from cpdjax.features.layer_names import LAST, chosen
 from cpdjax.features.readers import read_layers
 from cpdjax.features.store import is_store, kept_features, read_features
@@ -72,11 +74,12 @@ def open_sources(
 
     A source is a model (by name or itself), `Features`, an array (molecule, feature), a mapping
     of layer to array, a pandas or xarray object, or a path: `.npy`, `.npz` (layer by layer),
-    `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled.
+    `.zarr`, `.csv`, `.parquet`, or a structure file whose per-atom arrays are pooled. What stands
+    beside features under the name `id`, `ids` or `formula` says who their molecules are.
 
     Args:
-        layers: names of layers, or "last" for the last interaction layer of each; by default all.
-            Sources without any of them are left out.
+        layers: names of layers, in a list or separated by commas, or "last" for the last
+            interaction layer of each; by default all. Sources without any of them are left out.
 
     Raises:
         UnknownNameError: if a name is neither a model nor a file, or no source has a layer.
@@ -87,6 +90,7 @@ def open_sources(
         LeftOutWarning: sources are left out, or parts of files.
     """
     named = named_sources(_imported(sources))
+    layers = None if layers is None else names_in(layers)
     if not named:
         raise InputError("no features to probe: name a model, a file or an array")
     opened = []
@@ -248,8 +252,18 @@ def _before(invariants: str | None) -> str | None:
 
 
 def named_sources(sources: Any) -> list[tuple[str, Any]]:
-    """Return every source that `open_sources` takes, with the name that results have for it."""
+    """Return every source that `open_sources` takes, with the name that results have for it.
+
+    Raises:
+        InputError: a column of ids or formulas stands where sources are named.
+    """
     if isinstance(sources, Mapping) and not isinstance(sources, Features | xr.Dataset):
+        for name in label_names(sources):
+            if is_column(sources.get(name)):
+                raise InputError(
+                    f"{name!r} is no source of features, but names the molecules of one: give it "
+                    f"beside its arrays, as {{'mine': {{'features': x, {name!r}: ...}}}}"
+                )
         return [(str(name), source) for name, source in sources.items()]
     if isinstance(sources, list | tuple):
         return [(_name(source, i), source) for i, source in enumerate(sources)]

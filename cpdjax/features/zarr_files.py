@@ -14,6 +14,7 @@ from e3nn_jax import Irrep
 from cpdjax.bounds import check_size
 from cpdjax.errors import FileError
 from cpdjax.features.array_files import Layers, why_no_layer, with_molecules
+from cpdjax.features.labels import check_label, label_names
 from cpdjax.features.tagged import layer
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
@@ -23,8 +24,8 @@ _OVERHEAD = 2**12  # bytes that compression may add to a chunk, or an index to a
 def read_zarr(path: Path) -> Layers:
     """Return the arrays (molecule, feature) and the groups layer/irrep of (molecule, channel, m).
 
-    Only numbers are read, because arrays of objects could be pickled. Arrays that name their axes
-    are read by xarray, which unpacks them, and have the axis `molecule` first.
+    Only numbers and texts are read, because arrays of objects could be pickled. Arrays that name
+    their axes are read by xarray, which unpacks them, and have the axis `molecule` first.
 
     Raises:
         FileError: if the store claims more than `bounds` allows, or is a zipped store of `extract`.
@@ -62,10 +63,13 @@ def _layers(path: Path, node: Any) -> Layers:
 
 
 def _read_group(path: Path, group: Any) -> Layers:
-    """Return the arrays of a group that are layers, and why others are left out."""
+    """Return the arrays of a group that are layers or labels, and why others are left out."""
     arrays = dict(group.arrays())
+    labels = label_names(arrays)
+    for name in labels:
+        check_label(f"{path}, {name!r}", arrays[name].shape, arrays[name].dtype)
     reasons = {n: why_no_layer(n, a.shape, a.dtype, "irreps" in a.attrs) for n, a in arrays.items()}
-    left_out = {name: why for name, why in reasons.items() if why}
+    left_out = {name: why for name, why in reasons.items() if why and name not in labels}
     _check_sizes(path, [a for name, a in arrays.items() if name not in left_out])
     named = [name for name in arrays if name not in left_out and _axes(arrays[name])]
     layers: dict[str, Any] = {}
@@ -76,6 +80,7 @@ def _read_group(path: Path, group: Any) -> Layers:
             engine="zarr",
             consolidated=False,
             create_default_indexes=False,
+            concat_characters=False,  # ids of one character are no text of many
             drop_variables=[name for name in arrays if name not in named],
         ) as data:
             layers |= {str(name): variable.load() for name, variable in data.variables.items()}
@@ -97,7 +102,7 @@ def _decoded(name: str, array: Any) -> xr.Variable:
     axes = _axes(array) or [f"axis_{i}" for i in range(array.ndim)]
     attributes = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     packed = xr.Variable(axes, array[...], attributes)
-    return xr.conventions.decode_cf_variable(name, packed)
+    return xr.conventions.decode_cf_variable(name, packed, concat_characters=False)
 
 
 def _check_sizes(path: Path, arrays: list[Any]) -> None:

@@ -225,7 +225,9 @@ def _floating(dtype: Any) -> np.dtype:
 def _grid(alphas: Any) -> Any:
     if isinstance(alphas, str):
         if alphas != "loo":
-            raise InputError(f'alphas must be a number, a sequence or "loo", got {alphas!r}')
+            raise InputError(
+                f'alphas must be a number, a sequence or "loo", such as [0.1, 1], got {alphas!r}'
+            )
         return np.asarray(LOO_ALPHAS)
     grid = jnp.atleast_1d(alphas) if isinstance(alphas, jax.Array) else np.atleast_1d(alphas)
     real = np.issubdtype(grid.dtype, np.integer) or jnp.issubdtype(grid.dtype, jnp.floating)

@@ -332,6 +332,8 @@ def check_sizes(sizes: Sequence[int], n: int, of: str = "molecules") -> tuple[in
     Raises:
         InputError: they do not increase, or are larger than the n molecules that there are.
     """
+    if isinstance(sizes, str):
+        raise InputError(f"sizes must be whole numbers, such as [50, 100], got {sizes!r}")
     checked = tuple(sizes) if np.ndim(sizes) == 1 else ()
     if not all(isinstance(s, int | np.integer) for s in checked):
         raise InputError(f"sizes must be whole numbers, got {sizes!r}")

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from cpdjax.characters import printable
 from cpdjax.progress.stages import Stage, Stages
 
+COMPILING = "compiling"
+"""Stand where items are counted, until a compiled program has given back the first of them."""
+
 
 def line(stages: Stages) -> str:
     """Return what is going on in one line.
@@ -20,7 +23,8 @@ def line(stages: Stages) -> str:
     """
     stage = stages.path[-1]
     so_far = duration(stage.seconds) if stage.seconds >= 1 else ""
-    said = " ".join(filter(None, (doing(stages.path), counted(stage) or so_far)))
+    counts = counted(stage) or so_far
+    said = (": " if counts == COMPILING else " ").join(filter(None, (doing(stages.path), counts)))
     return ": ".join(filter(None, (place(stages), said)))
 
 
@@ -41,7 +45,7 @@ def counted(stage: Stage) -> str:
     if not stage.total:
         return ""
     if stage.compiles:
-        return "compiling"
+        return COMPILING
     left = stage.seconds_left
     so_far = f"{stage.done:,}/{stage.total:,}"
     return f"{so_far}, {duration(left)} left" if left else so_far

@@ -157,10 +157,7 @@ def save(table: xr.Dataset, path: str | Path) -> Path:
 
 def holds(path: str | Path) -> bool:
     """Return whether a path is that of a comparison's results, or a folder with some."""
-    path = Path(path)
-    ends = (".zarr", ".nc")
-    here = path.stem == SPACES.results and path.suffix in ends
-    return here or any((path / f"{SPACES.results}{end}").exists() for end in ends)
+    return results.holds(path, SPACES)
 
 
 def load(path: str | Path) -> xr.Dataset:

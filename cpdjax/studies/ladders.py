@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cpdjax.configuration import names_in
 from cpdjax.data.bonds import bond_counts, group_counts
 from cpdjax.data.structures import Structures
 from cpdjax.features.layer_names import LAST
@@ -47,11 +48,12 @@ def ladders(
     """Measure what composition, bonds, functional groups and the geometry of each model add.
 
     Args:
-        models: names of models, or "all": those of the default sweep, and the controls.
+        models: names of models, in a list or separated by commas, or "all": those of the default
+            sweep, and the controls.
         dataset: as in `cpdjax.sweep`, with SMILES.
         layer: the layer of every model, or "last"; by default the very last of a single model, and
             the last interaction layer of several.
-        targets: names of targets; by default all scalars.
+        targets: names of targets, given in the same way; by default all scalars.
         n, seed: how many molecules are drawn from QM9, and the random seed of draw and folds.
         folds, alpha: as in `cpdjax.ladder`.
 
@@ -59,7 +61,7 @@ def ladders(
         InputError: RDKit is not installed, the structures have no SMILES, a model cannot take them.
         UnknownNameError: there is no such model, layer or target.
     """
-    names = [*DEFAULT_FEATURES, *CONTROLS] if models == ALL else list(models)
+    names = [*DEFAULT_FEATURES, *CONTROLS] if models == ALL else names_in(models)
     wanted = layer or (LAST if len(names) > 1 else None)
     expect(3 + 2 * len(names))
     with stage("data"):
@@ -70,7 +72,8 @@ def ladders(
             "functional groups": group_counts(structures)[0],
         }
     rungs = {name: counts for name, counts in rungs.items() if counts.size}
-    predicted = Targets.from_structures(structures, targets)
+    wanted_targets = None if targets is None else names_in(targets, structures.targets)
+    predicted = Targets.from_structures(structures, wanted_targets)
     found, layers = {}, {}
     for features in collect(names, structures, layers=None if wanted is None else [wanted]):
         features = paired(features, predicted)

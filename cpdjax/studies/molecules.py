@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpdjax.data.datasets import qm9
+from cpdjax.data.qm9 import HELD_OUT
 from cpdjax.data.structures import Structures
 from cpdjax.errors import InputError
-from cpdjax.models.zoo import HELD_OUT
 from cpdjax.sweeps import inputs
 
 FEWEST = 10

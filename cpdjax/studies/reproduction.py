@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from cpdjax.configuration import checked, names_in
 from cpdjax.errors import FileError
 from cpdjax.files import atomic
 from cpdjax.models import naming
@@ -24,7 +25,7 @@ from cpdjax.studies.measuring import Study, Subject, gathered, measure
 from cpdjax.studies.molecules import Molecules, bounds_of, first_of_qm9
 from cpdjax.studies.recommendation import installed, save, with_measured_costs, with_training
 from cpdjax.studies.settings import settings
-from cpdjax.sweeps.settings import DESCRIPTORS, default_sizes
+from cpdjax.sweeps.settings import DESCRIPTORS, Settings, default_sizes
 
 SHOWN = 3
 """The number of channels that the report recommends for a target, each with its cost."""
@@ -74,8 +75,8 @@ def reproduce(
 
     Args:
         out: the folder.
-        names: the names of models; by default `subjects()`: all that are installed with their
-            training runs, two descriptors, and controls.
+        names: the names of models, in a list or separated by commas; by default `subjects()`: all
+            that are installed with their training runs, two descriptors, and controls.
         also: a folder with saved models in it, such as `cpdjax models convert` makes: all of them
             take part as well.
         n: the number of molecules that findings are judged on.
@@ -89,7 +90,7 @@ def reproduce(
         UnknownNameError, InputError, FileError: as in `cpdjax.sweep`; InputError as well where
             there are not so many molecules, FileError where the folder holds a study with others.
     """
-    sizes = tuple(sizes or default_sizes(n))
+    sizes = checked(Settings, {"sizes": sizes}).sizes or default_sizes(n)
     bounds_of(n, draws)  # for its checks, as the next line: opening all models takes long
     nested(n, sizes, 1, DEFAULT_FOLDS)
     with shown(progress):
@@ -113,7 +114,7 @@ def subjects(names: Sequence[str] | None = None, also: str | Path | None = None)
     """
     if names is None:
         names = (*installed(), *DESCRIPTORS, *naming.CONTROLS, *_further_runs())
-    found = [Subject(name, name, bool(run_of(name)[1])) for name in dict.fromkeys(names)]
+    found = [Subject(name, name, bool(run_of(name)[1])) for name in dict.fromkeys(names_in(names))]
     if also is None:
         return found
     saved = [folder for folder in sorted(Path(also).glob("*")) if naming.find(folder)]

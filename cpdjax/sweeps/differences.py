@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cpdjax.configuration import names_in
 from cpdjax.errors import InputError, UnknownNameError
 from cpdjax.sweeps.settings import LAST
 from cpdjax.sweeps.table import last_interaction, layers_of, of_runs, overlap, scores_of
@@ -29,7 +30,7 @@ def differences(
 
     Args:
         table: results of `sweep`, whose models share folds and repeats.
-        targets: names of targets; by default all.
+        targets: names of targets, in a list or separated by commas; by default all.
         reference: the model that all others are compared with; by default every pair is compared.
             A reference chosen for its score makes differences look larger than they are.
         layer: the name of a layer, and models without it are left out; or "last": the last
@@ -62,7 +63,7 @@ def differences(
     [['a', 'b', 0.1]]
     """
     known = [str(t) for t in table.target.values]
-    chosen = [targets] if isinstance(targets, str) else list(known if targets is None else targets)
+    chosen = known if targets is None else names_in(targets, known)
     for target in chosen:
         if target not in known:
             raise UnknownNameError("target", target, known)

@@ -15,13 +15,13 @@ from jaxtyping import Int
 from cpdjax.configuration import checked
 from cpdjax.data.datasets import CONFORMER_MOLECULES, check_number, conformers, qm9, read
 from cpdjax.data.elements import number_of, symbols_of
-from cpdjax.data.qm9 import MOLECULES
+from cpdjax.data.qm9 import HELD_OUT, MOLECULES
 from cpdjax.data.structures import Structures
 from cpdjax.data.tables.beside import check_apart, is_frame, without
 from cpdjax.data.tables.table import TABLES, Table, read_table
 from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
-from cpdjax.models.zoo import HELD_OUT, qm9_probe
+from cpdjax.models.zoo import qm9_probe
 from cpdjax.omissions import note, say_left_out
 from cpdjax.probes.apart import DEFAULT_FOLDS
 from cpdjax.probes.folds import cross_validation

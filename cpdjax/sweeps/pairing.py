@@ -84,5 +84,5 @@ def _check_formulas(features: Features, rows: Rows) -> None:
     raise InputError(
         f"features {features.model!r} belong to other molecules than {rows.name!r}: "
         f"{np.sum(theirs != ours)} of {len(ours)} formulas differ, row {row} is {theirs[row]} "
-        f"instead of {ours[row]}; put both into one order, or give both a column 'id'"
+        f"instead of {ours[row]}; put both into one order, or give both an 'id'"
     )

@@ -200,6 +200,13 @@ def holds_results(path: Path) -> bool:
     return False
 
 
+def holds(path: str | Path, kind: Kind = SWEEP) -> bool:
+    """Return whether a path is that of one kind of results, or a folder with some."""
+    path, ends = Path(path), (".zarr", ".nc")
+    here = path.stem == kind.results and path.suffix in ends
+    return here or any((path / f"{kind.results}{end}").exists() for end in ends)
+
+
 def load(path: str | Path) -> xr.Dataset:
     """Read results from a `.zarr`, a `.nc`, or the folder of a sweep.
 

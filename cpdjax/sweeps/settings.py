@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from cpdjax.bounds import MOST_COPIES, MOST_ROWS, MOST_SEED
+from cpdjax.configuration import names_in
 from cpdjax.features.layer_names import LAST
 from cpdjax.kernel.options import Choices
 from cpdjax.models.naming import trained
@@ -37,6 +38,11 @@ MOST_ALPHA = 1e30
 
 
 def _listed(value: Any) -> Any:
+    """Return a list, in the place of a text that separates its parts by commas too."""
+    return tuple(names_in(value)) if isinstance(value, str) else _bounded(value)
+
+
+def _bounded(value: Any) -> Any:
     """Return one name or number as a list of one, and of a list no more than a little too much."""
     if isinstance(value, str | Number):
         return (value,)
@@ -74,15 +80,14 @@ Kind = Literal["ridge", "equivariant", "atom", "atom-equivariant"]
 Item = TypeVar("Item")
 # Bounds stand before the validators: behind them they are not in the JSON schema.
 no_flag = BeforeValidator(_no_flag)
-Several = Annotated[
-    tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS), BeforeValidator(_listed)
-]
+_Items = Annotated[tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS)]
+Several = Annotated[_Items[Item], BeforeValidator(_listed)]
 Count = Annotated[int, Field(ge=0, le=MOST_COPIES), no_flag]
 Molecules = Annotated[int, Field(ge=2, le=MOST_ROWS), no_flag]
 Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA, allow_inf_nan=False), no_flag]
 #: Options of the shell that commands share, each with its help text.
 Named = Annotated[
-    Several[str] | None,
+    Annotated[_Items[str], BeforeValidator(_bounded)] | None,  # names of files may hold commas
     "A model's name, or a file of features; may be given several times. By default the models "
     "that come with cpdjax and two descriptors.",
 ]

@@ -7,19 +7,11 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
+from cpdjax.configuration import names_in
 from cpdjax.errors import InputError
 
 #: How the name of a table ends.
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
-
-
-def listed(text: str) -> list[str]:
-    """Return the names in a text that separates them by commas.
-
-    >>> listed("gap, E.gap")
-    ['gap', 'E.gap']
-    """
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def names_or_table(text: str, dataset: Any) -> list[str] | Path:
@@ -34,7 +26,7 @@ def names_or_table(text: str, dataset: Any) -> list[str] | Path:
     >>> names_or_table("gap,E.gap", None), str(names_or_table("my/gap.csv", None))
     (['gap', 'E.gap'], 'my/gap.csv')
     """
-    path, names = Path(text), listed(text)
+    path, names = Path(text), names_in(text)
     ends, is_file = path.suffix.lower() in TABLES, bool(path.suffix) and isfile(text)
     if not (ends or is_file):
         return names

@@ -11,12 +11,11 @@ from flax import linen as nn
 from pydantic import BaseModel, ConfigDict, Field
 
 from cpdjax.configuration import checked, read_toml
-from cpdjax.data.qm9 import TARGETS
+from cpdjax.data.qm9 import HELD_OUT, TARGETS
 from cpdjax.errors import UnknownNameError
 from cpdjax.models import naming, registry, runs
 from cpdjax.models.hyperparameters import make
 from cpdjax.models.interface import Training
-from cpdjax.models.zoo import HELD_OUT
 
 _MOST_SEED = 2**32 - 1
 _FOREIGN = ("split", "format")  # A run's config.json holds these beside its recipe.

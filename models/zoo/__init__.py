@@ -15,9 +15,6 @@ from cpdjax.data.splits import Split
 from cpdjax.data.structures import Structures
 from cpdjax.models import naming, runs
 
-HELD_OUT = 10_000
-"""Number of held-out molecules of QM9, the same for every model of the zoo."""
-
 names = naming.trained
 
 
@@ -75,7 +72,7 @@ def qm9_probe(n: int | None = None, seed: int = 0) -> Structures:
 
     Raises:
         FileError: as `datasets.qm9`.
-        InputError: `n` is not between 1 and `HELD_OUT`.
+        InputError: `n` is not between 1 and `data.qm9.HELD_OUT`.
     """
     structures = Split.load(naming.ZOO / naming.SPLIT).of(qm9())
     return structures if n is None else structures.select(drawn(n, len(structures), seed))

@@ -256,6 +256,13 @@ def test_spaces_are_compared_and_kept(tmp_path, monkeypatch, unpictured):
     assert "saved cpdjax-spaces/spaces.nc" in text
     again = as_json("report", "cpdjax-spaces")["pairs"]["rows"]
     assert f"{again[0]['value']:.2f}" in text
+    for path in ("cpdjax-spaces", "cpdjax-spaces/spaces.nc"):
+        status, printed, errors = call("compare", path)
+        assert (status, printed, errors.count("\n")) == (2, "", 1)
+        assert f"`cpdjax report {path}`" in errors
+    status, _, errors = call("compare", "nothing")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "no results at nothing: give a sweep's folder" in errors
 
 
 def test_recommend(joined, tmp_path, monkeypatch):

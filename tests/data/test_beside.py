@@ -6,6 +6,7 @@ import pytest
 from helpers import one_line
 
 import cpdjax
+from cpdjax.data.tables.beside import without
 from cpdjax.errors import InputError
 
 N = 40
@@ -79,3 +80,11 @@ def test_other_labels_of_rows_say_nothing():
     found = cpdjax.sweep(kept, targets=TARGETS, **CALL)
     expected = cpdjax.sweep(FEATURES, targets=TARGETS, **CALL)
     np.testing.assert_array_equal(found.r2_geom, expected.r2_geom)
+
+
+def test_what_names_the_rows_stands_on_both_sides_by_whatever_name():
+    frame = pd.DataFrame({"mol_id": ["a"], "formulas": ["CH4"], "gap": [1.0], "x": [2.0]})
+    features, targets = without(frame, ["gap"])
+    assert list(features) == ["mol_id", "formulas", "x"]
+    assert list(targets) == ["mol_id", "formulas", "gap"]
+    assert [list(part) for part in without(frame[["gap", "x"]], ["gap"])] == [["x"], ["gap"]]

@@ -290,7 +290,7 @@ def frames(*ids):
     return found
 
 
-@pytest.mark.parametrize("key", ["id", "ID", "Mol_ID", "molecule_id"])
+@pytest.mark.parametrize("key", ["id", "ID", "ids", "Mol_ID", "molecule_id"])
 def test_structures_and_tables_are_joined_by_id(key, tmp_path):
     table = pd.DataFrame({key: ["b", "c", "a"], "gap": [2.0, 3.0, 1.0]})
     ase.io.write(tmp_path / "s.extxyz", frames("a", "b"))

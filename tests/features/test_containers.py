@@ -174,15 +174,19 @@ def test_what_stands_beside_matrices_is_left_out_by_name(tmp_path):
         phase=X + 0j,
         when=X.astype("m8[s]"),
         sizes=np.arange(N),
+        names=np.array(["x"] * N),
+        smiles=np.array(["C"] * N),
+        molecule=np.arange(N),
         ids=np.arange(N),
     )
     with pytest.warns(LeftOutWarning) as caught:
         [features] = collect(tmp_path / "x.npz", None)
     [message] = {str(warning.message) for warning in caught}
     assert list(features) == ["features"]
-    for name in ("labels", "padded", "phase", "when", "sizes"):
+    for name in ("labels", "padded", "phase", "when", "sizes", "names", "smiles", "molecule"):
         assert repr(name) in message
-    assert "'ids'" not in message  # which stand beside features everywhere
+    assert "'ids'" not in message  # which are not left out: they name the molecules
+    assert features.ids.tolist() == [str(i) for i in range(N)]
 
     data = xr.Dataset({"features": (("molecule", "feature"), X), "cell": (("x", "y"), np.eye(3))})
     data["when"] = (("molecule", "step"), np.zeros((N, 2), "M8[ns]"))

@@ -236,6 +236,7 @@ def test_unknown_names():
     unknown = UnknownNameError
     refused(r"unknown model 'ani-2x'; did you mean .*ani-2x-aev", water, "ani-2x", unknown)
     refused(r"unknown layer of ani-2x-aev 'readout'", water, error=unknown, layers=["readout"])
+    refused(r"layers must be a list of names, such as \['aev', 'x'\], got", water, layers="aev,x")
     refused("layers must be a list", water, layers="aev")
     refused("layers is empty; ani-2x-aev has radial, ", water, layers=[])
     refused(r"unknown pooling 'max'", water, error=unknown, pool="max")

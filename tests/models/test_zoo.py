@@ -9,6 +9,7 @@ from helpers import GOLDENS
 
 import cpdjax
 from cpdjax import models
+from cpdjax.data.qm9 import HELD_OUT
 from cpdjax.errors import InputError
 from cpdjax.models import naming, runs, zoo
 from cpdjax.models.training.recipes import read_config, trainable
@@ -56,6 +57,14 @@ def test_runs_have_weights_of_their_own():
 
 def test_the_whole_zoo_is_small():
     assert sum(p.stat().st_size for p in naming.ZOO.rglob("*") if p.is_file()) < 25e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_holds_out_the_molecules_that_are_drawn_as_held_out(name):
+    assert read_config(zoo.folder(name) / "config.json")["held_out"] == HELD_OUT
+    assert len(zoo.split(name).held_out) == HELD_OUT
+    drawn = cpdjax.datasets.qm9(HELD_OUT, 0).ids
+    np.testing.assert_array_equal(zoo.split(name).held_out, drawn)
 
 
 def test_the_zoo_is_not_probed_on_what_it_has_seen():

@@ -7,6 +7,7 @@ import ase.io
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from ase.build import molecule
 from e3nn_jax import IrrepsArray
 
@@ -121,6 +122,57 @@ def test_a_shared_column_of_ids_joins_both_tables(files):
     assert (scores.r2_full > 0.5).all()
     shuffled = cpdjax.sweep(**files(np.random.default_rng(2).permutation(20)), **SWEEP)
     np.testing.assert_array_equal(shuffled.r2_full, scores.r2_full)
+
+
+@pytest.fixture(params=["npz", "mapping", "zarr"])
+def arrays(request, tmp_path):
+    """Return what holds the features of the same molecules as `files`, as arrays by name."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    ids = np.array([f"m{i:02}" for i in range(20)])
+
+    def written(rows, *names):
+        own = {"features": x[rows], "ids": ids[rows], "formula": np.array(NAMES)[rows]}
+        own = {name: own[name] for name in ("features", *names)}
+        if request.param == "mapping":
+            return {"x": own}
+        path = tmp_path / f"x.{request.param}"
+        if request.param == "npz":
+            np.savez(path, **own)
+        else:
+            axes = {"features": ("molecule", "feature")}
+            data = {k: (axes.get(k, ("molecule",)), v) for k, v in own.items()}
+            xr.Dataset(data).to_zarr(path, mode="w", zarr_format=2, consolidated=False)
+        return path
+
+    return written
+
+
+def test_ids_beside_arrays_join_them_as_those_of_a_table_do(files, arrays):
+    targets = files(np.arange(20))["targets"]
+    expected = cpdjax.sweep(**files(np.arange(20)), **SWEEP)
+    shuffled = np.random.default_rng(2).permutation(20)
+    for rows in (np.arange(20), shuffled):
+        scores = cpdjax.sweep(arrays(rows, "ids", "formula"), targets=targets, **SWEEP)
+        np.testing.assert_array_equal(scores.r2_full, expected.r2_full)
+    unlabelled = cpdjax.sweep(arrays(shuffled), targets=targets, **SWEEP)
+    assert (unlabelled.r2_full < expected.r2_full - 0.3).all()  # that is what the ids are good for
+    with pytest.raises(cpdjax.InputError, match="id 'm03' more than once"):
+        cpdjax.sweep(arrays([*range(20), 3], "ids"), targets=targets, **SWEEP)
+    with pytest.raises(cpdjax.InputError, match="no row for 2 of 20 molecules, the first 'm18'"):
+        cpdjax.sweep(arrays(np.arange(18), "ids"), targets=targets, **SWEEP)
+
+
+def test_formulas_beside_arrays_are_compared_row_by_row(files, arrays):
+    targets = files(np.arange(20))["targets"]
+    with pytest.raises(cpdjax.InputError, match="formulas differ, row 0 is CH4 instead of H2O"):
+        cpdjax.sweep(arrays(np.roll(np.arange(20), -1), "formula"), targets=targets, **SWEEP)
+
+
+def test_spaces_of_arrays_in_another_order_are_refused(arrays):
+    first = dataclasses.replace(collect(arrays(np.arange(20), "ids"), None)[0], model="first")
+    other = dataclasses.replace(collect(arrays(np.arange(20)[::-1], "ids"), None)[0], model="other")
+    with pytest.raises(cpdjax.InputError, match="in another order"):
+        cpdjax.spaces([first, other], projection="none", measures=["cka"])
 
 
 def test_ids_that_are_missing_double_or_too_many(files):

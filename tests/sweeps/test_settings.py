@@ -1,6 +1,7 @@
 """Settings are what they must be, within bounds, or refused in one line before any work."""
 
 import itertools
+import tomllib
 
 import numpy as np
 import pytest
@@ -8,9 +9,13 @@ from helpers import call, one_line
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import cpdjax
 from cpdjax.cli import sweeps as commands
 from cpdjax.configuration import checked, fields_of
 from cpdjax.errors import InputError
+from cpdjax.features.sources import collect
+from cpdjax.representations.settings import SpaceConfig
+from cpdjax.studies.reproduction import subjects
 from cpdjax.sweeps.settings import Config, Settings
 
 COUNTS = ("repeats", "folds", "permutations", "bootstrap", "seed", "n")
@@ -71,6 +76,55 @@ def test_deep_values_are_refused(name):
 def test_what_numpy_holds_is_taken():
     found = checked(Settings, {"repeats": np.int64(3), "sizes": np.array([50, 60]), "alphas": 2})
     assert (found.repeats, found.sizes, found.alphas) == (3, (50, 60), (2.0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("layers", "last, embedding", ("last", "embedding")),
+        ("irreps", "0e,all", ("0e", "all")),
+        ("elements", "H,C,O", ("H", "C", "O")),
+        ("sizes", "50,100", (50, 100)),
+        ("alphas", "0.1,10", (0.1, 10.0)),
+        ("alphas", "loo", "loo"),
+        ("features", "a,b.npz", ("a,b.npz",)),  # names of files may hold commas
+        ("targets", "gap,mu", "gap,mu"),  # which may be a table: the sweep tells
+    ],
+)
+def test_a_text_with_commas_is_the_list_that_the_command_line_takes(name, text, value):
+    found = getattr(checked(Config, {name: text}), name)
+    assert found == value
+    printed = call("sweep", f"--{name}", text, "--print-config")[1]
+    assert getattr(checked(Config, tomllib.loads(printed)), name) == value
+
+
+def test_every_setting_that_is_a_list_takes_a_text_with_commas():
+    for model in (Config, SpaceConfig):
+        for name, field in fields_of(model).items():
+            if "tuple[" in str(field.annotation) and name not in ("features", "targets"):
+                one, two = [getattr(checked(model, {name: v}), name) for v in (["2", "3"], "2,3")]
+                assert one == two, name
+
+
+def test_names_outside_of_settings_are_separated_by_commas_too(tmp_path):
+    two = {"mine": {"a": np.ones((4, 2)), "b": np.ones((4, 2)), "c": np.ones((4, 2))}}
+    assert list(collect(two, None, layers="a, c")[0]) == ["a", "c"]
+    assert [subject.name for subject in subjects("coulomb-spectrum,ani-2x-aev")] == [
+        "coulomb-spectrum",
+        "ani-2x-aev",
+    ]
+    with pytest.raises(InputError) as caught:
+        cpdjax.sweep("coulomb-spectrum,ani-2x-aev", dataset="qm9", n=50)
+    one_line(caught, "give several as a list, ['coulomb-spectrum', 'ani-2x-aev']")
+    x = np.ones((9, 1))
+    for call_of, words in (
+        (lambda: cpdjax.learning_curve(x, x, x, sizes="4,9"), "such as [50, 100], got '4,9'"),
+        (lambda: cpdjax.cpd(x, x, x, alphas="1,2"), "such as [0.1, 1], got '1,2'"),
+        (lambda: cpdjax.datasets.conformers(2, temperatures="1,2"), "such as [300, 600], got"),
+    ):
+        with pytest.raises(InputError) as caught:
+            call_of()
+        one_line(caught, words)
 
 
 VALUES = st.recursive(

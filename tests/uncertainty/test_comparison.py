@@ -127,6 +127,7 @@ def test_every_pair(table):
 
 
 def test_against_a_reference(table):
+    assert differences(table, "gap, mu").equals(differences(table, ["gap", "mu"]))
     found = differences(table, "mu", reference="b")
     assert found[["target", "model", "reference"]].values.tolist() == [
         ["mu", "a", "b"], ["mu", "c", "b"],

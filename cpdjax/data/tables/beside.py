@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cpdjax.data.tables.files import is_table
+from cpdjax.data.tables.identity import roles
 from cpdjax.data.tables.table import Source, Table, read_table
 from cpdjax.errors import InputError, UnknownNameError
 
@@ -36,7 +37,7 @@ def without(frame: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, pd
         if name not in columns:
             raise UnknownNameError("target", name, columns)
     chosen = np.array([column in names for column in columns])
-    says = np.array([column.strip().lower() in ("id", "formula", "smiles") for column in columns])
+    says = np.isin(columns, list(roles(columns, ("id", "formula", "smiles")).values()))
     return frame.loc[:, ~chosen], frame.loc[:, chosen | says]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from decimal import Decimal
 from numbers import Number, Real
 from typing import Any
@@ -88,9 +88,13 @@ def texts_of(where: str, column: Any, kind: type = str) -> np.ndarray:
     take least memory as `object`.
 
     Raises:
-        InputError: if a text is missing; the error gives its row (from 0).
+        InputError: if a text is missing, or is no text and no number; the error gives its row
+            (from 0).
     """
     values = column.to_pylist() if isinstance(column, pa.ChunkedArray | pa.Array) else list(column)
+    for row, value in enumerate(values):
+        if isinstance(value, Sized | complex) and not isinstance(value, str | bytes):
+            raise InputError(f"{where}, row {row}: expected a text, got {type(value).__name__}")
     texts = [_text(value) for value in values]
     if "" in texts:
         row = texts.index("")
@@ -109,7 +113,7 @@ def _text(value: Any) -> str:
         if np.isnan(value):
             return ""
         return str(int(value)) if value == np.rint(value) else str(value)
-    return str(value).strip()
+    return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
 
 
 def _filled(column: Any) -> Float[np.ndarray, " row"]:

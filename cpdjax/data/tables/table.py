@@ -20,16 +20,13 @@ from jaxtyping import Float
 
 from cpdjax.data.tables.columns import numbers_of, texts_of
 from cpdjax.data.tables.files import read_columns, stem
+from cpdjax.data.tables.identity import ROLES, roles
 from cpdjax.errors import InputError, LeftOutWarning, UnknownNameError
 from cpdjax.omissions import listed, note
 from cpdjax.real_arrays import labels_rows, real_array
 
-#: Columns that are known and are no numbers to fit.
-_TEXTS = ("id", "formula", "smiles", "cif")
-#: Names by which the column `id` goes as well, where there is one of them alone.
-_IDS = frozenset({"mol_id", "molid", "molecule_id", "structure_id", "material_id", "identifier"})
 #: Columns that every table has, and whose leaving out is no news.
-_QUIET = frozenset({*_TEXTS, "name", "names"})
+_QUIET = frozenset({*ROLES, "name", "names"})
 _LISTED = 20  # names in one warning
 _COUNTED = 20  # rows from which on a column 0, 1, 2, ... is told
 
@@ -100,7 +97,8 @@ def rows_of(what: str, own: np.ndarray, ids: np.ndarray) -> np.ndarray:
     if (rows < 0).any():
         raise InputError(
             f"{what} has no row for {np.sum(rows < 0)} of {len(ids)} molecules, the first "
-            f"{str(ids[np.argmin(rows)])!r}; expected its id in the column 'id'"
+            f"{str(ids[np.argmin(rows)])!r}; expected its id in 'id'; without any 'id' rows "
+            "go by order"
         )
     others = {str(own[i]): "no such molecule" for i in np.setdiff1d(np.arange(len(own)), rows)}
     if others:
@@ -120,9 +118,9 @@ TABLES = (str, Path, pd.DataFrame, Mapping, Table)
 def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Table:
     """Return what a table says, from a CSV or Parquet file, a DataFrame or a mapping of columns.
 
-    The columns `id`, `formula`, `smiles` and `cif` (in any case) hold texts. Columns that number or
-    identify rows (see `real_arrays.labels_rows`) and the index of a DataFrame are left out, as are
-    columns of text, dates, categories, lists and complex numbers.
+    The columns `id`, `formula`, `smiles` and `cif` (see `identity.roles`) hold texts. Columns that
+    number or identify rows (see `real_arrays.labels_rows`) and the index of a DataFrame are left
+    out, as are columns of text, dates, categories, lists and complex numbers.
 
     Args:
         source: the table. Columns of a mapping may have two axes (row, component).
@@ -142,17 +140,17 @@ def read_table(source: Source | Table, names: Sequence[str] | None = None) -> Ta
         return source
     name = stem(Path(source)) if isinstance(source, str | Path) else "table"
     columns = _columns_of(source)
-    roles = _roles([key for key, _ in columns])
+    own = roles(key for key, _ in columns)
     texts = {
         role: texts_of(f"column {key!r}", dict(columns)[key], object if role == "cif" else str)
-        for role, key in roles.items()
+        for role, key in own.items()
     }
     numbers: dict[str, np.ndarray] = {}
     left_out: dict[str, str] = {}
     for key, column in columns:
         if labels_rows(key):
             left_out[key] = "it numbers or names the rows"
-        elif key not in roles.values() and (names is None or key in names):
+        elif key not in own.values() and (names is None or key in names):
             found = numbers_of(f"column {key!r}", column)
             if isinstance(found, str):
                 left_out[key] = found
@@ -173,13 +171,13 @@ def _columns_of(source: Source) -> list[tuple[str, Any]]:
         columns: list[tuple[str, Any]] = list(read_columns(Path(source)))
     elif isinstance(source, pd.DataFrame):
         index = source.index
-        named = [level for level in index.names if str(level).lower() in _TEXTS]
+        named = [level for level in index.names if str(level).lower() in ROLES]
         columns = [(str(level), pd.Series(index.get_level_values(level))) for level in named]
         keys = ["" if key is None or key != key else str(key) for key in source.columns]
         columns += [(key, source.iloc[:, i]) for i, key in enumerate(keys)]
     elif isinstance(source, Mapping):
         columns = [(str(key), _as_column(str(key), values)) for key, values in source.items()]
-        _check_one_index(columns)
+        check_one_index(columns)
     else:
         raise InputError(
             f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}"
@@ -214,30 +212,16 @@ def _as_column(name: str, values: Any) -> Any:
     return np.asarray(real_array(f"column {name!r}", values))
 
 
-def _check_one_index(columns: Sequence[tuple[str, Any]]) -> None:
+def check_one_index(columns: Sequence[tuple[str, Any]]) -> None:
     """Refuse columns of pandas whose rows have other labels, because rows go by order."""
-    labels = [(key, column.index) for key, column in columns if isinstance(column, pd.Series)]
+    framed = pd.Series | pd.DataFrame
+    labels = [(key, column.index) for key, column in columns if isinstance(column, framed)]
     for key, index in labels[1:]:
         if len(index) == len(labels[0][1]) and not index.equals(labels[0][1]):
             raise InputError(
                 f"the rows of columns {labels[0][0]!r} and {key!r} have different labels: join "
                 "them in one DataFrame"
             )
-
-
-def _roles(keys: Sequence[str]) -> dict[str, str]:
-    """Return which columns hold ids, formulas and SMILES."""
-    roles = {}
-    for role in _TEXTS:
-        same = [key for key in keys if key.strip().lower() == role]
-        if len(same) > 1:
-            raise InputError(f"columns {' and '.join(map(repr, same))} both give the {role}")
-        if same:
-            roles[role] = same[0]
-    others = [key for key in keys if key.strip().lower().replace(" ", "_") in _IDS]
-    if "id" not in roles and len(others) == 1:
-        roles["id"] = others[0]
-    return roles
 
 
 def _asked(
