@@ -30,7 +30,7 @@ import pytest  # noqa: E402
 
 
 def pytest_collection_finish():
-    """Spare what is loaded by now, and most of the rest, a walk with every generation of garbage."""
+    """Walk over what is loaded by now no more, and over the rest rarely, for garbage."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
