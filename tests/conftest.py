@@ -1,5 +1,6 @@
 """Strict JAX in every test: what passes here passes under a careful caller's settings."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,22 @@ os.environ |= COMPILED
 # Without LLVM's optimisation and XLA's fusion emitters it takes a third of the time, and results
 # differ by rounding alone; `XLA_FLAGS= pytest` tests what users run. Unknown flags are fatal.
 if version("jaxlib").startswith("0.10."):
-    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ.setdefault("XLA_FLAGS", quick)
+    quick = (
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",  # each part costs more than it saves
+    )
+    os.environ.setdefault("XLA_FLAGS", " ".join(quick))
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+
+def pytest_collection_finish():
+    """Walk over what is loaded by now no more, and over the rest rarely, for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from cpdjax.probes.folds import cross_validation, group_folds, kfold, nested
 
 N, D, Q, T, K = 200, 12, 3, 3, 5
 SEEDS = st.integers(0, 2**32 - 1)
+compiled_least_squares = jax.jit(least_squares)  # once for all examples of a shape
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,8 @@ def test_moments_keep_a_residual_far_smaller_than_composition(data):
     hidden = np.random.default_rng(9).normal(size=(N, D))
     X = C @ np.random.default_rng(3).normal(size=(Q, D)) + 1e-9 * hidden
     folds = [jnp.asarray(a.reshape(K, N // K, -1).swapaxes(1, 2)) for a in (C, X, Y)]
-    train = merge(moments(*folds, jnp.ones((K, N // K))), jnp.ones(K), least_squares)
+    together = jax.jit(lambda *a: merge(moments(*a), jnp.ones(K), least_squares))
+    train = together(*folds, jnp.ones((K, N // K)))
     with_intercept = np.column_stack([np.ones(N), C])
     left = hidden - with_intercept @ np.linalg.lstsq(with_intercept, hidden)[0]
     np.testing.assert_allclose(train.xx * 1e18, left.T @ left, rtol=0, atol=1e-5 * N)
@@ -304,7 +306,7 @@ def test_projection_is_the_minimum_norm_solution(seed, rank, absent, rescaled):
         C *= [1, 1e-3, 1, 1e2]
     R = rng.normal(size=(30, 2)) + C @ rng.normal(size=(4, 2))
     c, r = C - C.mean(0), R - R.mean(0)
-    found = np.asarray(least_squares(jnp.asarray(c.T @ c), jnp.asarray(c.T @ r)))
+    found = np.asarray(compiled_least_squares(c.T @ c, c.T @ r))
     expected = np.linalg.lstsq(c, r, rcond=1e-10)[0]
     np.testing.assert_allclose(c @ found, c @ expected, rtol=0, atol=1e-8)
     # With columns 1e5 apart in scale, it is known to eps · 1e10 which solution is the shortest.

@@ -1,5 +1,7 @@
 """The graph of the models: every edge knows its reverse, and derivatives are those of indexing."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +27,18 @@ FRAMES = {
 @pytest.fixture(params=[*FRAMES, "all pairs"])
 def graph(request):
     """Lists of neighbours, and all pairs of the same molecules."""
-    frames, cutoff = FRAMES.get(request.param, FRAMES["molecules"])
+    return graph_of(request.param)
+
+
+@cache
+def graph_of(kind):
+    frames, cutoff = FRAMES.get(kind, FRAMES["molecules"])
     structures = Structures.from_atoms(frames)
     rows = np.arange(len(structures))
     batch = structures.pad(rows, atoms=int(structures.sizes.max()) + 1)
-    prepare = with_neighbours if request.param == "all pairs" else with_edges
+    prepare = with_neighbours if kind == "all pairs" else with_edges
     made = Graph.of(prepare(batch, structures, rows, cutoff), cutoff)
-    assert made.all_pairs == (request.param == "all pairs")
+    assert made.all_pairs == (kind == "all pairs")
     return made
 
 

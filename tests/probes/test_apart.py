@@ -18,7 +18,7 @@ from cpdjax.uncertainty.comparison import compare, estimate
 
 SLOW = pytest.mark.slow
 N, D = 120, 14
-SIZES = [12, 30, 80]  # fewer training rows than features, then more
+SIZES = [12, 80]  # fewer training rows than features, then more
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_equals_scikit_learn_on_the_first_of_each_shuffle(data):
     X, C, Y, test = data
     found = cpdjax.learning_curve(X, C, Y, sizes=SIZES, repeats=2, test=test, alphas=1.0, seed=7)
     layout = nested_beside(N, SIZES, 2, test, seed=7)
-    assert found.r2_geom.shape == (2, 3, 1, 1, 2)
+    assert found.r2_geom.shape == (2, 2, 1, 1, 2)
     for repeat in range(2):
         for s, size in enumerate(SIZES):
             train = layout.subset(repeat, size)
