@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from cpdjax.errors import InputError
 from cpdjax.kernel.residual import varies
 from cpdjax.likeness.projectors import Concepts, Projector
 from cpdjax.likeness.stack import Stack
+
+_Turn = Callable[[Float[np.ndarray, "some feature"]], Float[np.ndarray, "some column"]]
 
 
 class ChannelError(InputError):
@@ -34,7 +37,11 @@ class NothingLeftError(ChannelError):
 
 
 class Residuals(NamedTuple):
-    """Hold what a projection leaves of a channel, in one unit."""
+    """Hold what a projection leaves of a channel, in one unit.
+
+    A channel with more columns than rows is turned to as many columns as there are rows: all that
+    is measured depends on inner products of rows alone.
+    """
 
     #: Held-out residuals, or raw features, about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
@@ -80,6 +87,7 @@ class Fits(NamedTuple):
         kept = self._varying(x, mean, left)
         if not kept.any():
             return None
+        own = _narrowed(x, kept)
         e, fitted, ridges = np.empty_like(x), [], []
         for held_out, (q, h) in self.folds:
             rows = x[~held_out]
@@ -87,7 +95,8 @@ class Fits(NamedTuple):
             e[held_out] = x[held_out] - h @ explained
             fitted.append(q.T @ left[~held_out])
             training = rows - q @ explained
-            ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
+            varying = kept & self._varying(rows, mean, training)
+            ridges.append(_ridge(own(training * varying), varying.sum(), alpha))
         # With nothing but a mean to take, that of all rows is taken: others compare raw features
         # so, and the folds' own means matter for Ridge alone.
         only_mean = self.whole.shape[1] <= 1
@@ -96,12 +105,9 @@ class Fits(NamedTuple):
         else:
             shift = np.tile(self._mean(e), (len(self.folds), 1))
             e = e - shift[0]
-        scale = kept / np.sqrt((e[:, kept] ** 2).mean())
-        unit = scale.max()
-        return Residuals(
-            e * scale, shift * scale, left * scale, [f * scale for f in fitted],
-            np.stack(ridges) / unit**2,
-        )  # fmt: skip
+        unit = 1 / np.sqrt((e[:, kept] ** 2).mean())
+        e, shift, left, *fitted = (own(a) * unit for a in (e, shift, left, *fitted))
+        return Residuals(e, shift, left, fitted, np.stack(ridges) / unit**2)
 
     def _mean(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " feature"]:
         """Return the mean of columns; zero of vectors and tensors, which turn with a molecule."""
@@ -140,15 +146,28 @@ def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]
     return found
 
 
+def _narrowed(x: Float[np.ndarray, "row feature"], kept: Bool[np.ndarray, " feature"]) -> _Turn:
+    """Return a map of a channel's columns: those not kept become zero, and more than rows fewer."""
+    if len(kept) <= len(x):
+        return lambda a: a * kept
+    basis = np.zeros((len(kept), min(len(x), kept.sum())))
+    basis[kept] = np.linalg.qr(x[:, kept].T).Q
+    return lambda a: a @ basis
+
+
 def _ridge(
-    left: Float[np.ndarray, "train feature"], varying: Bool[np.ndarray, " feature"], alpha: float
+    left: Float[np.ndarray, "train feature"], columns: int, alpha: float
 ) -> Float[np.ndarray, "feature feature"]:
-    """Return (SᵀS + α s² I)⁻¹ of the varying columns S of a residual, and zero of the others."""
-    kept = np.flatnonzero(varying)
-    inverse = np.zeros((len(varying), len(varying)))
+    """Return (SᵀS + α s² I)⁻¹ of a residual S, and zero where a column is.
+
+    Args:
+        columns: how many of the channel's own columns vary, of which s² is the mean variance.
+    """
+    kept = np.flatnonzero(left.any(0))
+    inverse = np.zeros((left.shape[1], left.shape[1]))
     if len(kept):
         gram = left[:, kept].T @ left[:, kept]
-        penalty = alpha * np.trace(gram) / (len(left) * len(kept))
+        penalty = alpha * np.trace(gram) / (len(left) * columns)
         factor = linalg.cho_factor(gram + penalty * np.eye(len(kept)))
         inverse[np.ix_(kept, kept)] = linalg.cho_solve(factor, np.eye(len(kept)))
     return inverse
