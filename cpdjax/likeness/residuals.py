@@ -43,6 +43,8 @@ class Residuals(NamedTuple):
     is measured depends on inner products of rows alone.
     """
 
+    #: Raw features about their mean, but for columns of which nothing is left.
+    raw: Float[np.ndarray, "row column"]
     #: Held-out residuals, or raw features, about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
     #: What must be added to e for the held-out residuals of each fold.
@@ -88,26 +90,41 @@ class Fits(NamedTuple):
         if not kept.any():
             return None
         own = _narrowed(x, kept)
-        e, fitted, ridges = np.empty_like(x), [], []
-        for held_out, (q, h) in self.folds:
-            rows = x[~held_out]
-            explained = q.T @ rows
-            e[held_out] = x[held_out] - h @ explained
-            fitted.append(q.T @ left[~held_out])
-            training = rows - q @ explained
+        held_out = self.held_out(x)
+        fitted, ridges = [], []
+        for place, (q, _) in self.folds:
+            rows = x[~place]
+            fitted.append(q.T @ left[~place])
+            training = rows - q @ (q.T @ rows)
             varying = kept & self._varying(rows, mean, training)
             ridges.append(_ridge(own(training * varying), varying.sum(), alpha))
-        # With nothing but a mean to take, that of all rows is taken: others compare raw features
-        # so, and the folds' own means matter for Ridge alone.
-        only_mean = self.whole.shape[1] <= 1
-        if only_mean:
-            shift, e = np.stack([self._mean((e - x)[h]) for h, _ in self.folds]), x
-        else:
-            shift = np.tile(self._mean(e), (len(self.folds), 1))
-            e = e - shift[0]
+        e = self.about_mean(held_out, x)
+        shift = np.stack([self._mean((held_out - e)[place]) for place, _ in self.folds])
         unit = 1 / np.sqrt((e[:, kept] ** 2).mean())
-        e, shift, left, *fitted = (own(a) * unit for a in (e, shift, left, *fitted))
-        return Residuals(e, shift, left, fitted, np.stack(ridges) / unit**2)
+        raw, e, shift, left, *fitted = (own(a) * unit for a in (x, e, shift, left, *fitted))
+        return Residuals(raw, e, shift, left, fitted, np.stack(ridges) / unit**2)
+
+    @property
+    def only_mean(self) -> bool:
+        """Return whether nothing but a mean is taken."""
+        return self.whole.shape[1] <= 1
+
+    def held_out(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row feature"]:
+        """Return what the fit of every fold leaves of the rows that it holds out."""
+        left = np.empty_like(x)
+        for place, (q, h) in self.folds:
+            left[place] = x[place] - h @ (q.T @ x[~place])
+        return left
+
+    def about_mean(
+        self, held_out: Float[np.ndarray, "row feature"], x: Float[np.ndarray, "row feature"]
+    ) -> Float[np.ndarray, "row feature"]:
+        """Return held-out residuals of x, whose own mean is zero, about their mean over all rows.
+
+        With nothing but a mean to take, that of all rows is taken: others compare raw features so,
+        and the folds' own means matter for Ridge alone.
+        """
+        return x if self.only_mean else held_out - self._mean(held_out)
 
     def _mean(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " feature"]:
         """Return the mean of columns; zero of vectors and tensors, which turn with a molecule."""
