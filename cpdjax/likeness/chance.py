@@ -134,9 +134,8 @@ class Chance:
         unknown = np.full((len(e), len(e)), np.nan)
         canonical = unknown
         if "cca" in self.measures:
-            spectra = [Spectrum.of(one, self.alpha, self.variance) for one in e]
-            right = right._replace(kept=side_by_side([s.kept for s in spectra]))
-            canonical = self._canonical(e, spectra)
+            kept, white = self._whitened(e, order)
+            right, canonical = right._replace(kept=kept), self._canonical(white)
         row = LinearRow(
             1 - sums["errors"] / self._spread(held_out) if "errors" in sums else unknown[:, None],
             sums["overlap"] * unit**2 if "overlap" in sums else unknown,
@@ -166,14 +165,26 @@ class Chance:
             ]
         )
 
+    def _whitened(
+        self, e: Sequence[Float[np.ndarray, "row feature"]], order: Int[np.ndarray, " row"]
+    ) -> tuple[Float[np.ndarray, "channel direction"], Float[np.ndarray, "row direction"]]:
+        """Return `Spectrum.kept` and the whitened columns of permuted channels side by side."""
+        if self.fits.only_mean:  # then permuted residuals are residuals permuted
+            return self.prepared.own.kept, np.hstack(self._white)[order]
+        spectra = [Spectrum.of(one, self.alpha, self.variance) for one in e]
+        white = [one @ s.whitening for one, s in zip(e, spectra, strict=True)]
+        return side_by_side([s.kept for s in spectra]), np.hstack(white)
+
     def _canonical(
-        self, e: Sequence[Float[np.ndarray, "row feature"]], spectra: Sequence[Spectrum]
+        self, white: Float[np.ndarray, "row direction"]
     ) -> Float[np.ndarray, "channel_a channel_b"]:
         """Return ‖w_aᵀ w_b‖² of whitened columns w, from the diagonal on."""
-        white = np.hstack([one @ s.whitening for one, s in zip(e, spectra, strict=True)])
-        first = np.searchsorted(self.prepared.stack.owner, np.arange(len(e)))
-        found = np.full((len(e), len(e)), np.nan)
+        channels = len(self._white)
+        first = np.searchsorted(self.prepared.stack.owner, np.arange(channels))
+        found = np.full((channels, channels), np.nan)
         for a, own in enumerate(self._white):
             crossed = own.T @ white[:, first[a] :]
-            found[a, a:] = np.add.reduceat((crossed**2).sum(0), first[a:] - first[a])
+            found[a, a:] = np.add.reduceat(
+                np.einsum("ij,ij->j", crossed, crossed), first[a:] - first[a]
+            )
         return found

@@ -14,8 +14,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 from jaxtyping import Float, Int
 
-#: 256 MB in float64 for the tiles of all forms, beside which those of products are small.
-_IN_TILES = 2**25
+#: 64 MB in float64 for a tile of all forms, beside which that of products is small.
+_IN_TILES = 2**23
 
 _Map = Float[np.ndarray, "any row"]
 
@@ -28,13 +28,17 @@ def sums_of_squares(
     """Return ‖W y‖² for every map W, and the features y of every channel in every order."""
     found = np.zeros((len(orders), len(maps), len(features)))
     for first, second in _tiles(orders.shape[1], len(maps)):
-        forms = np.stack([(w[:, first].T @ w[:, second]).ravel() for w in maps])
+        shape = first.stop - first.start, second.stop - second.start
+        forms = np.empty((len(maps), *shape))
+        for form, w in zip(forms, maps, strict=True):
+            np.matmul(w[:, first].T, w[:, second], out=form)
         if first != second:
             forms *= 2  # for the tile across the diagonal
+        products = np.empty((len(features), *shape))
         for i, order in enumerate(orders):
-            near, far = order[first], order[second]
-            products = np.stack([(y[near] @ y[far].T).ravel() for y in features])
-            found[i] += forms @ products.T
+            for product, y in zip(products, features, strict=True):
+                np.matmul(y[order[first]], y[order[second]].T, out=product)
+            found[i] += forms.reshape(len(maps), -1) @ products.reshape(len(features), -1).T
     return found
 
 

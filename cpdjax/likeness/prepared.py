@@ -26,7 +26,7 @@ LEAST_ROWS = 4
 class Prepared:
     """Hold what a projection leaves of a stack, with what each channel's measures need of it.
 
-    In memory it takes twice what the stack's features take, and while it is made five times.
+    In memory it takes twice what the stack's features take, and while it is made six times.
     """
 
     #: The stack with `e` for its features, and as many columns as these have.
