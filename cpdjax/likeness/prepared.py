@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -26,14 +26,11 @@ LEAST_ROWS = 4
 class Prepared:
     """Hold what a projection leaves of a stack, with what each channel's measures need of it.
 
-    In memory it takes twice what the stack's features take, and while it is made five times.
+    In memory it takes twice what the stack's features take, and while it is made six times.
     """
 
+    #: The stack with `e` for its features, and as many columns as these have.
     stack: Stack
-    #: Held-out residuals, every row's from the fold that holds it out; of raw features these
-    #: themselves. About their mean over all rows (but for tensors), each channel in units of the
-    #: root of its columns' mean variance.
-    e: Float[np.ndarray, "row column"]
     own: Own
     own_replicates: Own | None
     layout: Layout
@@ -43,6 +40,16 @@ class Prepared:
     #: or those kept, and `residuals.Residuals.ridge`.
     whitening: list[Float[np.ndarray, "feature direction"]]
     ridges: list[Float[np.ndarray, "fold feature feature"]]
+
+    @property
+    def e(self) -> Float[np.ndarray, "row column"]:
+        """Return held-out residuals, every row's from the fold that holds it out, or raw features.
+
+        They are about their mean over all rows (but for tensors), each channel in units of the root
+        of its columns' mean variance. Where a channel has more columns than rows, they are turned
+        to as many columns as rows.
+        """
+        return self.stack.x
 
     @property
     def rows(self) -> float:
@@ -79,6 +86,8 @@ def prepare(
     with one_blas_thread(), precision(np.float64):
         left = residuals(stack, concepts, alpha)
         e = np.hstack([r.e for r in left])
+        owner = np.repeat(np.arange(stack.channels), [r.e.shape[1] for r in left])
+        stack = replace(stack, x=e, owner=owner)
         spectra = [Spectrum.of(r.e, alpha, variance) for r in left]
         single = pairs(stack, e)
         own = Own.of(spectra, single)
@@ -88,7 +97,7 @@ def prepare(
         layout = Layout.of(stack)
         whitening = [s.whitening for s in spectra]
         return Prepared(
-            stack, e, own, replicates, layout,
+            stack, own, replicates, layout,
             Columns.of(stack, layout, concepts, left, single),
             blocks(layout, whitening), whitening, [r.ridge for r in left],
         )  # fmt: skip

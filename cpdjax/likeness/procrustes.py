@@ -33,10 +33,10 @@ def procrustes_row(
             is of first order: no rotation of the draw's own brings the spaces nearer by more than
             a term of second order.
     """
-    e = _narrow(left.e[:, left.stack.columns(channel)])
+    e = left.e[:, left.stack.columns(channel)]
     first = channel if right is left else 0
     columns = [right.stack.columns(b) for b in range(first, right.stack.channels)]
-    others = [_narrow(right.e[:, at]) for at in columns]
+    others = [right.e[:, at] for at in columns]
     crossed = [e.T @ other for other in others]
     norm = np.array([np.linalg.svd(one, compute_uv=False).sum() for one in crossed])
     distance = _distance(norm, left.own.trace[channel] * right.own.trace[first:], first)
@@ -50,11 +50,6 @@ def procrustes_row(
     norms = drawn([((e @ _rotation(one)) * other).sum(1) for one, other in pairs])
     sizes = drawn([(e**2).sum(1)]) * drawn([(other**2).sum(1) for other in others])
     return distance, _distance(norms, sizes, first)
-
-
-def _narrow(e: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row direction"]:
-    """Return a rotation of a space that has at most as many columns as rows; all else stays."""
-    return e if e.shape[1] <= len(e) else np.linalg.qr(e.T).R.T
 
 
 def _distance(

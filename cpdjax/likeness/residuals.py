@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from cpdjax.errors import InputError
 from cpdjax.kernel.residual import varies
 from cpdjax.likeness.projectors import Concepts, Projector
 from cpdjax.likeness.stack import Stack
+
+_Turn = Callable[[Float[np.ndarray, "some feature"]], Float[np.ndarray, "some column"]]
 
 
 class ChannelError(InputError):
@@ -34,8 +37,14 @@ class NothingLeftError(ChannelError):
 
 
 class Residuals(NamedTuple):
-    """Hold what a projection leaves of a channel, in one unit."""
+    """Hold what a projection leaves of a channel, in one unit.
 
+    A channel with more columns than rows is turned to as many columns as there are rows: all that
+    is measured depends on inner products of rows alone.
+    """
+
+    #: Raw features about their mean, but for columns of which nothing is left.
+    raw: Float[np.ndarray, "row column"]
     #: Held-out residuals, or raw features, about their mean over all rows.
     e: Float[np.ndarray, "row feature"]
     #: What must be added to e for the held-out residuals of each fold.
@@ -80,28 +89,42 @@ class Fits(NamedTuple):
         kept = self._varying(x, mean, left)
         if not kept.any():
             return None
-        e, fitted, ridges = np.empty_like(x), [], []
-        for held_out, (q, h) in self.folds:
-            rows = x[~held_out]
-            explained = q.T @ rows
-            e[held_out] = x[held_out] - h @ explained
-            fitted.append(q.T @ left[~held_out])
-            training = rows - q @ explained
-            ridges.append(_ridge(training, kept & self._varying(rows, mean, training), alpha))
-        # With nothing but a mean to take, that of all rows is taken: others compare raw features
-        # so, and the folds' own means matter for Ridge alone.
-        only_mean = self.whole.shape[1] <= 1
-        if only_mean:
-            shift, e = np.stack([self._mean((e - x)[h]) for h, _ in self.folds]), x
-        else:
-            shift = np.tile(self._mean(e), (len(self.folds), 1))
-            e = e - shift[0]
-        scale = kept / np.sqrt((e[:, kept] ** 2).mean())
-        unit = scale.max()
-        return Residuals(
-            e * scale, shift * scale, left * scale, [f * scale for f in fitted],
-            np.stack(ridges) / unit**2,
-        )  # fmt: skip
+        own = _narrowed(x, kept)
+        held_out = self.held_out(x)
+        fitted, ridges = [], []
+        for place, (q, _) in self.folds:
+            rows = x[~place]
+            fitted.append(q.T @ left[~place])
+            training = rows - q @ (q.T @ rows)
+            varying = kept & self._varying(rows, mean, training)
+            ridges.append(_ridge(own(training * varying), varying.sum(), alpha))
+        e = self.about_mean(held_out, x)
+        shift = np.stack([self._mean((held_out - e)[place]) for place, _ in self.folds])
+        unit = 1 / np.sqrt((e[:, kept] ** 2).mean())
+        raw, e, shift, left, *fitted = (own(a) * unit for a in (x, e, shift, left, *fitted))
+        return Residuals(raw, e, shift, left, fitted, np.stack(ridges) / unit**2)
+
+    @property
+    def only_mean(self) -> bool:
+        """Return whether nothing but a mean is taken."""
+        return self.whole.shape[1] <= 1
+
+    def held_out(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row feature"]:
+        """Return what the fit of every fold leaves of the rows that it holds out."""
+        left = np.empty_like(x)
+        for place, (q, h) in self.folds:
+            left[place] = x[place] - h @ (q.T @ x[~place])
+        return left
+
+    def about_mean(
+        self, held_out: Float[np.ndarray, "row feature"], x: Float[np.ndarray, "row feature"]
+    ) -> Float[np.ndarray, "row feature"]:
+        """Return held-out residuals of x, whose own mean is zero, about their mean over all rows.
+
+        With nothing but a mean to take, that of all rows is taken: others compare raw features so,
+        and the folds' own means matter for Ridge alone.
+        """
+        return x if self.only_mean else held_out - self._mean(held_out)
 
     def _mean(self, x: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " feature"]:
         """Return the mean of columns; zero of vectors and tensors, which turn with a molecule."""
@@ -140,15 +163,28 @@ def residuals(stack: Stack, concepts: Concepts, alpha: float) -> list[Residuals]
     return found
 
 
+def _narrowed(x: Float[np.ndarray, "row feature"], kept: Bool[np.ndarray, " feature"]) -> _Turn:
+    """Return a map of a channel's columns: those not kept become zero, and more than rows fewer."""
+    if len(kept) <= len(x):
+        return lambda a: a * kept
+    basis = np.zeros((len(kept), min(len(x), kept.sum())))
+    basis[kept] = np.linalg.qr(x[:, kept].T).Q
+    return lambda a: a @ basis
+
+
 def _ridge(
-    left: Float[np.ndarray, "train feature"], varying: Bool[np.ndarray, " feature"], alpha: float
+    left: Float[np.ndarray, "train feature"], columns: int, alpha: float
 ) -> Float[np.ndarray, "feature feature"]:
-    """Return (SᵀS + α s² I)⁻¹ of the varying columns S of a residual, and zero of the others."""
-    kept = np.flatnonzero(varying)
-    inverse = np.zeros((len(varying), len(varying)))
+    """Return (SᵀS + α s² I)⁻¹ of a residual S, and zero where a column is.
+
+    Args:
+        columns: how many of the channel's own columns vary, of which s² is the mean variance.
+    """
+    kept = np.flatnonzero(left.any(0))
+    inverse = np.zeros((left.shape[1], left.shape[1]))
     if len(kept):
         gram = left[:, kept].T @ left[:, kept]
-        penalty = alpha * np.trace(gram) / (len(left) * len(kept))
+        penalty = alpha * np.trace(gram) / (len(left) * columns)
         factor = linalg.cho_factor(gram + penalty * np.eye(len(kept)))
         inverse[np.ix_(kept, kept)] = linalg.cho_solve(factor, np.eye(len(kept)))
     return inverse

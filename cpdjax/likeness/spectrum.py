@@ -87,7 +87,7 @@ class Own(NamedTuple):
             np.array([s.eigenvalues.sum() for s in spectra]),
             np.array([(s.eigenvalues**2).sum() for s in spectra]),
             (single**2).sum((0, 1)),
-            _side_by_side([s.kept for s in spectra]),
+            side_by_side([s.kept for s in spectra]),
             np.array([s.effective_rank for s in spectra]),
         )
 
@@ -113,7 +113,7 @@ class Own(NamedTuple):
             self.trace + np.stack([r.sum(1) for r in raised], 1),
             self.overlap + np.stack([2 * r @ s.eigenvalues for s, r in both], 1),
             self.diagonal + diagonal,
-            self.kept + _side_by_side([r * s.slope for s, r in both]),
+            self.kept + side_by_side([r * s.slope for s, r in both]),
             self.effective_rank + np.stack([s.rank_change(r) for s, r in both], 1),
         )
 
@@ -135,7 +135,7 @@ def pairs(
     return np.stack(found, -1)
 
 
-def _side_by_side(parts: list[Float[np.ndarray, "*draw direction"]]) -> np.ndarray:
+def side_by_side(parts: list[Float[np.ndarray, "*draw direction"]]) -> np.ndarray:
     """Return (*draw, channel, direction), with zeros behind the directions of each channel."""
     most = max(p.shape[-1] for p in parts)
     widened = [np.pad(p, [(0, 0)] * (p.ndim - 1) + [(0, most - p.shape[-1])]) for p in parts]

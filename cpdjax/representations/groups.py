@@ -47,11 +47,11 @@ class Group:
         new = np.einsum("nij,njc->nic", turn, parts).reshape(x.shape)
         return replace(self, stack=replace(self.stack, x=new))
 
-    def permuted(self, order: Int[np.ndarray, " row"]) -> Stack:
-        """Return the stack with the features of other molecules or atoms in each one's place."""
+    def rows(self, order: Int[np.ndarray, " molecule"]) -> Int[np.ndarray, " row"]:
+        """Return the rows of the stack that molecules or atoms in this order have."""
         steps = np.arange(self.stack.components)
         rows = np.repeat(order, self.stack.components) * self.stack.components
-        return self.stack.permuted(rows + np.tile(steps, len(order)))
+        return rows + np.tile(steps, len(order))
 
 
 def channels_of(features: Sequence[Features], rows: Rows, settings: SpaceSettings) -> list[Channel]:

@@ -22,6 +22,8 @@ from cpdjax.likeness.prepared import Prepared
 from cpdjax.likeness.procrustes import procrustes_row
 
 REPLICATE = "replicate_"
+LINEAR = "linear"
+"""Name the part of R², CKA and CCA."""
 TWINS = "twins"
 """Name the number of rows that have another at distance 0, which TwoNN leaves out."""
 
@@ -100,7 +102,7 @@ def _neighbour_matrices(parts: Sequence[Part], left: Side, right: Side, prefix: 
 
 
 PARTS: dict[str, Parts] = {
-    "linear": Parts(("r2", "cka", "cka_debiased", "cca"), _linear, _linear_matrices),
+    LINEAR: Parts(("r2", "cka", "cka_debiased", "cca"), _linear, _linear_matrices),
     "procrustes": Parts(("procrustes",), _procrustes, _procrustes_matrices),
     "neighbours": Parts(("imbalance", "shared_neighbours"), _neighbours, _neighbour_matrices),
 }

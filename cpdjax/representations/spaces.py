@@ -126,7 +126,7 @@ def _expect(features: Any, controls: bool, settings: SpaceSettings) -> None:
     named = DEFAULT_FEATURES if features is None else features
     models = len(named_sources(named)) + len(CONTROLS) * controls
     near = bool({*OF_NEIGHBOURS} & {*settings.wanted})
-    expect(2 + controls + models + 1 + near + 1 + bool(settings.permutations))
+    expect(2 + controls + models + 1 + near + 1 + 2 * bool(settings.permutations))
 
 
 def _permuted(rows: Rows, settings: SpaceSettings) -> dict[str, int]:
