@@ -13,6 +13,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from jaxtyping import Array, Float
 
 from cpdjax.errors import InputError
+from cpdjax.machine.programs import compiled
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Architecture, Layers
 from cpdjax.models.shown import shown
@@ -132,17 +133,17 @@ class Encoder:
         """Return about how many numbers one structure keeps in memory at once."""
         return self.architecture.memory(atoms, neighbours)
 
-    @jax.jit
+    @compiled
     def features(self, batch: Batch) -> Layers:
         """Return every layer, (molecule, atom, irreps.dim)."""
         return self.features_and_output(batch)[0]
 
-    @jax.jit
+    @compiled
     def output(self, batch: Batch) -> Float[Array, " molecule"]:
         """Return what the model was made to predict, such as the energy in eV."""
         return self.features_and_output(batch)[1]
 
-    @jax.jit
+    @compiled
     def features_and_output(self, batch: Batch) -> tuple[Layers, Float[Array, " molecule"]]:
         """Return features and output at the price of one.
 

@@ -15,6 +15,7 @@ from e3nn_jax import Irreps, IrrepsArray
 from cpdjax.data.batch import AllPairs, Batch, Edges
 from cpdjax.errors import InputError
 from cpdjax.irreps import read_irreps
+from cpdjax.machine.programs import compiled
 from cpdjax.models.graph import Graph
 from cpdjax.models.interface import Layers
 from cpdjax.models.prediction import PredictsNothing
@@ -185,7 +186,7 @@ def _graph(batch: Batch, cutoff: float | None) -> Graph:
 
 def _check_padding(model: Wrapped) -> None:
     """Refuse a function that computes something else of two atoms if padding stands beside them."""
-    run = jax.jit(Wrapped.computed)  # one program takes less time than many operations
+    run = compiled(Wrapped.computed)  # one program takes less time than many operations
     whole, beside = (
         {layer: np.asarray(x) for layer, x in run(model, _pair(model, atoms)).items()}
         for atoms in (2, 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float
 
 from cpdjax.kernel.moments import einsum, matmul
 from cpdjax.machine.precision import default_dtype, precision
+from cpdjax.machine.programs import compiled
 
 ALPHAS = tuple(10.0**k for k in range(-5, 3))
 """The penalties that leave-one-out chooses from."""
@@ -50,7 +50,7 @@ def bandwidth(x: Float[np.ndarray, "row feature"]) -> float:
         return float(_bandwidth(_squares(jnp.asarray(x), jnp.asarray(x))))
 
 
-@jax.jit
+@compiled
 def _predict(x: Array, y: Array, held_out: Array, alphas: Array) -> tuple[Array, Array]:
     squares = _squares(x, x)
     width = 2 * jnp.square(_bandwidth(squares))

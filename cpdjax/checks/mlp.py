@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cpdjax.kernel.moments import matmul
+from cpdjax.machine.programs import compiled
 
 
 class Network(NamedTuple):
@@ -96,7 +97,7 @@ def predict_one(
     return _apply(network, held_out)
 
 
-@partial(jax.jit, static_argnames=("training",))
+@partial(compiled, static_argnames=("training",))
 def _predict_all(
     x: Array, y: Array, held_out: Array, seeds: Array, batches: Array, *, training: Training
 ) -> Float[Array, "case seed target row"]:

@@ -24,7 +24,7 @@ from cpdjax.errors import InputError
 from cpdjax.hashing import hash_arrays
 from cpdjax.irreps import invariants, pool
 from cpdjax.machine.devices import shares, spread, whole
-from cpdjax.machine.programs import known
+from cpdjax.machine.programs import options
 from cpdjax.models.interface import Model
 from cpdjax.models.wrapped import Wrapped
 
@@ -148,6 +148,6 @@ def _program(
     """Compile the program in which every device computes its part of the batch, on its own."""
     # Models are free to mix the molecules of a batch in one axis, which XLA alone would not split.
     run = jax.jit(spread(wanted.of, mesh, split=1), in_shardings=(shares(mesh), whole(mesh)))
-    options = known(mesh.devices.flat[0].platform, **{_LEVEL: 1})
-    compiled = run.lower(*structure.unflatten(shapes)).compile(compiler_options=options)
+    chosen = options(mesh.devices.flat[0].platform, **{_LEVEL: 1})
+    compiled = run.lower(*structure.unflatten(shapes)).compile(compiler_options=chosen)
     return Program(compiled, _ALONE if "lapack" in (compiled.as_text() or "") else nullcontext())

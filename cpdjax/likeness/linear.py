@@ -3,7 +3,7 @@
 The products of one channel's columns with all columns are formed once, fold by fold. All else is
 made of them at the price of a channel's width: training moments are sums of other folds' products,
 less what the projection explains (see `prepared.Columns`), and errors on held-out rows follow from
-the products of the fold itself and from what is predicted for its rows.
+the products of the fold itself.
 """
 
 from __future__ import annotations
@@ -87,12 +87,10 @@ def _of_row(
     rows = right.present.sum(1)[:, None]
     held_out = products + (rows * right.centre)[:, :, None] * shift[:, None]
     held_out = held_out + right.shift[:, :, None] * whole.sum(2)[:, None]
-    # The error y − ŷ has the square y² − 2 y ŷ + ŷ². Not by products of x with itself, which would
-    # cost less: two chained products of 256 columns come out wrong from XLA's CPU compiler of
-    # jaxlib 0.10.2 (a test holds that width to scikit-learn).
-    predicted = einsum("kpw,kwn->kpn", coefficients, whole)
-    explained = 2 * einsum("kpw,kpw->kp", coefficients, held_out) - (predicted**2).sum(2)
-    errors = right.squares - einsum("kp,bp->kb", explained, right.owner)
+    own = einsum("kwn,kvn->kwv", whole, whole)
+    # The error y − ŷ of ŷ = Σ x b has the square y² − Σ b (2 x y − Σ x x b).
+    explained = coefficients * (2 * held_out - einsum("kpw,kwv->kpv", coefficients, own))
+    errors = right.squares - einsum("kp,bp->kb", explained.sum(2), right.owner)
     gram = products.sum(0)
     white = einsum("pw,wv->pv", gram, one.whitening)
     sums: tuple[Any, ...] = (

@@ -24,9 +24,9 @@ from cpdjax.kernel.scores import Scores
 from cpdjax.machine.precision import default_batch_size, default_dtype, precision
 from cpdjax.machine.programs import compiled
 from cpdjax.machine.threads import one_blas_thread
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.folds import Layout
 from cpdjax.probes.powers import multiplied
-from cpdjax.probes.tracing import any_traced
 from cpdjax.probes.units import of_scalars, of_tensors
 from cpdjax.probes.within import deviations, no_composition
 from cpdjax.real_arrays import real_arrays

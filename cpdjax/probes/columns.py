@@ -18,8 +18,8 @@ from jax import lax
 from jaxtyping import Array
 
 from cpdjax.machine.precision import precision
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.powers import exponent_of, multiplied
-from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_finite
 
 #: Axes of a matrix of columns and of a stack of tensors (…, row, column, m) that are no columns:

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from cpdjax.probes.tracing import any_traced
+from cpdjax.machine.tracing import any_traced
 
 
 def exponent_of(size: Any) -> Any:

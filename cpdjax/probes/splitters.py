@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Int
 
 from cpdjax.errors import InputError
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.folds import Splits
-from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
 

@@ -28,9 +28,9 @@ from jaxtyping import Array, Int
 from cpdjax.errors import InputError
 from cpdjax.kernel.options import Options
 from cpdjax.kernel.projection import concepts
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.columns import ALL_OF_TENSORS, ROWS, ROWS_AND_COMPONENTS, Columns
 from cpdjax.probes.powers import exponent_of
-from cpdjax.probes.tracing import any_traced
 
 _WIDE = np.dtype(np.float64)
 

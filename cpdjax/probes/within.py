@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from cpdjax.errors import InputError
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.folds import Splits, group_folds
-from cpdjax.probes.tracing import any_traced
 
 #: A column is constant in all groups where it deviates by no more than so many roundings.
 _ROUNDINGS = 100

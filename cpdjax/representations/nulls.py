@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -102,8 +102,8 @@ def _shared(
     concepts = None if group.projection == "none" else stack.concepts
     if concepts is not None and any((concepts[one] != concepts).any() for one in order):
         return None
-    given = {"alpha": settings.alpha, "variance": settings.variance}
-    return Chance.of(stack, side.prepared, group.projection, wanted, **given)
+    given = stack, side.prepared, group.projection, wanted
+    return Chance.of(*given, alpha=settings.alpha, variance=settings.variance)
 
 
 def _units_of_sums(nulls: _Nulls) -> list[_Sums]:
@@ -123,7 +123,8 @@ def _name(group: Group, what: str) -> str:
 
 
 def _kept_sums(nulls: _Nulls, unit: _Sums) -> Part:
-    group, shared = nulls.groups[unit.group], nulls.shared[unit.group]
+    group = nulls.groups[unit.group]
+    shared = cast(Chance, nulls.shared[unit.group])  # there are units where something is shared
     order = [group.rows(nulls.order[p]) for p in unit.permutations]
     what = f"sums-{unit.channels[0]}-{unit.permutations[0]}"
     return nulls.work.kept(_name(group, what), lambda: shared.sums(unit.channels, np.stack(order)))

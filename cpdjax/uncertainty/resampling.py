@@ -18,9 +18,9 @@ from cpdjax.machine.devices import full_call, local_mesh, put_shares, put_whole,
 from cpdjax.machine.precision import precision
 from cpdjax.machine.programs import compiled
 from cpdjax.machine.threads import one_blas_thread
+from cpdjax.machine.tracing import any_traced
 from cpdjax.probes.arguments import Arguments
 from cpdjax.probes.folds import Layout
-from cpdjax.probes.tracing import any_traced
 from cpdjax.validation import check_rows
 
 #: The targets of one call hold at most this many numbers on each device: 32 MB of float64. More

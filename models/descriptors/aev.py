@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
+from cpdjax.machine.programs import compiled
 from cpdjax.models.interface import Card
 from cpdjax.models.prediction import PredictsNothing
 from cpdjax.models.shown import shown
@@ -97,7 +98,7 @@ class AEV(PredictsNothing):
         terms = angular_memory(self.angular, len(self.elements), atoms)
         return atoms * (terms + 2 * self.irreps["aev"].dim)
 
-    @jax.jit
+    @compiled
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
         """Return the layers of a batch, each (molecule, atom, irreps.dim); gradients are finite."""
         positions, mask = jnp.asarray(batch.positions), jnp.asarray(batch.mask)

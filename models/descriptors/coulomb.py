@@ -15,6 +15,7 @@ from e3nn_jax import Irreps, IrrepsArray
 
 if TYPE_CHECKING:
     from cpdjax.data.batch import Batch
+from cpdjax.machine.programs import compiled
 from cpdjax.models.interface import Card
 from cpdjax.models.prediction import PredictsNothing
 from cpdjax.models.shown import shown
@@ -62,7 +63,7 @@ class CoulombSpectrum(PredictsNothing):
         """Count the numbers kept at once for one molecule: its matrix, a few times."""
         return 8 * atoms * atoms
 
-    @jax.jit
+    @compiled
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
         """Return the layer of a batch, (molecule, max_atoms); larger molecules lose eigenvalues."""
         positions = jnp.asarray(batch.positions) / BOHR

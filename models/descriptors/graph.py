@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpdjax.data.structures import Structures
 from cpdjax.data.fragments import FRAGMENTS, fragment_counts
 from cpdjax.errors import InputError
+from cpdjax.machine.programs import compiled
 from cpdjax.models.interface import Card
 from cpdjax.models.prediction import PredictsNothing
 from cpdjax.models.shown import shown
@@ -80,7 +81,7 @@ class BondGraph(PredictsNothing):
                     raise InputError(f"molecule '{molecule}': {reason}") from None
             raise
 
-    @jax.jit
+    @compiled
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
         """Return the layer of a batch, (molecule, fragment)."""
         counts = jnp.asarray(batch.read, batch.positions.dtype)
@@ -118,7 +119,7 @@ class CompositionOnly(PredictsNothing):
         """Count the numbers kept at once for one molecule: a row of elements for every atom."""
         return _ELEMENTS * (atoms + 1)
 
-    @jax.jit
+    @compiled
     def features(self, batch: Batch) -> dict[str, IrrepsArray]:
         """Return the layer of a batch, (molecule, element); padding has atomic number 0."""
         dtype = batch.positions.dtype

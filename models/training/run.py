@@ -27,6 +27,7 @@ from cpdjax.data.structures import Structures
 from cpdjax.errors import FileError, InputError
 from cpdjax.files import atomic, clean
 from cpdjax.locks import sole_writer
+from cpdjax.machine.programs import options
 from cpdjax.models import runs
 from cpdjax.models.encoder import Encoder
 from cpdjax.models.naming import CARD, CONFIG, MODEL, SPLIT
@@ -237,7 +238,6 @@ class Run:
 
     @cached_property
     def _step(self) -> Callable[[State, Any, Labelled], State]:
-        @jax.jit
         def step(state: State, fixed: Any, labelled: Labelled) -> State:
             loss, gradient = jax.value_and_grad(self.loss)(state.params, fixed, labelled)
             updates, optimizer = self.optimizer.update(gradient, state.optimizer, state.params)
@@ -248,7 +248,7 @@ class Run:
             total = state.loss + loss * labelled.weights.sum()
             return State(params, ema, optimizer, state.step + 1, total)
 
-        return step
+        return jax.jit(step, compiler_options=options(jax.default_backend()))
 
     def error(self, params: Any, batches: Batches) -> float:
         """Return the mean absolute error in the target's units."""

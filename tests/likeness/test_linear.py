@@ -44,7 +44,7 @@ def test_measures_are_those_of_plain_numpy_and_scikit_learn(projection):
 
 
 def test_wide_channels_equal_scikit_learn():
-    """256 columns, padding included, once came out of the compiler with R² above 1."""
+    """256 columns, padding included, come out with R² above 1 if XLA compiles as it likes."""
     rng = np.random.default_rng(3)
     hidden, c = rng.normal(size=(300, 40)), rng.integers(1, 4, (300, 3)).astype(float)
     x = [np.tanh(hidden @ rng.normal(size=(40, width)) / 5) for width in (64, 200)]

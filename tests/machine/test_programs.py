@@ -1,11 +1,13 @@
-"""Programs of probes are few, and let go when they are many."""
+"""Programs compute what they should; those of probes are few, and let go when they are many."""
 
+import ast
 import gc
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from helpers import ROOT
 
 import cpdjax
 from cpdjax.kernel.scores import Scores
@@ -75,3 +77,51 @@ def test_programs_are_let_go_when_they_are_many():
         np.testing.assert_array_equal(double(np.ones(n)), np.full(n, 2.0))
     assert live() - before <= programs.KEPT
     assert maps() - mapped < 100 * programs.KEPT
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sum_over_a_product_is_that_of_numpy(dtype):
+    """XLA hands both to a library that gets large arrays wrong, in jaxlib 0.10.2, if it is let."""
+    rows, matrix = RNG.normal(size=(40_000, 3)).astype(dtype), RNG.normal(size=(3, 3)).astype(dtype)
+
+    def squares(rows, matrix):
+        return jax.vmap(lambda row: ((matrix @ row) ** 2).sum())(rows)
+
+    with jax.enable_x64(True):
+        found = programs.compiled(squares)(rows, matrix)
+    np.testing.assert_allclose(found, ((rows @ matrix.T) ** 2).sum(1), rtol=1e-3)
+
+
+def test_options_that_the_user_has_named_or_xla_does_not_know_are_left_out(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    (own,) = fresh("cpu")
+    assert set(fresh("cpu", xla_no_such_option=1, xla_backend_optimization_level=1)) == {
+        own,
+        "xla_backend_optimization_level",
+    }
+    assert fresh("gpu", xla_backend_optimization_level=1) == {}
+    monkeypatch.setenv("XLA_FLAGS", f"--{own}=")
+    assert fresh("cpu") == {}
+
+
+def fresh(platform, **on_cpu):
+    return programs.options.__wrapped__(platform, **on_cpu)
+
+
+#: Kernels are compiled through `compiled`, or inside a caller's function; columns have no products.
+COMPILE_THEMSELVES = {
+    *("cpdjax/machine/programs.py", "cpdjax/features/programs.py", "models/training/run.py"),
+    *("cpdjax/kernel/probe.py", "cpdjax/kernel/equivariant_probe.py", "cpdjax/probes/columns.py"),
+}
+
+
+def test_nothing_else_is_compiled_without_our_options():
+    found = set()
+    for folder in ("cpdjax", "models"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text())
+            if any(
+                ast.unparse(n) == "jax.jit" for n in ast.walk(tree) if isinstance(n, ast.Attribute)
+            ):
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == COMPILE_THEMSELVES
