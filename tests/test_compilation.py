@@ -98,6 +98,7 @@ def test_programs_that_were_cut_off_are_removed_unless_somebody_is_writing(folde
     assert not cut.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_and_a_third_that_loads_what_they_have_compiled(folder):
     def start():
         return subprocess.Popen(

@@ -35,7 +35,15 @@ def blocks(path):
     return [(m["code"], m["output"] or "") for m in found if "not run" not in (m["above"] or "")]
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path)], ids=name)
+def with_python():
+    """The pages whose Python is run; the first page of all in every run."""
+    for path in PAGES:
+        if blocks(path):
+            marks = [] if path.stem == "quickstart" else [pytest.mark.slow]
+            yield pytest.param(path, id=name(path), marks=marks)
+
+
+@pytest.mark.parametrize("path", with_python())
 def test_python_runs_and_prints_what_it_says(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     variables = {}

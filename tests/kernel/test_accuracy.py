@@ -88,6 +88,7 @@ def test_leave_one_out_is_brute_force(features):
     assert told_apart  # the data can tell
 
 
+@pytest.mark.slow
 def test_small_penalties_are_as_accurate_as_work_on_the_rows():
     """Two features alike to 1e-5, whose difference is what held-out rows vary in.
 

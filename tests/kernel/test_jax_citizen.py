@@ -71,7 +71,7 @@ def objective(data):
 @pytest.mark.parametrize(
     "alphas",
     [
-        pytest.param((1.0,), id="1"),
+        pytest.param((1.0,), id="1", marks=pytest.mark.slow),
         pytest.param((1e-6,), id="tiny"),
         pytest.param(LONG, id="grid", marks=pytest.mark.slow),
         pytest.param("loo", id="loo", marks=pytest.mark.slow),
@@ -239,8 +239,13 @@ def test_a_learning_curve_compiles_once(data):
 
 @pytest.mark.parametrize(
     ("features", "alphas"),
-    [(D, (1.0,)), (D, LONG), (D, "loo"), (2 * N, LONG), (2 * N, "loo")],
-    ids=["short", "long", "loo", "dual-long", "dual-loo"],
+    [
+        pytest.param(D, (1.0,), id="short", marks=pytest.mark.slow),
+        pytest.param(D, LONG, id="long", marks=pytest.mark.slow),
+        pytest.param(D, "loo", id="loo"),
+        pytest.param(2 * N, LONG, id="dual-long", marks=pytest.mark.slow),
+        pytest.param(2 * N, "loo", id="dual-loo"),
+    ],
 )
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_lowers_for_every_platform(platform, alphas, features):

@@ -23,7 +23,7 @@ def spaces():
     return [wide + 3, narrow, 1e3 * np.tanh(wide[:, :70])]
 
 
-@pytest.mark.parametrize("projection", ["ols", "none"])
+@pytest.mark.parametrize("projection", ["ols", pytest.param("none", marks=pytest.mark.slow)])
 def test_all_measures_are_those_of_all_columns(monkeypatch, projection):
     weights = RNG.multinomial(ROWS, np.full(ROWS, 1 / ROWS), 3).astype(float)
     stack = stack_of(spaces(), C)

@@ -124,6 +124,7 @@ def attempt(architecture, config, state):
 DEFAULTED = "edge_embedding.basis_function.coeffs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", from_config())
 def test_a_missing_or_misshapen_array_is_refused(name, monkeypatch):
     """In one line; arrays that carry nothing of their own may be missing, and nothing changes."""
@@ -170,6 +171,7 @@ def test_lowers_for_every_platform(name):
     assert jax.export.export(compiled, platforms=platforms)(encoder, batch).platforms == platforms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ports())
 def test_the_embedding_alone_costs_little(name):
     """Who asks for an early layer pays for no later one, branches and loops or not.

@@ -358,6 +358,7 @@ def test_the_container_of_vectors_changes_no_bit(container):
 # The caller's debugging flags
 
 
+@pytest.mark.slow
 def test_debugging_flags_change_nothing():
     """NaN is the R² of a constant target, not an accident to stop at."""
     level = np.where(IDS == 0, 1.0, Y[:, 0])

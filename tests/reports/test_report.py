@@ -151,7 +151,9 @@ def test_infinity_and_depths_are_shown_short():
     assert score_text(0.5) == "0.50"
 
 
-@pytest.mark.parametrize("case", ["plain", "undefined", "large"])
+@pytest.mark.parametrize(
+    "case", ["plain", "undefined", pytest.param("large", marks=pytest.mark.slow)]
+)
 def test_figures_are_images(case, undefined, tmp_path):
     tables = {
         "plain": results,

@@ -27,7 +27,7 @@ def drawn(width):
     return x, np.stack([x[:, 0], RNG.normal(size=(N, width))], axis=1)
 
 
-@pytest.mark.parametrize("width", [3, 5])
+@pytest.mark.parametrize("width", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_every_permuted_tensor_has_the_probes_own_score(width):
     x, y = drawn(width)
     test = equivariant_permutation_test(x, y, permutations=5, seed=3, **OPTIONS)
