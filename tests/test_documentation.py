@@ -36,7 +36,7 @@ def blocks(path):
 
 
 def with_python():
-    """The pages whose Python is run; the first page of all in every run."""
+    """The pages whose Python is run: the quick start in every run, others in slow ones."""
     for path in PAGES:
         if blocks(path):
             marks = [] if path.stem == "quickstart" else [pytest.mark.slow]

@@ -283,7 +283,7 @@ def save(tables: Sequence[xr.Dataset], folder: str | Path) -> None:
     for table, name in zip(tables, _FILES, strict=False):
         results.save(table, Path(folder) / name)
     for name in _FILES[len(tables) :]:
-        if results.holds_results(Path(folder) / name):
+        if results.was_saved(Path(folder) / name):
             remove(Path(folder) / name)
 
 

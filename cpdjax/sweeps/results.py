@@ -162,7 +162,7 @@ def save(
     }
     if path.suffix not in writers:
         raise FileError(f"results go to .zarr, .nc or .csv, got {path.name!r}")
-    if path.is_dir() and not holds_results(path):
+    if path.is_dir() and not was_saved(path):
         raise FileError(f"{path} holds something else than results: rename it, or remove it")
     with atomic(path) as temporary:
         # What was read before says how it was kept: names as long as those of that file.
@@ -190,7 +190,7 @@ def _write_csv(
     write_csv((long or to_long)(table), path)
 
 
-def holds_results(path: Path) -> bool:
+def was_saved(path: Path) -> bool:
     """Return whether `save` wrote a folder, here or in version 0.1.0."""
     marks = {checksums.RECORD: ".zmetadata", ".zattrs": "settings"}
     for name, mark in marks.items():
